@@ -38,7 +38,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import counterpoint as cp
 from counterpoint.data.base import Data, Rows, Splits
-from counterpoint.execution import NullListener, Progress, Unit
+from counterpoint.execution import NullListener, Unit, UnitProgress
 from counterpoint.models import Pretrained
 from counterpoint.networks import build_towers
 from counterpoint.networks.towers.libraries.packaged import packaged
@@ -183,7 +183,7 @@ class Watched:
         self.begin, self.ended, self.waits = self.rest.begin, self.rest.ended, self.rest.waits
         self.first, self.most = 0, 0
 
-    def progressed(self, unit: Unit[Any], progress: Progress) -> None:
+    def progressed(self, unit: Unit[Any], progress: UnitProgress) -> None:
         now = anonymous()
         self.first = self.first or now
         self.most = max(self.most, now)

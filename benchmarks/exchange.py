@@ -31,9 +31,9 @@ from counterpoint.training.loop import forward
 from counterpoint.training.run import Run
 from counterpoint.training.sharing.parallel import shared
 from counterpoint.training.start import prepare
-from counterpoint.types import Batch, Clock
+from counterpoint.types import Batch, StepInfo
 
-CLOCK = Clock(0, 1)
+CLOCK = StepInfo(0, 1)
 WARM = 3
 """Steps before the first that counts."""
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from counterpoint.execution import Listed, Local, Ray
+from counterpoint.execution import Local, Ray, WorkList
 from counterpoint.recipes import load, override
 from counterpoint.study.training.run import TrainingRun
 from counterpoint.training.run import Run
@@ -35,7 +35,7 @@ def study(folder: Path, steps: int) -> list[TrainingRun]:
 
 
 def by_two_works(units: list[TrainingRun], folder: Path) -> None:
-    Listed.of("training", units, folder).write(folder)
+    WorkList.of("training", units, folder).write(folder)
     words = [sys.executable, "-m", "counterpoint", "work", str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for process in [subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL) for _ in range(2)]:

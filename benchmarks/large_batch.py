@@ -19,7 +19,7 @@ from counterpoint.recipes import load, override
 from counterpoint.training.record.peak_memory import PeakMemory
 from counterpoint.training.step import caching
 from counterpoint.training.step.optim import optimizer_of
-from counterpoint.types import Batch, Clock
+from counterpoint.types import Batch, StepInfo
 
 SHAPES = ("square", "disc", "cross")
 
@@ -70,7 +70,7 @@ def main() -> None:
     )
     optimizer = optimizer_of(method, recipe.optimizer)
     start = time.perf_counter()
-    losses, _ = caching.backward(method, batch, Clock(0, 1), options.microbatch)
+    losses, _ = caching.backward(method, batch, StepInfo(0, 1), options.microbatch)
     optimizer.step()
     loss = sum(float(term.detach()) for term in losses.values())
     print(

@@ -18,14 +18,14 @@ from counterpoint.methods.sbcl import SBCL
 from counterpoint.recipes import load, override
 from counterpoint.study.training.runner import run
 from counterpoint.training.run import Run
-from counterpoint.types import Clock, Examples
+from counterpoint.types import StepInfo, TrainingExamples
 
 
 def main(data: str = "scenes:basic,train=2000,validation=50,test=50", epochs: int = 31) -> None:
     spent: list[float] = []
     look = SBCL.on_epoch_start
 
-    def timed(self: SBCL, examples: Examples, clock: Clock) -> None:
+    def timed(self: SBCL, examples: TrainingExamples, clock: StepInfo) -> None:
         began = time.perf_counter()
         look(self, examples, clock)
         spent.append(time.perf_counter() - began)

@@ -20,7 +20,7 @@ from _linked import linked
 from counterpoint.data.source import load
 from counterpoint.recipes import load as load_recipe
 from counterpoint.recipes import override
-from counterpoint.training.loop import Progress, fit
+from counterpoint.training.loop import TrainingProgress, fit
 from counterpoint.training.run import Run
 from counterpoint.training.start import prepare
 
@@ -47,7 +47,7 @@ def trained(folder: str, warm: int, steps: int) -> dict[str, list[float]]:
     method, loader = prepare(Run("clip", folder, recipe), load(folder))
     seen: dict[str, list[float]] = {"trainer": [], "worker": []}
 
-    def told(now: Progress) -> None:
+    def told(now: TrainingProgress) -> None:
         if now.step in (warm, warm + steps):
             seen["trainer"].append(resident("self"))
             seen["worker"].append(

@@ -28,10 +28,10 @@ from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.recipes import load, override
 from counterpoint.training.loop import forward
-from counterpoint.types import Batch, Clock, Target
+from counterpoint.types import Batch, StepInfo, Target
 
 SOURCE, SIZE, LARGE, SMALL = 72, 48, 2, 4
-LATE = Clock(1000, 2000)
+LATE = StepInfo(1000, 2000)
 CLASSES = Target("group", tuple(f"class {n}" for n in range(100)))
 
 

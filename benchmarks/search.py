@@ -31,7 +31,7 @@ from _timing import spread
 
 from counterpoint.serving import Hits, index
 from counterpoint.serving.indexing.kinds import hnsw
-from counterpoint.serving.vectors import About, Vectors, part_paths, write_part
+from counterpoint.serving.vectors import VectorProvenance, Vectors, part_paths, write_part
 
 COLUMNS = ["id", "key", "modality", "split", "text"]
 BATCHES = (1, 64)
@@ -51,7 +51,7 @@ def unit(rows: int, d: int, seed: int) -> np.ndarray:
 
 def written(folder: Path, rows: int, d: int) -> Vectors:
     """Write vectors as ``counterpoint embed`` does."""
-    about = About(
+    about = VectorProvenance(
         model="", fingerprint="0", data="random", data_fingerprint="0", modalities=("image",), width=d
     )
     for number, path in enumerate(part_paths(folder, "image", -(-rows // PART))):

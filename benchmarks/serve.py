@@ -58,7 +58,7 @@ def make_index(folder: Path) -> Path:
     import polars as pl
 
     import counterpoint as cp
-    from counterpoint.serving.vectors import About, part_paths, write_part
+    from counterpoint.serving.vectors import VectorProvenance, part_paths, write_part
 
     model = cp.load(MODEL)
     rows = range(len(TEXTS))
@@ -66,7 +66,7 @@ def make_index(folder: Path) -> Path:
         {"id": rows, "key": map(str, rows), "modality": ["text"] * len(TEXTS), "split": None, "text": TEXTS},
         schema_overrides={"split": pl.String},
     )
-    about = About(
+    about = VectorProvenance(
         model=MODEL,
         fingerprint=model.fingerprint,
         data="texts",

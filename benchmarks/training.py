@@ -27,7 +27,7 @@ from counterpoint.training.loop import fit
 from counterpoint.training.run import Run
 from counterpoint.training.start import prepare
 from counterpoint.training.step.optim import learning_rate
-from counterpoint.types import Clock
+from counterpoint.types import StepInfo
 
 
 def prepared(recipe: Recipe, data: str, arm: str) -> tuple[TowerMethod, Loader]:
@@ -56,7 +56,7 @@ def plain(recipe: Recipe, data: str, arm: str) -> float:
         batch = loader.batch(step)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, recipe.steps, o)
-        losses = method.losses(method.encode(batch), batch, Clock(step, recipe.steps))
+        losses = method.losses(method.encode(batch), batch, StepInfo(step, recipe.steps))
         optimizer.zero_grad()
         losses["clip"].backward()
         torch.nn.utils.clip_grad_norm_(method.parameters(), o.clip_norm)

@@ -11,7 +11,7 @@ from torchvision.transforms import v2
 
 from counterpoint.data.base import Rows
 from counterpoint.data.loading.loader import Loader
-from counterpoint.data.loading.order import Shuffled
+from counterpoint.data.loading.order import ShuffledOrder
 from counterpoint.data.views import key
 from counterpoint.data.views.pictures import EitherView, ImageView
 from counterpoint.frames import Frames, inverse, of_boxes, to_picture, to_view, whole
@@ -99,7 +99,7 @@ def test_a_frame_of_a_box_and_its_inverse() -> None:
 def batches(views: dict[str, View], rank: int = 0, world: int = 1) -> Batch:
     loader = Loader(
         TinyData(),
-        Shuffled(TinyData().splits.train, 8, 0),
+        ShuffledOrder(TinyData().splits.train, 8, 0),
         views,
         augmentation=Augmentation(),
         inputs={"image": Square(16)},

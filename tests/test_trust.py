@@ -22,9 +22,9 @@ import counterpoint as cp
 from counterpoint import trust
 from counterpoint.cli import main
 from counterpoint.data.source import load_any
-from counterpoint.execution import Listed, work
+from counterpoint.execution import WorkList, work
 from counterpoint.execution.children import environment
-from counterpoint.execution.orders import Order, given_in
+from counterpoint.execution.orders import WorkItem, given_in
 from counterpoint.execution.watch import standings
 from counterpoint.models import load
 from counterpoint.recipes import Recipe
@@ -140,7 +140,7 @@ def test_units_lie_below_their_folder(place: str, tmp_path: Path) -> None:
     base = tmp_path / "base"
     base.mkdir()
     (base / "link").symlink_to(tmp_path)
-    unit = Order.of(Counting("a", base / "a"), base).plain() | {"unit": "test-counting", "folder": place}
+    unit = WorkItem.of(Counting("a", base / "a"), base).plain() | {"unit": "test-counting", "folder": place}
     (base / "units.json").write_text(json.dumps(listing(units=[unit])))
     with pytest.raises(ValueError, match=r"of the unit 'a' is not below"):
         work(base)
@@ -175,7 +175,7 @@ def test_every_name_of_the_table_is_there() -> None:
     assert all(hasattr(load_symbol(unit), "parse") for unit in UNITS.values())
     assert all(callable(load_symbol(step)) for step in STEPS.values())
     with pytest.raises(TypeError, match=r"has no name in counterpoint\.units"):
-        Listed.of("x", [_Nameless("a", Path("a"))], Path())
+        WorkList.of("x", [_Nameless("a", Path("a"))], Path())
 
 
 class _Nameless(Counting):
@@ -369,12 +369,12 @@ def test_an_empty_message_withdraws_what_was_received_before(
 
 
 def test_jobs_of_slurm_allow_what_the_command_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from counterpoint.execution import HandedOver
+    from counterpoint.execution import WorkHandover
     from counterpoint.execution.executors.slurm import Slurm
 
     monkeypatch.setattr(trust, "_given", {"12ab"})
     units = [Counting("a", tmp_path / "study" / "a")]
-    with pytest.raises(HandedOver):
+    with pytest.raises(WorkHandover):
         Slurm().carry_out(units, listed=tmp_path / "study")
     assert f"export {trust.VARIABLE}=12ab" in (tmp_path / "study" / "slurm" / "runs.sh").read_text()
 

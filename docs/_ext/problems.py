@@ -11,7 +11,7 @@ from counterpoint import catalog
 from counterpoint.catalog.evidence import Evidence
 from counterpoint.catalog.render import measured
 from counterpoint.methods import METHODS, Arm
-from counterpoint.study.presets import PRESETS, Preset
+from counterpoint.study.presets import PRESETS, StudyPreset
 
 PLACE = re.compile(r"^<!-- problems((?: [\w-]+)*) -->$", re.MULTILINE)
 """A line of a page that the table takes the place of: of all comparisons with a name, or of those that stand there."""
@@ -32,7 +32,7 @@ def problems(place: re.Match[str]) -> str:
     return "\n".join(table(("problem, command and arms", "answer", "measured here"), rows))
 
 
-def answer(preset: Preset) -> str:
+def answer(preset: StudyPreset) -> str:
     """Return the arms to take, those whose papers' claims all held here; that it is open without any.
 
     A claim is about a method as it is, so that an arm with other options is none of them, and so is one of the method
@@ -50,17 +50,17 @@ def answer(preset: Preset) -> str:
     return f"take {' or '.join(held)}" if held else "open"
 
 
-def _verdicts(preset: Preset, arm: str) -> set[str]:
+def _verdicts(preset: StudyPreset, arm: str) -> set[str]:
     papers = [catalog.paper(slug) for slug in _papers(preset, arm)]
     return {"" if paper.evidence is None else Evidence.read(paper.evidence).verdict for paper in papers}
 
 
-def found(preset: Preset) -> str:
+def found(preset: StudyPreset) -> str:
     """Return what was measured of the papers whose methods a comparison holds, a line each."""
     return "<br>".join(_said(slug) for slug in _papers(preset, *preset.arms)) or "–"
 
 
-def _papers(preset: Preset, *arms: str) -> Iterator[str]:
+def _papers(preset: StudyPreset, *arms: str) -> Iterator[str]:
     """Yield the papers of some arms of a comparison, each once.
 
     Methods that make pairs of pictures and captions were measured on these, which says nothing of other columns.

@@ -17,7 +17,7 @@ from . import statistics as statistics
 from . import study as study
 from . import training as training
 from . import types as types
-from .data import Mixed as Mixed
+from .data import MixedData as MixedData
 from .execution import work as work
 from .exporting import export as export
 from .models import load as load

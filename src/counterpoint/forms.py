@@ -49,7 +49,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 
 
 @dataclasses.dataclass(frozen=True)
-class Derived:
+class ComputedField:
     """Marks a field that is computed from the others: nobody is asked for it."""
 
 
@@ -59,12 +59,12 @@ class Positional:
 
 
 @dataclasses.dataclass(frozen=True)
-class Flat:
+class FlatField:
     """Marks a part of a form whose options are named without the part's own name."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Typed:
+class ParsedField:
     """Marks a field that is typed in another form than it is kept in.
 
     Attributes:
@@ -191,8 +191,8 @@ def folder_of(value: object) -> object:
     return value
 
 
-Folder = Annotated[Path | None, Typed(str | None), BeforeValidator(folder_of)]
-OutFolder = Annotated[Path, Typed(str), BeforeValidator(folder_of)]
+Folder = Annotated[Path | None, ParsedField(str | None), BeforeValidator(folder_of)]
+OutFolder = Annotated[Path, ParsedField(str), BeforeValidator(folder_of)]
 
 
 def unique(values: tuple[T, ...]) -> tuple[T, ...]:

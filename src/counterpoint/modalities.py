@@ -95,7 +95,7 @@ class Modality:
     pack: Reference | None = None
     held: Literal["files", "texts", "values"] = "files"
     arrays: bool = False
-    storage: Reference = "counterpoint.data.listed.decoded:Decoded"
+    storage: Reference = "counterpoint.data.listed.decoded:DecodedExamples"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "noun", self.noun or self.name)
@@ -167,7 +167,7 @@ MODALITIES = Modalities(
             {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".svg"}
         ),
         store="counterpoint.data.pictures.sheet:store_picture",
-        storage="counterpoint.data.pictures.squares:Pictures",
+        storage="counterpoint.data.pictures.squares:DecodedPictures",
     ),
     Modality(
         "text",

@@ -120,7 +120,7 @@ class Registry:
     >>> Registry("loss", "counterpoint.losses", from_stub=True).reference("siglip")
     'counterpoint.losses.siglip:SigLIPLoss'
     >>> Registry("data set", "counterpoint.data.synthetic", file="world").reference("clips")
-    'counterpoint.data.synthetic.clips.world:Clips'
+    'counterpoint.data.synthetic.clips.world:VideoClips'
     """
 
     def __init__(

@@ -5,11 +5,11 @@ from __future__ import annotations
 UNITS = {
     "training": "counterpoint.study.training.run:TrainingRun",
     "decoding": "counterpoint.study.decoding.units:Asking",
-    "embedding": "counterpoint.serving.embedding.parts:Part",
-    "counting": "counterpoint.data.sharded.counting:Counting",
-    "looking": "counterpoint.data.reporting._looking:Looking",
+    "embedding": "counterpoint.serving.embedding.parts:VectorChunk",
+    "counting": "counterpoint.data.sharded.counting:CountingUnit",
+    "looking": "counterpoint.data.reporting._looking:FileScanUnit",
 }
-"""Classes of units by name; each is a `counterpoint.execution.unit.Portable`."""
+"""Classes of units by name; each is a `counterpoint.execution.unit.PortableUnit`."""
 
 STEPS = {
     "report": "counterpoint.study.study:report",

@@ -2,5 +2,5 @@ from ._presets import find as find
 from ._registry import CLAIMS as CLAIMS
 from .lab.lab import Lab as Lab
 from .lab.lab import reproduce as reproduce
-from .lab.plan import Plan as Plan
+from .lab.plan import RunPlan as RunPlan
 from .lab.plan import plan as plan

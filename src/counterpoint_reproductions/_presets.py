@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from counterpoint.registry import unknown
-from counterpoint.study.presets import PRESETS, Preset
+from counterpoint.study.presets import PRESETS, StudyPreset
 
 from ._registry import CLAIMS, module
 
 
-def stated(slug: str) -> Preset | None:
+def stated(slug: str) -> StudyPreset | None:
     """Return the preset that a claim states; None where it compares no training runs that other data could be given to.
 
     That is the claim's ``COMPARISON``, or its ``PRESET`` where the claim's own arms need what only its data has.
@@ -19,7 +19,7 @@ def stated(slug: str) -> Preset | None:
     return claim.COMPARISON.preset(slug, claim.CLAIM) if hasattr(claim, "COMPARISON") else None
 
 
-def find(name: str) -> Preset:
+def find(name: str) -> StudyPreset:
     """Return a preset by its name: a published protocol, or what a paper's claim asks, by the paper's slug.
 
     Raises:

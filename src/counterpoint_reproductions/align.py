@@ -13,7 +13,7 @@ from counterpoint.data.embeddings import EmbeddingCache
 from counterpoint.data.pictured import PairedData
 from counterpoint.data.source import load
 from counterpoint.evaluation import create
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 
 from .lab import FIRST, Arrays, Lab, Result, above, arm, decides, secondary
 from .lab.towers import Recaptioned, build, recipe, train
@@ -24,7 +24,7 @@ CLAIM = (
 )
 REFUTED = "the clean pairs win over four times as many with 30 % noise"
 PLAIN = "align,temperature=0.07"
-PRESET = Preset(
+PRESET = StudyPreset(
     "align",
     "noisy pairs: contrast without smoothing, with smoothed targets, and with the paper's start of σ as well",
     {"arms": (f"{PLAIN},smoothing=0", PLAIN, "align")},

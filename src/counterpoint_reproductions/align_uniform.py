@@ -19,7 +19,19 @@ from counterpoint.study.opened import open_data
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
-from .lab import Arrays, Comparison, Lab, Measured, Result, above, below, best, decides, secondary, within
+from .lab import (
+    Arrays,
+    Lab,
+    Result,
+    ScoreEstimate,
+    TrainingComparison,
+    above,
+    below,
+    best,
+    decides,
+    secondary,
+    within,
+)
 
 CLAIM = (
     "InfoNCE less log M tends to an alignment and a uniformity term as the negatives M grow; optimising the "
@@ -37,7 +49,7 @@ ONE_TERM = {
     "without uniformity": f"{TERMS},uniformity=0",
     "without alignment": f"{TERMS},alignment=0",
 }
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     TEMPERATURES | WEIGHTS | ONE_TERM,
     {"probe": ("logistic_*_top1",)},
     labels="digit,share=0.1",
@@ -98,7 +110,7 @@ def _unit(rng: np.random.Generator, n: int) -> Float[np.ndarray, "n d"]:
     return z / np.linalg.norm(z, axis=1, keepdims=True)
 
 
-def rank_correlation(first: Sequence[float], second: Sequence[float]) -> Measured:
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> ScoreEstimate:
     """Correlate two numbers of runs by ranks.
 
     The interval is Fisher's z with the variance of Spearman's coefficient (Bonett and Wright 2000).
@@ -106,7 +118,7 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> Measure
     spearman = float(stats.spearmanr(first, second).statistic)
     z = math.atanh(np.clip(spearman, -0.999, 0.999))
     spread = math.sqrt((1 + spearman**2 / 2) / (len(first) - 3))
-    return Measured(spearman, math.tanh(z - 1.96 * spread), math.tanh(z + 1.96 * spread), len(first))
+    return ScoreEstimate(spearman, math.tanh(z - 1.96 * spread), math.tanh(z + 1.96 * spread), len(first))
 
 
 def slope(deviations: Float[np.ndarray, " M"]) -> float:

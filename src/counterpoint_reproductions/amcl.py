@@ -9,7 +9,7 @@ from torch import nn
 
 from counterpoint.losses import AMCLLoss, DCLLoss
 
-from .lab import Comparison, Lab, Result, Score, above, below, best, decides, exact, secondary
+from .lab import Lab, Result, Score, TrainingComparison, above, below, best, decides, exact, secondary
 from .lab.exact import gradients, random_views, relative_error
 
 CLAIM = (
@@ -27,7 +27,7 @@ FIXED = {
     for tau in (0.1, 0.2, 0.5)
 }
 """AMCL whose temperatures cannot move: more heads alone."""
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     ONE_HEAD | ADAPTIVE | FIXED,
     {"probe": ("logistic_*_top1", "knn_*_top1")},
     data="emoji",
@@ -38,7 +38,7 @@ COMPARISON = Comparison(
 )
 
 
-def looked(view: str) -> Comparison:
+def looked(view: str) -> TrainingComparison:
     """Return the comparison with views of one name."""
     return replace(COMPARISON, changes={**COMPARISON.changes, "augmentation.contrasted": view})
 

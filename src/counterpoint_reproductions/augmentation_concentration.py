@@ -15,10 +15,22 @@ from counterpoint.data.base import Data, Rows
 from counterpoint.data.embeddings import EmbeddingCache
 from counterpoint.data.source import load as load_data
 from counterpoint.diagnostics.augmentation import centres, concentration
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 from counterpoint.training.start import load
 
-from .lab import Arrays, Comparison, Lab, Result, Score, Trained, above, decides, exact, per_seed, secondary
+from .lab import (
+    Arrays,
+    Lab,
+    Result,
+    Score,
+    TrainedStudy,
+    TrainingComparison,
+    above,
+    decides,
+    exact,
+    per_seed,
+    secondary,
+)
 from .lab.study import of_seed
 
 CLAIM = (
@@ -29,7 +41,7 @@ REFUTED = "the coefficient is 0 or less"
 
 TAUS = (0.1, 0.05, 0.2, 0.5, 1.0)
 ARMS = {f"τ = {tau:g}": f"ntxent,on=images,temperature={tau:g}" for tau in TAUS}
-PRESET = Preset(
+PRESET = StudyPreset(
     "augmentation-concentration",
     "views of a picture contrasted at temperatures that gather classes more or less; sets of changes are compared by "
     "--augmentation.contrasted, as in crop+blur",
@@ -52,7 +64,7 @@ SIDE, STEPS, BATCH = 24, 200, 64
 LABEL, SUBSET = "group", "rest"
 """Classes, and the emoji that are no variants in skin tone: nearly all of those are people."""
 PROBE = f"probe,labels={LABEL}"
-TRAINING = Comparison(
+TRAINING = TrainingComparison(
     {"NT-Xent": ARMS["τ = 0.1"]},
     {PROBE: ("logistic_*_top1", "knn_*_top1")},
     data="emoji",
@@ -72,7 +84,7 @@ FEWEST = 40
 """Pictures of which some are of one class; a smoke run compares no fewer."""
 
 
-def trained_on(view: str) -> Comparison:
+def trained_on(view: str) -> TrainingComparison:
     """Return the comparison with views of one name."""
     return replace(TRAINING, changes={**TRAINING.changes, "augmentation.contrasted": view})
 
@@ -114,7 +126,7 @@ def seen_as(view: str, data: Data, rows: Rows, number: int) -> Float[torch.Tenso
     return view_room.image(view).apply(data.read("image", rows), keys, SIDE)
 
 
-def errors(study: Trained, metric: str) -> list[float]:
+def errors(study: TrainedStudy, metric: str) -> list[float]:
     """Return the share of the tested emoji that a probe takes for another class, under every seed."""
     key = study.key(f"{PROBE} {metric}_{LABEL}_top1", "concepts", SUBSET)
     ((_, by_seed),) = study.outcomes(key).items()

@@ -11,12 +11,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from counterpoint.data.source import load_any
-from counterpoint.data.synthetic.speech import Speech, Spoken
+from counterpoint.data.synthetic.speech import Speech, SpokenText
 from counterpoint.losses.best_alignment import best_path, uniform_path
 from counterpoint.methods import BestAlignment
 from counterpoint.training.start import load
 
-from .lab import Comparison, Lab, Result, above, below, decides, effects, per_seed, secondary
+from .lab import Lab, Result, TrainingComparison, above, below, decides, effects, per_seed, secondary
 
 CLAIM = (
     "With few transcribed sentences and many that are text alone, CTC and the best alignment make fewer character "
@@ -27,7 +27,7 @@ SHARE = effects.convention("share")
 
 CTC, BEST, UNIFORM = "CTC alone", "best path", "uniform path"
 METHOD = "best-alignment"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {CTC: f"{METHOD},weight=0", BEST: METHOD, UNIFORM: f"{METHOD},path=uniform"},
     {"transcription": ("cer",), "retrieval": ("a2t_R@1",)},
     data="speech:gaps,same=true,objects=1-2,relations=0,missing_speech=0.6,missing_captions=0,train=2500,"
@@ -92,7 +92,7 @@ def looked_at(folder: Path, count: int) -> dict[str, float]:
     return {**shares, "auroc": float((matched[:, None] < (other / frames[fits])[None]).double().mean())}
 
 
-def right(path: Int[Tensor, " T"], text: str, spoken: Spoken) -> float:
+def right(path: Int[Tensor, " T"], text: str, spoken: SpokenText) -> float:
     """Return the share of the frames within words whose token is a character of the word that is said."""
     hits: list[Float[np.ndarray, ""]] = []
     begins = 0

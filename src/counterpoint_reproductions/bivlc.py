@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from .lab import Comparison, Lab, Result, Score, above, below, decides, effects, mean, secondary, worst
+from .lab import (
+    Lab,
+    Result,
+    Score,
+    TrainingComparison,
+    above,
+    below,
+    decides,
+    effects,
+    mean,
+    secondary,
+    worst,
+)
 
 CLAIM = (
     "A model that is right about most single pictures and captions is right about far fewer whole squares; "
@@ -23,7 +35,7 @@ PLAIN, TEXT, IMAGE = "plain", "text", "image"
 STEPS, BATCH, SIDE = 400, 128, 32
 TRAINED, TESTED = 5000, 1500
 DECISIONS = ("picture_0", "picture_1", "caption_0", "caption_1")
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {PLAIN: "clip,columns=image+text", TEXT: "negclip,columns=image+text+negative"},
     {"bivlc": ("group", "i2t", "t2i")},
     data=(

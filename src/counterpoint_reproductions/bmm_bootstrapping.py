@@ -18,7 +18,7 @@ from counterpoint.study.opened import open_data
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
-from .lab import UNSEEN, Comparison, Lab, Result, above, arm, below, decides, secondary
+from .lab import UNSEEN, Lab, Result, TrainingComparison, above, arm, below, decides, secondary
 
 CLAIM = (
     "With 60 % of the labels wrong, the posterior of a beta mixture of training losses finds the wrong ones with an "
@@ -28,7 +28,7 @@ CLAIM = (
 REFUTED = "the AUROC is 0.9 or less, the Gaussian mixture is as good, or mixup is as accurate at the end"
 
 LABEL = "digit"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {
         "mixup": "cross-entropy,mixup=32",
         "cross-entropy": "cross-entropy",

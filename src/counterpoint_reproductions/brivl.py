@@ -14,9 +14,9 @@ from counterpoint.data.source import load
 from counterpoint.methods.brivl import BriVL
 from counterpoint.networks.state.momentum import PREFIX
 from counterpoint.recipes import load as load_recipe
-from counterpoint.types import Batch, Clock
+from counterpoint.types import Batch, StepInfo
 
-from .lab import Comparison, Lab, Result, above, below, decides, exact, secondary
+from .lab import Lab, Result, TrainingComparison, above, below, decides, exact, secondary
 from .lab.exact import relative_error
 from .lab.towers import build
 
@@ -28,7 +28,7 @@ REFUTED = "the queues give no gain over a batch of 32, or the loss or its gradie
 
 SAMPLES, SMALL, LARGE = 19_200, 32, 256
 TAU, CLOSE = 0.07, 0.05
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {
         "in-batch": "clip",
         "in-batch, τ fixed": "infonce,temperature=0.07",
@@ -62,7 +62,7 @@ def exactness(pairs: int = 16, keys: int = 48) -> tuple[float, float]:
     positives = {column: F.normalize(normal(64), dim=-1).requires_grad_() for column in columns}
     queues = {column: method.queues.get_buffer(f"{column}.keys").requires_grad_() for column in columns}
     z = {**features, **{PREFIX + column: k for column, k in positives.items()}}
-    losses = method.losses(z, Batch(torch.arange(pairs), {}), Clock(0, 1))
+    losses = method.losses(z, Batch(torch.arange(pairs), {}), StepInfo(0, 1))
     leaves = [*features.values(), *positives.values(), *queues.values()]
     gradients = torch.autograd.grad(torch.stack(list(losses.values())).sum(), leaves, allow_unused=True)
 

@@ -13,7 +13,7 @@ from counterpoint.data.synthetic.emoji.world import Emoji
 from counterpoint.methods.byol import BYOL
 from counterpoint.training.start import load as load_run
 
-from .lab import Comparison, Lab, Result, Trained, above, decides, per_seed, secondary
+from .lab import Lab, Result, TrainedStudy, TrainingComparison, above, decides, per_seed, secondary
 
 CLAIM = (
     "Pairs of pictures that BYOL's prediction and target find alike are variants of one concept far more often than "
@@ -25,7 +25,7 @@ REFUTED = (
 
 STEPS, BATCH, LIFT = 300, 128, 5.0
 PLAIN, COSINE, SIGMOID, NO_NORM = "BYOL", "CCSL", "CSSL", "BYOL without batch norms"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {
         PLAIN: "byol",
         NO_NORM: "byol,norm=false",
@@ -40,7 +40,7 @@ COMPARISON = Comparison(
 
 
 @torch.no_grad()
-def alike(study: Trained, arm: str, seed: int) -> tuple[float, float, float]:
+def alike(study: TrainedStudy, arm: str, seed: int) -> tuple[float, float, float]:
     """Return how often pairs that are found in a batch are of one concept, how often any pair is, and the share found.
 
     For a model that finds no pair, the first is 0.

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from counterpoint.losses import CACRLoss
 from counterpoint.study.opened import open_data
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 from counterpoint.study.training.tuning import validation_score
 from counterpoint.training.run import Run
 
@@ -23,7 +23,7 @@ CLAIM = (
     "the nearest negative alone."
 )
 REFUTED = "the drop is equal or larger, or uniform weights win, or a limit is another"
-PRESET = Preset(
+PRESET = StudyPreset(
     "cacr",
     "contrast whose positives and negatives are weighted, whose negatives alone are not, and plain contrast",
     {"arms": ("ntxent,on=images", "cacr,on=images", "cacr,on=images,t_negative=0")},

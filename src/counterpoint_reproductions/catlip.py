@@ -13,7 +13,7 @@ from counterpoint.study.opened import open_data
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
-from .lab import UNSEEN, Comparison, Lab, Result, above, arm, below, decides, secondary
+from .lab import UNSEEN, Lab, Result, TrainingComparison, above, arm, below, decides, secondary
 from .lab.related import Related
 
 CLAIM = (
@@ -25,7 +25,7 @@ REFUTED = "CLIP's features tell the things better in the same time"
 
 STEPS, BATCH = 600, 64
 CATLIP, CLIP = "CatLIP", "CLIP"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {CLIP: "clip", CATLIP: "catlip"},
     {"multi_label": ("logistic_concepts_mAP",), "probe": ("logistic_*_top1",)},
     data="scenes:basic,train=8000,validation=200,test=1000",
@@ -56,7 +56,7 @@ def tuned(pretrained: Path) -> Mapping[str, str]:
     return {NAMES: f'{tower},start="{pretrained}"', CHANCE: tower}
 
 
-TRANSFER = Comparison(
+TRANSFER = TrainingComparison(
     tuned(Path("runs/seed-{seed}")),
     {"classification": ("accuracy",)},
     data=f"scenes:basic,objects=1,train={FEW},validation=100,test=1000",

@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Float, Int
 
 from counterpoint.data.source import load_any
-from counterpoint.data.synthetic.speech import Span, Speech
+from counterpoint.data.synthetic.speech import Speech, SpeechSpan
 from counterpoint.methods.ccc_wav2vec2 import CCCWav2Vec2
 from counterpoint.networks.clusters import cosine_kmeans
 from counterpoint.training.start import load
 
-from .lab import Comparison, Lab, Result, above, decides, effects, per_seed, secondary
+from .lab import Lab, Result, TrainingComparison, above, decides, effects, per_seed, secondary
 
 CLAIM = (
     "Targets in the cluster of the positive share its phoneme more often than others, and terms across a noisy copy "
@@ -29,7 +29,7 @@ SHARE = effects.convention("share")
 PLAIN, FULL = "wav2vec 2.0", "cross terms and clusters"
 METHOD = "ccc-wav2vec2,audio=wav2vec2"
 STEPS, BATCH = 220, 24
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {PLAIN: f"{METHOD},scale=1,cross=0,crossed=0", FULL: METHOD},
     {"probe": ("logistic_speaker_top1",)},
     data="speech:basic,train=800,validation=50,test=100,pixels=16",
@@ -64,7 +64,7 @@ def frames_of(
     return np.concatenate(features), np.concatenate(names), np.concatenate(owners)
 
 
-def phonemes_of(spans: Sequence[Span], samples: int, frames: int) -> np.ndarray:
+def phonemes_of(spans: Sequence[SpeechSpan], samples: int, frames: int) -> np.ndarray:
     """Return the phoneme in the middle of each of so many frames."""
     middles = (np.arange(frames) + 0.5) * samples / frames
     starts = np.array([span.start for span in spans])

@@ -11,14 +11,14 @@ from jaxtyping import Float
 from counterpoint.evaluation.simplicity import collapse_index, probed, probed_within
 from counterpoint.evaluation.subclasses import (
     Pull,
-    Sample,
     Subclasses,
+    SubclassExamples,
     class_moment,
     second_moment,
     spectral_descent,
 )
 
-from .lab import Arrays, Comparison, Lab, Result, Score, above, below, combined, decides, secondary
+from .lab import Arrays, Lab, Result, Score, TrainingComparison, above, below, combined, decides, secondary
 from .lab import data_bits as signed
 
 CLAIM = (
@@ -54,7 +54,7 @@ EMBEDDINGS = (16, 128)
 TRAINED_STEPS, BATCH = 100, 64
 
 
-def pulls(data: Sample, supervised: float) -> list[Pull]:
+def pulls(data: SubclassExamples, supervised: float) -> list[Pull]:
     """Return the spectral losses of a linear encoder on some data, those of weight 0 left out.
 
     A positive of the supervised loss is any example of the class; of the unsupervised one it is the example itself, of
@@ -120,9 +120,9 @@ def named(bits: int, width: int) -> str:
     return f"{bits} bits, {width} dimensions"
 
 
-def with_bits(bits: int, width: int) -> Comparison:
+def with_bits(bits: int, width: int) -> TrainingComparison:
     """Return the training of NT-Xent on halves of recordings that share so many bits, at a width of the embedding."""
-    return Comparison(
+    return TrainingComparison(
         {named(bits, width): "ntxent"},
         {"probe": ("logistic_activity_top1",)},
         data=f"{signed.__file__}:{BITS[bits]}",

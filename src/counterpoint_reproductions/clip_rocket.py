@@ -7,12 +7,12 @@ from dataclasses import replace
 from itertools import pairwise
 
 from .lab import (
-    Comparison,
     Lab,
     Result,
     Score,
-    Trained,
     TrainedScores,
+    TrainedStudy,
+    TrainingComparison,
     above,
     below,
     best,
@@ -53,7 +53,7 @@ ABLATION = {
 """From the basic to the improved recipe, each step on top of the ones before."""
 AUGMENTED = "+ text augmentation"
 """The step of the ablation that has all the augmentations and nothing else."""
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     arms={
         **{f"basic/{loss}": arm for loss, arm in BASIC.items()},
         **{f"improved/{loss}": arm for loss, arm in IMPROVED.items()},
@@ -180,6 +180,6 @@ def augmentations(scores: TrainedScores) -> Result:
     )
 
 
-def failed(study: Trained) -> list[str]:
+def failed(study: TrainedStudy) -> list[str]:
     """Return the runs that diverged."""
     return [f"{arm}, seed {seed}" for arm, seed, run in study.results.each() if run.scored is None]

@@ -21,7 +21,7 @@ from counterpoint.networks.base import Tower, Towers
 from counterpoint.networks.towers.drawn import DrawnText
 from counterpoint.networks.towers.transformer import ProbedTransformer, TextTransformer
 from counterpoint.recipes.schema import Recipe
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 
 from .lab import Arrays, Lab, Result, above, below, decides, secondary
 from .lab.towers import Recaptioned, captions_of, train
@@ -37,7 +37,7 @@ REFUTED = (
     "it is more than ten points worse, has over 0.6 of the parameters, is no better in the other script, or "
     "tells no better with pairs of texts how much sentences agree"
 )
-PRESET = Preset(
+PRESET = StudyPreset(
     "clippo",
     "a tower of texts, and texts that are drawn and read by the tower of pictures",
     {"arms": ("clip", "clippo")},

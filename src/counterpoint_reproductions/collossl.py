@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from counterpoint.evaluation import STATISTICS
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 
 from .lab import UNSEEN, Lab, Result, above, decides, secondary
 from .lab.data_sensors import few_labels
@@ -16,7 +16,7 @@ CLAIM = (
     "device under the same loss, and than augmentations of the one device alone."
 )
 REFUTED = "a random positive device or augmentation alone is as good"
-PRESET = Preset(
+PRESET = StudyPreset(
     "collossl",
     "series of several devices: any other one at the same time as the positive, the closest one, and equal negatives",
     {"arms": ("collossl,positive=random", "collossl", "collossl,cap=1")},

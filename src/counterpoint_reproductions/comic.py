@@ -14,7 +14,7 @@ from counterpoint.study.opened import open_data
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
-from .lab import Comparison, Lab, Result, above, decides, per_seed, secondary
+from .lab import Lab, Result, TrainingComparison, above, decides, per_seed, secondary
 
 CLAIM = (
     "With a long tail of tags and 40 % of those that apply missing, most tags that COMIC puts back are right, and it "
@@ -26,7 +26,7 @@ LABEL = "concepts"
 STEPS = 600
 EXAMPLES, JUDGED = 6000, 1500
 """Scenes to train on, and how many of these are looked at for tags that were put back."""
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {
         "not put back": "comic,weight=0",
         "BCE": "bce",

@@ -26,7 +26,7 @@ from counterpoint.losses.modular_contrast import ModularContrastLoss
 from counterpoint.networks import BytePairTokenizer
 from counterpoint.networks.heads import Linear
 from counterpoint.networks.init import initialise
-from counterpoint.networks.towers.transformer import Block, Embedding, TextTransformer
+from counterpoint.networks.towers.transformer import Embedding, TextTransformer, TransformerBlock
 
 from .lab import Arrays, Lab, Result, above, below, decides, secondary
 from .lab.descent import minimise
@@ -127,7 +127,7 @@ class SoundTowers(nn.Module):
         )
         self.moment = nn.Linear(32 * SIDE // 4, width)
         self.position = Embedding(SIDE // 2, width, std=0.02)
-        self.block = Block(width, heads=4, depth=1, causal=False)
+        self.block = TransformerBlock(width, heads=4, depth=1, causal=False)
         self.sound = Linear(width, width)
         self.words = TextTransformer(BytePairTokenizer.train(sorted(set(captions)), 320, 24), width, depth=1)
         self.text = Linear(width, width)
@@ -194,7 +194,7 @@ def squares(count: int) -> tuple[UInt8[Tensor, "n 2 3 S S"], list[tuple[str, str
     return items.pictures(np.arange(len(items))), list(items.captions), list(items.kinds)
 
 
-class Batch(NamedTuple):
+class SoundscapeBatch(NamedTuple):
     """Captions of some soundscapes: the words, the owner, the truth and the needed features of each caption."""
 
     texts: list[str]
@@ -203,7 +203,7 @@ class Batch(NamedTuple):
     needs: Float[Tensor, "C f"]
 
 
-def batch(data: Heard, rows: Int[np.ndarray, " B"], arm: str) -> Batch:
+def batch(data: Heard, rows: Int[np.ndarray, " B"], arm: str) -> SoundscapeBatch:
     """Return the captions that an arm trains on: the whole ones, with wrong ones, with those in part."""
     texts, owner, true, needs = list[str](), list[int](), list[bool](), list[Tensor]()
     for index, row in enumerate(rows.tolist()):
@@ -215,7 +215,7 @@ def batch(data: Heard, rows: Int[np.ndarray, " B"], arm: str) -> Batch:
         true += [True] * len(right) + [False] * len(wrong)
         # A wrong caption meets no sound but its own, so what it needs does not matter.
         needs += [data.needs[row][: len(right)], data.needs[row][:1].expand(len(wrong), -1)]
-    return Batch(texts, torch.tensor(owner), torch.tensor(true), torch.cat(needs))
+    return SoundscapeBatch(texts, torch.tensor(owner), torch.tensor(true), torch.cat(needs))
 
 
 def run_stages(seed: int, steps: int, train_size: int, test_size: int) -> Arrays:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .lab import Comparison, Lab, Result, above, decides, secondary
+from .lab import Lab, Result, TrainingComparison, above, decides, secondary
 
 CLAIM = (
     "Nouns find their definitions among those of other nouns more often where mined negatives give way once they have "
@@ -27,7 +27,7 @@ ARMS = {
     "mined anew": "conan,renew=all,every=1",
     "giving way": "conan,renew=easy",
 }
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     ARMS, {"retrieval": ("*_R@1",)}, data="glosses,train=10000,validation=300,test=1000", changes=CHANGES
 )
 COLUMNS = "term+gloss+first+second"
@@ -36,13 +36,13 @@ PAIRS, GRADED = (
     "glosses:graded,train=4000,validation=300,test=900",
 )
 BOTH = {"retrieval": ("*_R@1",), "graded_similarity": ("spearman",)}
-TOGETHER = Comparison(
+TOGETHER = TrainingComparison(
     {"together": f"conan,negatives=0,columns={COLUMNS}"},
     BOTH,
     data=f"{PAIRS} + {GRADED},share=0.5",
     changes={**CHANGES, "batch_size": 128},
 )
-IN_TURNS = Comparison(
+IN_TURNS = TrainingComparison(
     {"in turns": f"conan,negatives=0,columns={COLUMNS}"},
     BOTH,
     data=f"{PAIRS} + {GRADED},share=0.5,by=steps",

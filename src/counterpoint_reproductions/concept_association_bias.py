@@ -26,11 +26,11 @@ from counterpoint.evaluation.tasks.concept_association_bias import tally
 from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.networks.heads import Linear
 from counterpoint.networks.init import initialise
-from counterpoint.networks.towers.transformer import Block, Embedding
+from counterpoint.networks.towers.transformer import Embedding, TransformerBlock
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
-from .lab import Arrays, Comparison, Lab, Result, Trained, above, decides, secondary
+from .lab import Arrays, Lab, Result, TrainedStudy, TrainingComparison, above, decides, secondary
 from .lab.descent import minimise
 from .lab.study import of_seed
 
@@ -61,7 +61,7 @@ def world(strength: float, count: int = 4000) -> str:
     return f"scenes:associated,strength={strength},train={count},validation=200,test=800"
 
 
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {TOWERS: "clip", SIGMOID: "siglip"},
     {TASK: ("cab", "own", "other", "third", "alone")},
     data=world(STRONGEST),
@@ -138,7 +138,7 @@ class Across(nn.Module):
             Embedding(number, width, std=0.02) for number in (math.prod(side), length)
         )
         self.picture, self.word = Linear(seen, width), Linear(said, width)
-        self.blocks = nn.ModuleList(Block(width, heads=4, depth=2, causal=False) for _ in range(2))
+        self.blocks = nn.ModuleList(TransformerBlock(width, heads=4, depth=2, causal=False) for _ in range(2))
         self.norm = nn.LayerNorm(width)
         self.match = Linear(width, 1, bias=True)
         for name in ("place", "position", "picture", "word", "blocks", "match"):
@@ -194,7 +194,7 @@ def run(lab: Lab) -> Iterator[Result]:
         )
         for strength in STRENGTHS[:-1]
     }
-    studies: dict[float, Trained] = {**weaker, STRONGEST: strongest}
+    studies: dict[float, TrainedStudy] = {**weaker, STRONGEST: strongest}
     folder = str(strongest.each(TOWERS))
     after = lab.grid(tuned, {"way": (ALONE, ACROSS)}, folder=folder, steps=TUNED).scores(
         "{}", "share of answers about two things", STATISTICS["mean"]

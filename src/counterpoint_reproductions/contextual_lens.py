@@ -29,7 +29,7 @@ from counterpoint.diagnostics.assistants import (
     support,
 )
 from counterpoint.diagnostics.assistants.captions import reply_tokens
-from counterpoint.diagnostics.assistants.reading import Reading
+from counterpoint.diagnostics.assistants.reading import ReplyReading
 from counterpoint.evaluation import prompts as chat
 from counterpoint.evaluation.grounding import pointing
 from counterpoint.evaluation.maps import box_iou
@@ -60,7 +60,7 @@ CHOSEN, TESTED, BATCH = 60, 150, 32
 """Scenes that choose layers, scenes that are tested on, and statements that are read at a time."""
 
 
-class Statement(NamedTuple):
+class StatementPair(NamedTuple):
     """An answer that is true of a picture, and one that is not.
 
     Attributes:
@@ -79,7 +79,7 @@ class Statement(NamedTuple):
     things: tuple[int, ...]
 
 
-def statements(world: Scenes, row: int) -> Iterator[Statement]:
+def statements(world: Scenes, row: int) -> Iterator[StatementPair]:
     """Yield one statement of each kind that a scene has something for."""
     scene, config = world.scene(row), world.config(row)
     draws = Rng(world.preset.seed, int(world.ids[row]), "contextual lens")
@@ -98,7 +98,7 @@ def statements(world: Scenes, row: int) -> Iterator[Statement]:
                 if options:
                     false = draws.choice(f"{kind} false", options)
                     answered = f"{question.text} {question.answer}"
-                    yield Statement(kind, row, text, question.answer, false, _things(scene, answered))
+                    yield StatementPair(kind, row, text, question.answer, false, _things(scene, answered))
 
 
 def _things(scene: Scene, text: str) -> tuple[int, ...]:
@@ -111,7 +111,7 @@ def sentence(answer: str) -> str:
     return f"{answer[:1].upper()}{answer[1:]}."
 
 
-class Measured(NamedTuple):
+class StatementScores(NamedTuple):
     """Scores of statements, true ones first, by layer where they have one.
 
     Attributes:
@@ -129,8 +129,8 @@ class Measured(NamedTuple):
 
 
 def readings(
-    assistant: VisionLanguageAssistant, world: Scenes, items: Sequence[Statement], true: bool
-) -> Iterator[tuple[Statement, Reading]]:
+    assistant: VisionLanguageAssistant, world: Scenes, items: Sequence[StatementPair], true: bool
+) -> Iterator[tuple[StatementPair, ReplyReading]]:
     """Yield one reading of each statement's true or false answer."""
     for start in range(0, len(items), BATCH):
         batch = items[start : start + BATCH]
@@ -153,7 +153,9 @@ def spelt(tokenizer: Any, answer: str) -> list[int]:
     return sorted({one[0] for one in ids})
 
 
-def measured(assistant: VisionLanguageAssistant, world: Scenes, items: Sequence[Statement]) -> Measured:
+def measured(
+    assistant: VisionLanguageAssistant, world: Scenes, items: Sequence[StatementPair]
+) -> StatementScores:
     """Measure all scores of the true answers, then of the false ones."""
     unembed, tokenizer = Unembedding(assistant.model), assistant.processor.tokenizer
     scores: list[tuple[Tensor, Tensor, float]] = []
@@ -169,7 +171,7 @@ def measured(assistant: VisionLanguageAssistant, world: Scenes, items: Sequence[
                 )
             )
     supports, lenses, confidences = zip(*scores, strict=True)
-    return Measured(
+    return StatementScores(
         [it.kind for it in items] * 2,
         np.repeat([True, False], len(items)),
         torch.stack(supports).cpu().numpy().astype(np.float64),
@@ -217,7 +219,7 @@ def experiment(seed: int, sizes: tuple[int, int]) -> Arrays:
 
 
 def grounded(
-    assistant: VisionLanguageAssistant, world: Scenes, items: Sequence[Statement], layers: tuple[int, int]
+    assistant: VisionLanguageAssistant, world: Scenes, items: Sequence[StatementPair], layers: tuple[int, int]
 ) -> Arrays:
     """Measure how often the place nearest to an answer lies in the box of its only thing, and how boxes overlap."""
     single = [it for it in items if it.kind in GROUNDED and len(it.things) == 1]

@@ -13,7 +13,18 @@ from counterpoint.losses import ContrastiveGapLoss
 from counterpoint.networks import initialise
 from counterpoint.networks.heads import mlp
 
-from .lab import Arrays, Comparison, Lab, Result, Score, TrainedScores, above, below, decides, secondary
+from .lab import (
+    Arrays,
+    Lab,
+    Result,
+    Score,
+    TrainedScores,
+    TrainingComparison,
+    above,
+    below,
+    decides,
+    secondary,
+)
 from .lab.data_emoji import SIDE, emoji_inputs, pairs_of, train
 
 CLAIM = (
@@ -43,7 +54,7 @@ def arm_of(weights: Mapping[str, float]) -> str:
     return ",".join(["contrastive-gap", *(f"{name}={value:g}" for name, value in options.items())])
 
 
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {name: arm_of(weights) for name, weights in LOSSES.items()},
     {"retrieval": ("i2t_R@1",), "zero_shot": ("group_top1",)},
     data="emoji",

@@ -11,11 +11,11 @@ import torch
 from counterpoint.diagnostics import tolerance
 from counterpoint.losses import InfoNCELoss
 from counterpoint.study.opened import open_data
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
-from .lab import Comparison, Lab, Result, above, below, best, decides, exact, per_seed, things
+from .lab import Lab, Result, TrainingComparison, above, below, best, decides, exact, per_seed, things
 from .lab.exact import of_similarities, random_views
 
 CLAIM = (
@@ -47,7 +47,7 @@ STEPS, WARMED = 200, 100
 COMPARISON = things.compared(
     {named(tau): f"{CONTRAST},temperature={tau:g}" for tau in (0.2, *ENDS, *INTERIOR)}, steps=STEPS
 )
-PRESET = Preset(
+PRESET = StudyPreset(
     "contrastive-loss-behaviour",
     "contrast by a low temperature, a middle one and a high one, and with the hardest negatives alone",
     {
@@ -62,7 +62,7 @@ PRESET = Preset(
 WARM_UP = things.compared({WARM: f"{CONTRAST},temperature=1"}, steps=WARMED)
 
 
-def going_on(start: Path) -> Comparison:
+def going_on(start: Path) -> TrainingComparison:
     """Return the comparison of losses against all negatives and against the hardest, after a warm-up (claim 2)."""
     arm = f'hard-contrastive,on=images,head=identity,temperature=1,from="{start}"'  # quoted, as its name has commas
     arms = {

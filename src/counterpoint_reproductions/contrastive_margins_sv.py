@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .lab import Comparison, Lab, Result, above, below, decides, secondary
+from .lab import Lab, Result, TrainingComparison, above, below, decides, secondary
 
 CLAIM = (
     "With both segments of an utterance as anchors NT-Xent verifies speakers with fewer errors than with one, "
@@ -15,7 +15,7 @@ REFUTED = "one-sided training has an equal or lower error rate, or the margin do
 STEPS, BATCH, SECONDS = 300, 32, 1.0
 """Steps, utterances of a batch, and the length of a segment."""
 ONE_SIDED, TWO_SIDED, SMALL, LARGE = "one-sided", "two-sided", "m = 0.1", "m = 0.5"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {
         TWO_SIDED: "margin-ntxent,on=audio,margin=0",
         ONE_SIDED: "margin-ntxent,on=audio,margin=0,two_sided=false",

@@ -10,18 +10,18 @@ import numpy as np
 
 from counterpoint.evaluation import create
 from counterpoint.study.opened import open_data
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
-from .lab import FIRST, Comparison, Lab, Result, Score, above, arm, decides, secondary
+from .lab import FIRST, Lab, Result, Score, TrainingComparison, above, arm, decides, secondary
 
 CLAIM = (
     "Contrast with one sentence of several teaches an image tower a fine attribute: with a tenth of the "
     "labels a linear probe is more than 5 points better on it than on SimCLR's features."
 )
 REFUTED = "SimCLR's features are as good"
-PRESET = Preset(
+PRESET = StudyPreset(
     "convirt",
     "features that a linear probe reads: of contrast with captions, and of pictures with themselves",
     {"arms": ("ntxent,on=images", "convirt")},
@@ -43,7 +43,7 @@ def shown(share: float) -> str:
     return f"{ATTRIBUTE},share={share:g}"
 
 
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {SIMCLR: "ntxent,on=images", CONVIRT: "convirt"},
     {PROBE: (CORRECT,)},
     data=f"{DATA}:NAMES",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from .lab import UNSEEN, Comparison, Lab, Result, Score, above, below, decides, secondary
+from .lab import UNSEEN, Lab, Result, Score, TrainingComparison, above, below, decides, secondary
 from .lab.data_counts import MENTIONED, NEW, SEEN, SIDE
 
 CLAIM = (
@@ -24,7 +24,7 @@ TUNED, LR = 64, 1e-3
 DATA = Path(__file__).parent / "lab" / "data_counts.py"
 MODEL = "clip"
 RETRIEVAL = {"retrieval": ("i2t_R@1",)}
-PRETRAINING = Comparison(
+PRETRAINING = TrainingComparison(
     {MODEL: "clip,columns=image+text"},
     RETRIEVAL,
     data=f"{DATA}:ALL",

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoint.data.loading.loader import Loader
-from counterpoint.data.loading.order import Shuffled
+from counterpoint.data.loading.order import ShuffledOrder
 from counterpoint.data.source import load
 from counterpoint.methods.tower_method import TowerMethod
-from counterpoint.types import Batch, Clock
+from counterpoint.types import Batch, StepInfo
 
 from .lab import Lab, Result, below, decides, exact
 from .lab.towers import build, tiny
@@ -110,7 +110,7 @@ def error(arm: str) -> float:
     method = build(arm, settings, data, rows, seed=0).double().train()
     loader = Loader(
         data,
-        Shuffled(rows, BATCH, 0),
+        ShuffledOrder(rows, BATCH, 0),
         method.views,
         augmentation=settings.augmentation,
         inputs=method.inputs,
@@ -118,7 +118,7 @@ def error(arm: str) -> float:
     batch = loader.batch(0)
     views = {name: v.double() if v.is_floating_point() else v for name, v in batch.views.items()}
     batch = Batch(batch.ids, views, batch.labels)
-    loss = torch.stack(list(method.losses(method.encode(batch), batch, Clock(0, 1)).values())).sum()
+    loss = torch.stack(list(method.losses(method.encode(batch), batch, StepInfo(0, 1)).values())).sum()
     expected = LINES[arm](method, batch)
     return max(_apart(a, b) for a, b in zip(_parts(loss, method), _parts(expected, method), strict=True))
 

@@ -15,7 +15,7 @@ from counterpoint.diagnostics.inversion import to_image, to_text
 from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.training.start import load
 
-from .lab import Arrays, Comparison, Lab, Result, Score, above, below, decides, secondary
+from .lab import Arrays, Lab, Result, Score, TrainingComparison, above, below, decides, secondary
 from .lab.study import of_seed
 
 CLAIM = (
@@ -27,7 +27,7 @@ REFUTED = "inverted queries are no better at any of the temperatures, or zero-sh
 
 
 STEPS, BATCH, SIDE = 300, 64, 32
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {f"τ = {tau:g}": f"infonce,temperature={tau:g}" for tau in (0.07, 0.01)},
     {"label_retrieval": ("*_P@10",), "zero_shot": ("*_top1",)},
     data="emoji",

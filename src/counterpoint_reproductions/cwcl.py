@@ -14,7 +14,7 @@ from counterpoint.data.source import load
 from counterpoint.losses import CWCLLoss, InfoNCELoss
 from counterpoint.training.start import load as load_run
 
-from .lab import Comparison, Lab, Result, above, below, decides, exact, per_seed, secondary
+from .lab import Lab, Result, TrainingComparison, above, below, decides, exact, per_seed, secondary
 from .lab.exact import random_views, relative_error
 
 CLAIM = (
@@ -35,14 +35,14 @@ def into(frozen: str) -> dict[str, str]:
     }
 
 
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     into("text=transformers:all-MiniLM-L6-v2@package"),
     {"zero_shot": ("group_top1", "subgroup_top1"), "retrieval": ("i2t_R@1", "t2i_R@1")},
     data="emoji",
     rates=(3e-3, 1e-3, 1e-2, 3e-2, 1e-1),
 )
 """As a preset it freezes a sentence encoder that anyone has; the claim's own runs freeze a tower of seconds."""
-PRETRAINING = Comparison({"moco": "moco"}, {"probe": ("knn_*_top1",)}, data="emoji", seeds=(0,))
+PRETRAINING = TrainingComparison({"moco": "moco"}, {"probe": ("knn_*_top1",)}, data="emoji", seeds=(0,))
 
 
 def one_hot() -> float:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 
-from .lab import UNSEEN, Comparison, Lab, Result, Score, above, combined, decides, secondary
+from .lab import UNSEEN, Lab, Result, Score, TrainingComparison, above, combined, decides, secondary
 
 CLAIM = (
     "A target that has to beat an anchor trained beside it, or a slow copy of itself, gains in the sum of recalls over "
@@ -23,7 +23,7 @@ BOOSTED = {
     "frozen, relative": "dbl,anchor=frozen",
 }
 RECALLS = tuple(f"{way}_R@{k}" for way in ("i2t", "t2i") for k in (1, 5, 10))
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     # The margin is the default's: an arm under another name, which trains longer.
     {"hinge": "hinge", TWICE: "hinge,margin=0.2", **BOOSTED},
     {"retrieval": RECALLS},
@@ -32,7 +32,7 @@ COMPARISON = Comparison(
     rates=(1e-3, 3e-3),
     seeds=UNSEEN,
 )
-PRESET = Preset(
+PRESET = StudyPreset(
     "dbl",
     "a hinge on the hardest negatives, and targets that have to beat an anchor besides, whose steps cost twice as much",
     {"arms": ("hinge", *BOOSTED.values())},

@@ -10,8 +10,8 @@ import torch
 
 from counterpoint.data.base import Rows
 from counterpoint.data.curation.condensing import pictures_of
-from counterpoint.data.curation.matching import Order, Real, condensed, herded, start, train
-from counterpoint.data.pictured import Pictured
+from counterpoint.data.curation.matching import Order, RealPictures, condensed, herded, start, train
+from counterpoint.data.pictured import PictureData
 from counterpoint.data.source import load_any
 from counterpoint.networks.init import seeded
 from counterpoint.networks.plain_convnet import plain_convnet
@@ -34,16 +34,16 @@ WAYS = ("random", "herding", "dc", "dcc")
 
 
 @cache
-def pictures(size: int, tested: int) -> dict[str, Real]:
+def pictures(size: int, tested: int) -> dict[str, RealPictures]:
     """Return the pictures to condense and those to test on, by class."""
     world = f"objects=1-1,repeats=0,relations=0,tinted=0,sizes=large,train={size},validation=10,test={tested}"
     data = load_any(f"scenes:basic,concepts={ANIMALS},backgrounds={BACKGROUNDS},{world}")
-    assert isinstance(data, Pictured)
+    assert isinstance(data, PictureData)
     animals = data.label("concept", "classes")
 
-    def of_class(rows: Rows) -> Real:
+    def of_class(rows: Rows) -> RealPictures:
         each = [rows[animals.values[rows] == number] for number in range(len(animals.names))]
-        return Real([pictures_of(data, chosen, SIDE) for chosen in each])
+        return RealPictures([pictures_of(data, chosen, SIDE) for chosen in each])
 
     return {"train": of_class(data.splits.train), "test": of_class(data.splits.test["as trained"])}
 

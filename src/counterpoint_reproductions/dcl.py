@@ -12,7 +12,7 @@ from torch import Tensor
 
 from counterpoint.losses import DCLLoss, NTXentLoss
 
-from .lab import Comparison, Lab, Result, Score, above, below, decides, exact, mean, secondary
+from .lab import Lab, Result, Score, TrainingComparison, above, below, decides, exact, mean, secondary
 from .lab.exact import gradients, random_views, relative_error
 
 CLAIM = (
@@ -26,7 +26,7 @@ REFUTED = (
 )
 
 COUPLED, DECOUPLED, WEIGHTED = "NT-Xent", "DCL", "DCLW"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {COUPLED: "ntxent,on=images", DECOUPLED: "dcl,on=images", WEIGHTED: "dcl,on=images,weighted=true"},
     {"probe": ("logistic_*_top1",)},
     data="emoji",
@@ -40,13 +40,13 @@ LEAST = 0.01
 ACCURACY = "probe logistic_subgroup_top1"
 
 
-def of_batch(size: int) -> Comparison:
+def of_batch(size: int) -> TrainingComparison:
     """Return the comparison of NT-Xent and DCL at a size of batches."""
     pair = {name: COMPARISON.arms[name] for name in (COUPLED, DECOUPLED)}
     return replace(COMPARISON, arms=pair, changes={**COMPARISON.changes, "batch_size": size})
 
 
-def with_hard_positives() -> Comparison:
+def with_hard_positives() -> TrainingComparison:
     """Return the comparison of DCL with and without weights on views that differ much (claim 3)."""
     pair = {name: COMPARISON.arms[name] for name in (DECOUPLED, WEIGHTED)}
     changes = {**COMPARISON.changes, "batch_size": 64, "augmentation.contrasted": "simclr"}

@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 
 from counterpoint.losses import DecoupledUniformityLoss
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 
 from .lab import (
-    Comparison,
     Lab,
     Result,
     Score,
     TrainedScores,
+    TrainingComparison,
     above,
     below,
     best,
@@ -34,7 +34,7 @@ REFUTED = (
     "it is clearly worse than InfoNCE at every t, a shuffled prior is as good as the true one, or an identity "
     "of the loss fails"
 )
-PRESET = Preset(
+PRESET = StudyPreset(
     "decoupled-uniformity",
     "contrast of views, and uniformity of the centroids of views",
     {"arms": ("ntxent,on=images", "decoupled-uniformity,on=images")},
@@ -50,14 +50,14 @@ OPTIONS = {
     "InfoNCE": [f"infonce,on=images,temperature={tau:g}" for tau in (0.1, 0.2, 0.5)],
 }
 PROBE = "probe,labels=digit,limit=100"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {arm: arm for arms in OPTIONS.values() for arm in arms},
     {PROBE: ("logistic_digit_top1",)},
     changes={"steps": STEPS, "validate_every": STEPS},
 )
 ATTRIBUTES = "kernel-uniformity,on=images,prior=group+tone+gender"
 NOUNS = "kernel-uniformity,on=images,prior=nouns"
-PRIORS = Comparison(
+PRIORS = TrainingComparison(
     {
         "none": "decoupled-uniformity,on=images",
         "attributes": ATTRIBUTES,

@@ -47,7 +47,7 @@ TAUS, SEEDS = (0.1, 0.2, 0.5), 2
 BACKGROUND = 0
 
 
-class Scenes(NamedTuple):
+class EmojiMosaics(NamedTuple):
     """Pictures of up to four emoji in the corners, with the group of each pixel of a fine map.
 
     Attributes:
@@ -60,7 +60,7 @@ class Scenes(NamedTuple):
 
 
 @lru_cache(maxsize=2)
-def scenes(count: int, test: bool) -> Scenes:
+def scenes(count: int, test: bool) -> EmojiMosaics:
     """Draw scenes of emoji that training has, or of those it has nothing of."""
     data = emoji("group", 20)
     x, classes = data.of(data.test if test else data.train)
@@ -76,7 +76,7 @@ def scenes(count: int, test: bool) -> Scenes:
             window = (slice(top, top + SIDE), slice(left, left + SIDE))
             pictures[k][:, *window] = one
             labels[k][window] = torch.where(one.amin(0) < 0.95, int(classes[which]) + 1, BACKGROUND)
-    return Scenes(pictures, labels)
+    return EmojiMosaics(pictures, labels)
 
 
 class Dense(nn.Module):

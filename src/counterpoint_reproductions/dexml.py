@@ -16,10 +16,10 @@ from counterpoint.pairwise.loss import Loss
 from counterpoint.training.start import load
 
 from .lab import (
-    Comparison,
     Lab,
     Result,
     TrainedScores,
+    TrainingComparison,
     above,
     below,
     best,
@@ -43,7 +43,7 @@ SUM, MEAN, BINARY, DECOUPLED = "softmax, sum", "softmax, mean", "one-vs-all", "d
 SOFTMAX = (SUM, MEAN)
 STEPS, BATCH = 300, 500
 RANKED, BEST = (f"multi_label own_{zipf.LABEL}_{metric}" for metric in ("R-precision", "P@5"))
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {
         SUM: "decoupled-softmax,coupled=sum",
         MEAN: "decoupled-softmax,coupled=mean",

@@ -16,7 +16,7 @@ from counterpoint.data.embeddings import EmbeddingCache
 from counterpoint.data.source import load
 from counterpoint.training.start import load as load_run
 
-from .lab import Arrays, Comparison, Lab, Result, Score, TrainedScores, above, arm, decides, secondary
+from .lab import Arrays, Lab, Result, Score, TrainedScores, TrainingComparison, above, arm, decides, secondary
 from .lab.descent import minimise
 
 CLAIM = (
@@ -26,7 +26,7 @@ CLAIM = (
 REFUTED = "the best β is no better than 0 on clean data, or filtered training does not beat unfiltered"
 
 BETAS = (0.25, 0.5, 1.0)
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {f"β = {beta:g}": f"diht,beta={beta:g}" for beta in (0.0, *BETAS)},
     {"retrieval": ("i2t_R@1", "t2i_R@1"), "zero_shot": ("*_top1",)},
     data="emoji",

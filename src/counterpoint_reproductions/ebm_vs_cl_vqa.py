@@ -11,11 +11,11 @@ import numpy as np
 from counterpoint.evaluation.statistic import calibration_error
 from counterpoint.methods.ebm import EBM, diverged
 from counterpoint.networks.towers.build import build_image_tower
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 from counterpoint.training.run import RunState
 from counterpoint.training.start import load
 
-from .lab import Arrays, Comparison, Lab, Result, Score, above, below, decides, per_seed, secondary
+from .lab import Arrays, Lab, Result, Score, TrainingComparison, above, below, decides, per_seed, secondary
 from .lab.study import of_seed
 from .lab.vqa import SIDE, SmallVQA, answer, question_set, train, world_of
 
@@ -25,7 +25,7 @@ CLAIM = (
     "seen."
 )
 REFUTED = "the contrastive start does not raise accuracy, or the AUROC of the energy is at most 0.6"
-PRESET = Preset(
+PRESET = StudyPreset(
     "ebm-vs-cl-vqa",
     "starts of an image tower without labels: contrastive and energy-based",
     {"arms": ("ntxent,on=images", "ebm")},
@@ -51,7 +51,7 @@ LABELLED = (200, 800)
 """Labelled questions."""
 TUNED, LR, TESTED = 300, 1e-3, 500
 TELLS = "out_of_distribution,limit=1000"
-CONTRASTIVE = Comparison(
+CONTRASTIVE = TrainingComparison(
     {CL: "ntxent,on=images"},
     {TELLS: ("cosine_artist",)},
     data=f"{WORLD},pixels={SIDE},train={PRETRAINED},validation=64,test={TESTED}",

@@ -18,7 +18,14 @@ from counterpoint.data.items import Choices, Questions
 from counterpoint.data.synthetic.scenes.world import Scenes
 from counterpoint.decoding.assistant import VisionLanguageAssistant
 from counterpoint.decoding.prompts import image_of, messages_of, pictures_of
-from counterpoint.evaluation.in_context_shots import NOTHING, ZERO_SHOT, Example, Plain, Shots, sentence
+from counterpoint.evaluation.in_context_shots import (
+    NOTHING,
+    ZERO_SHOT,
+    InContextExample,
+    PlainFormat,
+    Shots,
+    sentence,
+)
 from counterpoint.evaluation.prompts import INSTRUCTIONS
 from counterpoint.evaluation.statistic import STATISTICS
 from counterpoint.evaluation.task import AnsweringTask
@@ -55,7 +62,7 @@ TASKS: Mapping[str, Callable[[Shots], AnsweringTask]] = {
 }
 
 
-def material(world: Scenes, rows: Rows) -> dict[str, list[Example]]:
+def material(world: Scenes, rows: Rows) -> dict[str, list[InContextExample]]:
     """Make examples for episodes: captions, open questions, whether these describe their picture, captions to check."""
     pictures = world.draw(rows).pictures
     questions = world.items(Questions, rows, KINDS)
@@ -64,15 +71,15 @@ def material(world: Scenes, rows: Rows) -> dict[str, list[Example]]:
     shown = choices.pictures(np.arange(len(choices)))
     examples = {
         "caption": [
-            Example(picture, INSTRUCTIONS[0], world.captions(int(row))[0])
+            InContextExample(picture, INSTRUCTIONS[0], world.captions(int(row))[0])
             for row, picture in zip(rows, pictures, strict=True)
         ],
         "question": [
-            Example(picture, it.text, it.answer, aside="no" if it.kind == ABSURD else "yes")
+            InContextExample(picture, it.text, it.answer, aside="no" if it.kind == ABSURD else "yes")
             for it, picture in zip(questions.questions, question_pictures, strict=True)
         ],
         "check": [
-            Example(
+            InContextExample(
                 picture,
                 WHETHER.format(sentence(options[index % 2])),
                 "yes" if answer == index % 2 else "no",
@@ -88,7 +95,7 @@ def material(world: Scenes, rows: Rows) -> dict[str, list[Example]]:
     return examples
 
 
-def episode(examples: Mapping[str, Sequence[Example]], rng: np.random.Generator) -> Prompt:
+def episode(examples: Mapping[str, Sequence[InContextExample]], rng: np.random.Generator) -> Prompt:
     """Draw a conversation of up to `MOST` examples and a request of one kind, all with their replies.
 
     Absurd questions are as likely as all others together, so that always answering is no good guess.
@@ -102,7 +109,7 @@ def episode(examples: Mapping[str, Sequence[Example]], rng: np.random.Generator)
     shown = [examples[kind][index] for index in places]
     if kind == "question":
         shown = [replace(it, reply=abstention) if it.aside == "no" else it for it in shown]
-    form, pictures = Plain(), rng.random() < 0.8  # else only the last picture is shown, as in zero-shot
+    form, pictures = PlainFormat(), rng.random() < 0.8  # else only the last picture is shown, as in zero-shot
     turns = [
         Turn(it.text, form.reply(it), it.picture if pictures or it is shown[-1] else None) for it in shown
     ]

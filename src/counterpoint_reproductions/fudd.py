@@ -16,13 +16,18 @@ from counterpoint.data.embeddings import EmbeddingCache
 from counterpoint.data.labels import Classes
 from counterpoint.data.pictured import PairedData
 from counterpoint.data.synthetic.scenes.pixels.render import draw
-from counterpoint.data.synthetic.scenes.words.descriptions import TEMPLATE, Described, differences, statements
+from counterpoint.data.synthetic.scenes.words.descriptions import (
+    TEMPLATE,
+    ClassDescription,
+    differences,
+    statements,
+)
 from counterpoint.evaluation import create
 from counterpoint.evaluation.differential import Among, Differential, by_name, likeliest, second_pass
 from counterpoint.evaluation.task import similarity, top1
 from counterpoint.training.start import load
 
-from .lab import Arrays, Comparison, Lab, Result, above, below, decides, secondary
+from .lab import Arrays, Lab, Result, TrainingComparison, above, below, decides, secondary
 from .lab.data_looks import CONCEPTS, KINDS, SIDE, kinds, scene
 from .lab.study import of_seed
 
@@ -36,7 +41,7 @@ TEMPLATES = ("{}", TEMPLATE, "there is {}", "this is {}", "the picture shows {}"
 ARMS = ("differential", "random", "shared", "all", "templates", "name")
 STEPS, BATCH, TESTED = 600, 128, 40
 MODEL = "clip"
-TRAINING = Comparison(
+TRAINING = TrainingComparison(
     {MODEL: "clip"},
     {"retrieval": ("i2t_R@1",)},
     data=f"{Path(__file__).parent / 'lab' / 'data_looks.py'}:LOOKS",
@@ -107,7 +112,7 @@ def classified(folder: str, seed: int, per_class: int) -> Arrays:
     return results
 
 
-def others(described: Sequence[Described], seed: int) -> dict[str, Among]:
+def others(described: Sequence[ClassDescription], seed: int) -> dict[str, Among]:
     """Return other things to say of the candidates: as many, chosen at random; those that all candidates share; all."""
     known, labels = {each.name: each for each in described}, [each.name for each in described]
     differing = Differential(labels, lambda a, b: differences(known[a], known[b]))

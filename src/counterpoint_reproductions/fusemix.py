@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 
 from .lab import Lab, Result, Score, above, decides, mean, secondary, unpaired
 
@@ -15,7 +15,7 @@ CLAIM = (
 )
 REFUTED = "independent coefficients are as good"
 _TOWERS = "image=timm:tf_efficientnet_lite0@package,text=transformers:all-MiniLM-L6-v2@package"
-PRESET = Preset(
+PRESET = StudyPreset(
     "fusemix",
     "adapters of frozen encoders: of latents mixed alike in both modalities, mixed apart, and as they are",
     {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from counterpoint.data.synthetic.scenes.concepts import CONCEPTS
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 
-from .lab import Comparison, Lab, Result, above, decides, secondary
+from .lab import Lab, Result, TrainingComparison, above, decides, secondary
 
 CLAIM = (
     "With labels that are a hundred times rarer in the last class than in the first, contrast with keys of every class "
@@ -21,7 +21,7 @@ THINGS = tuple(CONCEPTS)[:16]
 PLAIN, LONGER, GML = "logit adjustment", "logit adjustment, three times the steps", "GML"
 COSINES = "logit-adjusted,head=cosine,temperature=0.0333"
 """An arm that is GML without its contrast."""
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {
         PLAIN: COSINES,
         # τ is the default's: an arm under another name, which trains longer.
@@ -41,7 +41,7 @@ COMPARISON = Comparison(
     changes={"batch_size": 64, "steps": STEPS, "validate_every": STEPS},
     steps={LONGER: 3 * STEPS},
 )
-PRESET = Preset(
+PRESET = StudyPreset(
     "gml",
     "a logit-adjusted classifier, one without the adjustment, and contrast with keys of every class beside it",
     {"arms": tuple(arm for name, arm in COMPARISON.arms.items() if name != LONGER)},

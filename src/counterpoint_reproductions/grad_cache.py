@@ -16,9 +16,9 @@ from counterpoint.study.opened import open_data
 from counterpoint.training.run import Run
 from counterpoint.training.start import load, prepare
 from counterpoint.training.step import caching
-from counterpoint.types import Batch, Clock
+from counterpoint.types import Batch, StepInfo
 
-from .lab import Comparison, Lab, Result, above, below, decides, exact, per_seed, secondary
+from .lab import Lab, Result, TrainingComparison, above, below, decides, exact, per_seed, secondary
 
 CLAIM = (
     "Gradients from cached features equal those of the whole batch whatever the size of the parts, and plain "
@@ -29,7 +29,7 @@ REFUTED = "a mismatch beyond rounding, or no difference between caching and accu
 BATCH, PART = 128, 8
 PARTS = (1, 3, 8, 32)
 CACHED, ACCUMULATED = "cached", "accumulated"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {CACHED: "infonce", ACCUMULATED: f"grouped-infonce,groups={BATCH // PART}"},
     {"retrieval": ("i2t_R@1",)},
     data="emoji",
@@ -43,7 +43,7 @@ COMPARISON = Comparison(
 """Each part of a batch on its own, as it is accumulated, is InfoNCE within groups of the batch."""
 DROPPING = "infonce,on=texts"
 """Captions read twice under dropout, as its encodings must be the same in both passes of a part."""
-CLOCK = Clock(0, 1)
+CLOCK = StepInfo(0, 1)
 
 
 def started(arm: str) -> tuple[Method, Loader]:

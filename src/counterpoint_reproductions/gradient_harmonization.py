@@ -13,10 +13,21 @@ import torch.nn.functional as F
 from sklearn.metrics import roc_auc_score
 
 from counterpoint.methods.harmonized import Harmonized
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 from counterpoint.training.start import load
 
-from .lab import Comparison, Lab, Result, Score, Trained, above, decides, mean, per_seed, secondary
+from .lab import (
+    Lab,
+    Result,
+    Score,
+    TrainedStudy,
+    TrainingComparison,
+    above,
+    decides,
+    mean,
+    per_seed,
+    secondary,
+)
 from .lab import data_triplets as triplets
 
 CLAIM = (
@@ -28,7 +39,7 @@ REFUTED = (
     "the AUROC is below 0.65, or the curriculum is no better than chance, or chance no better than nothing"
 )
 PLAIN, RANDOM, CURRICULUM, PROJECT, BOTH = "plain", "random", "curriculum", "project", "both"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {
         PLAIN: "harmonized,mode=none",
         RANDOM: "harmonized,mode=random",
@@ -48,7 +59,7 @@ COMPARISON = Comparison(
     rates=(1e-3, 3e-3, 1e-2),
     one_rate=True,
 )
-PRESET = Preset(
+PRESET = StudyPreset(
     "gradient-harmonization",
     "three columns: gradients that disagree left as they are, projected, their examples left out, and both",
     {"arms": (*(COMPARISON.arms[arm] for arm in (PLAIN, PROJECT, CURRICULUM, BOTH)),)},
@@ -90,7 +101,7 @@ def told_apart(folder: Path) -> Told:
     return Told(*(float(roc_auc_score(data.clean[rows], torch.cat(by).numpy())) for by in (agreement, ease)))
 
 
-def auroc(lab: Lab, study: Trained, arm: str, by: str) -> Score:
+def auroc(lab: Lab, study: TrainedStudy, arm: str, by: str) -> Score:
     """Return the AUROC of clean triplets for one arm, a number a seed."""
     values = [getattr(told_apart(study.folder(arm, seed)), by) for seed in lab.seeds(COMPARISON.seeds)]
     return per_seed(arm, "AUROC of clean triplets", values)

@@ -14,12 +14,23 @@ import torch.nn.functional as F
 from counterpoint.data.source import load as load_data
 from counterpoint.methods.cross_entropy import CrossEntropy
 from counterpoint.methods.harmonic import Harmonic
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 from counterpoint.study.training.tuning import validation_score
 from counterpoint.training.record.metrics import read_metrics
 from counterpoint.training.start import load
 
-from .lab import Comparison, Lab, Result, Score, Trained, above, below, decides, per_seed, secondary
+from .lab import (
+    Lab,
+    Result,
+    Score,
+    TrainedStudy,
+    TrainingComparison,
+    above,
+    below,
+    decides,
+    per_seed,
+    secondary,
+)
 from .lab import data_sums as sums
 
 CLAIM = (
@@ -28,7 +39,7 @@ CLAIM = (
     "digits its class vectors come to rest at the means of the classes, where those of cross-entropy grow on."
 )
 REFUTED = "explained variance or accuracy is no higher, or the vectors grow as those of cross-entropy do"
-PRESET = Preset(
+PRESET = StudyPreset(
     "harmonic-loss",
     "classes by inner products, and by distances from their vectors",
     {"arms": ("cross-entropy", "harmonic")},
@@ -51,7 +62,7 @@ CHOOSING = 1000
 """The seed under which exponents and decays are chosen."""
 STEPS, RATE = 1500, 5e-3
 ACCURACY = "classification accuracy"
-SUMS = Comparison(
+SUMS = TrainingComparison(
     {arm: arm for arms in ARMS.values() for arm in arms},
     {"classification": ("accuracy",)},
     labels=sums.LABEL,
@@ -70,7 +81,7 @@ HEADS: Mapping[str, str] = {
     GAUSSIAN: "cross-entropy,head=distance",
     HARMONIC: "harmonic,exponent=16",  # 2√d, the release's √d of squared distances for digits
 }
-DIGITS = Comparison(
+DIGITS = TrainingComparison(
     HEADS,
     {"classification": ("accuracy",)},
     labels="digit",
@@ -85,18 +96,18 @@ DIGITS = Comparison(
         "optimizer.weight_decay": 0.0,
     },
 )
-PRETRAINING = Comparison({"moco": "moco"}, {"probe": ("logistic_*_top1",)})
+PRETRAINING = TrainingComparison({"moco": "moco"}, {"probe": ("logistic_*_top1",)})
 """Training without labels, after which a tower is kept as it is."""
 
 
-def added(lab: Lab, share: str) -> tuple[Mapping[str, Trained], str]:
+def added(lab: Lab, share: str) -> tuple[Mapping[str, TrainedStudy], str]:
     """Train every arm on a share of the sums, with the exponent and the weight decay that are best on validation.
 
     Returns:
         the study of each arm, and the choices in words.
     """
 
-    def compared(decay: float, **fields: Any) -> Comparison:
+    def compared(decay: float, **fields: Any) -> TrainingComparison:
         data = f"{sums.__file__}:{SHARES[share]}"
         return replace(SUMS, data=data, changes={**SUMS.changes, "optimizer.weight_decay": decay}, **fields)
 
@@ -153,7 +164,7 @@ def run(lab: Lab) -> Iterator[Result]:
     kept = lab.study(replace(DIGITS, arms=frozen), "digits, the tower kept")
     moving = lab.study(DIGITS, "digits, the tower trained")
 
-    def read(study: Trained, name: str, measure: Callable[[Path], float], metric: str) -> Score:
+    def read(study: TrainedStudy, name: str, measure: Callable[[Path], float], metric: str) -> Score:
         seeds = lab.seeds(SUMS.seeds)
         return per_seed(name, metric, [measure(study.folder(name, seed)) for seed in seeds])
 
@@ -161,11 +172,11 @@ def run(lab: Lab) -> Iterator[Result]:
         metric = f"share of the variance of the class vectors in two dimensions, {share} of the pairs"
         return {name: read(study, name, explained, metric) for name, study in by_share[share][0].items()}
 
-    def grown(study: Trained) -> dict[str, Score]:
+    def grown(study: TrainedStudy) -> dict[str, Score]:
         metric = "mean norm of the class vectors, at the end by that at half the steps"
         return {name: read(study, name, growth, metric) for name in study.arms}
 
-    def near(study: Trained) -> dict[str, Score]:
+    def near(study: TrainedStudy) -> dict[str, Score]:
         return {
             name: read(study, name, nearness, "cosine of class vectors and class means, digits")
             for name in study.arms

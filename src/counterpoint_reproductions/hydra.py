@@ -14,7 +14,7 @@ from counterpoint.study.opened import open_data
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
-from .lab import UNSEEN, Comparison, Lab, Result, above, decides, per_seed, secondary
+from .lab import UNSEEN, Lab, Result, TrainingComparison, above, decides, per_seed, secondary
 
 CLAIM = (
     "Arbitrary pairs of classes as positives, in the dimensions that a gate leaves open, give features from which "
@@ -25,7 +25,7 @@ REFUTED = (
     "features without gates are as good, or the effective rank is no higher than that of supervised contrast"
 )
 
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {
         "SupCon": "supcon,on=images",
         "all open": "hydra,gated=false",

@@ -32,7 +32,7 @@ from counterpoint.evaluation.tasks.fidelity import (
     PIVOT,
     REQUESTS,
     Fidelity,
-    Question,
+    FidelityQuestion,
     faithful,
     named,
     questions,
@@ -46,9 +46,9 @@ from .lab import (
     Arrays,
     Grid,
     Lab,
-    Measured,
     Result,
     Score,
+    ScoreEstimate,
     above,
     below,
     decides,
@@ -107,7 +107,7 @@ def name_of(variant: Variant) -> str:
     return f"{'bilingual' if bilingual else 'English'} pictures, {'frozen' if frozen else 'tuned'}"
 
 
-class Example(NamedTuple):
+class QuestionReply(NamedTuple):
     """A question and its reply, with or without a picture."""
 
     request: str
@@ -121,7 +121,7 @@ def world(trained: int, tested: int) -> Scenes:
     return Scenes.parse(f"{WORLD},train={trained},validation={tested},test={tested}")
 
 
-def described(scene: Scene, language: Language, draws: Rng) -> Example:
+def described(scene: Scene, language: Language, draws: Rng) -> QuestionReply:
     """Write a text-only question: what the picture shows stands before it, in one of the ways to say it."""
     if draws.happens("colour", 0.5):
         description = short(scene, language, draws).text
@@ -129,10 +129,10 @@ def described(scene: Scene, language: Language, draws: Rng) -> Example:
     else:
         scene = replace(scene, things=tuple(replace(thing, colour=None) for thing in scene))
         description = long(scene, language, draws)[0].text
-    return Example(f"{description} {REQUESTS[language]}", short(scene, language).text)
+    return QuestionReply(f"{description} {REQUESTS[language]}", short(scene, language).text)
 
 
-def texts(scenes: Sequence[Scene], share: float, seed: int) -> list[Example]:
+def texts(scenes: Sequence[Scene], share: float, seed: int) -> list[QuestionReply]:
     """Write text-only questions, of which a share is English."""
     examples = []
     for scene in scenes:
@@ -142,13 +142,13 @@ def texts(scenes: Sequence[Scene], share: float, seed: int) -> list[Example]:
     return examples
 
 
-def picture_questions(scenes: Sequence[Scene], bilingual: bool, seed: int) -> list[Example]:
+def picture_questions(scenes: Sequence[Scene], bilingual: bool, seed: int) -> list[QuestionReply]:
     """Write questions about pictures, all in English or half of them."""
     examples = []
     for row, scene in enumerate(scenes):
         german = bilingual and Rng(seed, scene.index, "fidelity pictures").happens("German", 0.5)
         language: Language = "de" if german else "en"
-        examples.append(Example(REQUESTS[language], short(scene, language).text, row))
+        examples.append(QuestionReply(REQUESTS[language], short(scene, language).text, row))
     return examples
 
 
@@ -189,7 +189,7 @@ class Learner:
 
     def learn(
         self,
-        examples: Sequence[Example],
+        examples: Sequence[QuestionReply],
         pixels: Tensor | None,
         parameters: Sequence[Tensor],
         steps: int,
@@ -208,7 +208,7 @@ class Learner:
 
         minimise(loss, parameters, steps=steps, lr=lr, seed=seed)
 
-    def _tokens(self, examples: Sequence[Example]) -> tuple[Tensor, Tensor, Tensor]:
+    def _tokens(self, examples: Sequence[QuestionReply]) -> tuple[Tensor, Tensor, Tensor]:
         """Return ids, mask and labels, padded on the right, in the form of the chat template."""
         picture = tiny_vlm.IMAGE * (RECIPE.image_size // RECIPE.patch) ** 2
         rows, starts = [], []
@@ -287,7 +287,7 @@ def backbone(share: float, seed: int, steps: tuple[int, int, int], sizes: tuple[
     return outcomes
 
 
-def _questions(data: Scenes, rows: np.ndarray, language: str) -> list[Question]:
+def _questions(data: Scenes, rows: np.ndarray, language: str) -> list[FidelityQuestion]:
     return [
         question
         for row, picture in zip(rows, data.images(rows), strict=True)
@@ -341,7 +341,7 @@ def share(outcomes: np.ndarray) -> float:
 
 def alikeness(assistant: VisionLanguageAssistant, data: Scenes, rows: np.ndarray) -> Arrays:
     """Measure CKA by layer of English questions with German ones, and with the pictures."""
-    by_language: dict[str, list[Question]] = {
+    by_language: dict[str, list[FidelityQuestion]] = {
         language: _questions(data, rows, language) for language in LANGUAGES
     }
     sets: dict[str, Tensor] = {
@@ -442,6 +442,6 @@ def regression(runs: Grid) -> Iterator[Result]:
     fit = clustered_regression(np.concatenate(outcomes), design, np.concatenate(clusters), link="identity")
     about = f"difference in the share of German replies, linear probability, errors clustered over {len(models)} models"
     for name in ("image", *(f"image × {factor}" for factor in FACTORS)):
-        effect = Measured(fit[name].estimate, fit[name].low, fit[name].high)
+        effect = ScoreEstimate(fit[name].estimate, fit[name].low, fit[name].high)
         judge = below if name == "image" else above
         yield judge(effect, name=f"design: {name}", metric=about)

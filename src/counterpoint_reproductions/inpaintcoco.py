@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from .lab import Comparison, Lab, Result, Score, above, decides, secondary
+from .lab import Lab, Result, Score, TrainingComparison, above, decides, secondary
 
 CLAIM = (
     "Training with captions in which the colour is replaced, as negatives, improves the choice among captions "
@@ -37,7 +37,7 @@ def scenes(*concepts: str) -> str:
     )
 
 
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {PLAIN: "clip,columns=image+text", COLOUR: NEGATIVES},
     {"inpaintcoco": ("text", "image", "group"), "retrieval": ("i2t_R@1",)},
     data=scenes("colour"),

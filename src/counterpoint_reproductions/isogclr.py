@@ -15,7 +15,7 @@ from scipy import optimize, stats
 from counterpoint.losses import ISogCLRLoss
 from counterpoint.methods.single_loss import SingleLoss
 from counterpoint.study.opened import open_data
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
@@ -23,7 +23,7 @@ from .lab import (
     Lab,
     Result,
     Score,
-    Trained,
+    TrainedStudy,
     above,
     below,
     best,
@@ -45,7 +45,7 @@ REFUTED = (
     "the rank correlation of temperature and class frequency is not positive, nothing is gained on a long "
     "tail over SogCLR and InfoNCE, or the temperatures miss the root that bisection finds"
 )
-PRESET = Preset(
+PRESET = StudyPreset(
     "isogclr",
     "one temperature for all, and one for each example, that is learnt or not",
     {"arms": ("ntxent,on=images", "isogclr,on=images,adapt=false", "isogclr,on=images")},
@@ -142,7 +142,7 @@ def run(lab: Lab) -> Iterator[Result]:
     accuracy, nearest = (tail.on(balanced, metric) for metric in (things.ACCURACY, things.NEAREST))
     counts = np.bincount(temperatures(tail.folder(learnt[0], seeds[0]))[1], minlength=len(things.THINGS))
 
-    def ranked(study: Trained, name: str) -> Score:
+    def ranked(study: TrainedStudy, name: str) -> Score:
         return per_seed(
             name,
             "Spearman's coefficient of a class's mean temperature with its count in the long tail",

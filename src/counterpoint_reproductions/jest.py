@@ -11,14 +11,14 @@ import torch
 
 from counterpoint.data.source import load
 from counterpoint.data.synthetic.scenes.world import Scenes
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 from counterpoint.training.record.metrics import read_metrics
 from counterpoint.training.run import Run
 from counterpoint.training.start import load as load_run
 from counterpoint.training.start import prepare
-from counterpoint.types import Clock
+from counterpoint.types import StepInfo
 
-from .lab import UNSEEN, Comparison, Lab, Result, Score, above, below, decides, per_seed, secondary
+from .lab import UNSEEN, Lab, Result, Score, TrainingComparison, above, below, decides, per_seed, secondary
 
 CLAIM = (
     "Of pairs of which half are wrong, joint selection by learnability with a reference trained on a few clean ones "
@@ -43,7 +43,7 @@ def arms(reference: str) -> dict[str, str]:
     }
 
 
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     arms("runs/reference"),
     {"retrieval": ("i2t_R@1", "t2i_R@1")},
     data="scenes:noisy,label_noise=0.5,train=10000,validation=500,test=1000",
@@ -51,7 +51,7 @@ COMPARISON = Comparison(
     changes=LEARNER,
     seeds=UNSEEN,
 )
-PRESET = Preset(
+PRESET = StudyPreset(
     "jest",
     "which pairs to learn from: any, the best one by one, and the best together, by a reference that is to be trained "
     "first: a run of siglip, in the folder runs/reference",
@@ -80,7 +80,7 @@ def wrong(folder: Path, batches: int) -> float:
     for step in range(batches):
         torch.manual_seed(step)
         with torch.no_grad():
-            chosen = method.prepare(loader.batch(step), Clock(step, STEPS))
+            chosen = method.prepare(loader.batch(step), StepInfo(step, STEPS))
         rows += [row[id] for id in chosen.ids.tolist()]
     return sum(data.captioned(index) != data.scene(index) for index in rows) / len(rows)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .lab import Comparison, Lab, Result, above, decides, effects, secondary
+from .lab import Lab, Result, TrainingComparison, above, decides, effects, secondary
 
 CLAIM = (
     "Patches that are told apart both by picture and by their place in it give better features than either alone; at "
@@ -21,7 +21,7 @@ GAIN = effects.reported(
 
 STEPS, BATCH = 300, 128
 BOTH, CLUSTERING, LOCATION, VIEWS = "JigClu", "clustering alone", "location alone", "NT-Xent"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {
         BOTH: "jigclu",
         CLUSTERING: "jigclu,location=0",

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from counterpoint.losses import KernelInfoNCELoss
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 from counterpoint.study.training.tuning import validation_score
 
 from .lab import Arrays, Lab, Result, above, below, decides, exact, secondary, things
@@ -41,7 +41,7 @@ KERNELS = {
 }
 TEMPERATURES = (0.1, 0.2, 0.5, 1.0)
 COMPARISON = things.compared(KERNELS, STEPS)
-PRESET = Preset(
+PRESET = StudyPreset(
     "kernel-infonce",
     "the kernel of a contrast: Gaussian, Laplacian, and a sum of both losses",
     {"arms": (KERNELS["Gaussian"], KERNELS["Laplacian"], KERNELS["sum of losses"])},

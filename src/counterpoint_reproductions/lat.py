@@ -15,7 +15,7 @@ from counterpoint.study.training.tuning import TUNING_SEED
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
-from .lab import Comparison, Lab, Result, Score, above, decides, effects, mean, secondary, unpaired
+from .lab import Lab, Result, Score, TrainingComparison, above, decides, effects, mean, secondary, unpaired
 
 CLAIM = (
     "With 300 pairs of latents the contrastive cycle between two spaces retrieves better than translators without it; "
@@ -28,7 +28,7 @@ FEW, MANY = 300, 1000
 SHARES: Mapping[int, float] = {FEW: 0.125, MANY: 0.43}
 """Shares of the pictures to train on that keep their names, by how many these are, about."""
 NO_CYCLE, CYCLE, DISTANCES, JOINT = "no cycle", "cycle", "cycle of distances", "joint"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {
         "joint": "clip",
         "joint, perceptrons": "convirt,temperature=0.05,image_weight=0.5",

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 
-from .lab import FIRST, Comparison, Lab, Result, above, decides, effects, secondary
+from .lab import FIRST, Lab, Result, TrainingComparison, above, decides, effects, secondary
 
 CLAIM = (
     "With captions for a tenth of the pictures, a text tower tuned to a pretrained, locked image tower names "
@@ -17,7 +17,7 @@ CLAIM = (
 REFUTED = "training both towers from scratch wins at a tenth of the captions"
 SHARE = effects.convention("share")
 _PRETRAINED = "image=timm:tf_efficientnet_lite0@package"
-PRESET = Preset(
+PRESET = StudyPreset(
     "lit",
     "a text tower tuned to a pretrained image tower that is locked, or trained too, and two towers from scratch",
     {"arms": ("lit,mode=uu", f"lit,{_PRETRAINED}", f"lit,mode=Uu,{_PRETRAINED}")},
@@ -29,7 +29,7 @@ STEPS, BATCH, SIZE = 100, 128, 32
 FEW = 0.1
 BROAD, NARROW = "98 subgroups", "9 groups"
 SHIFT = "shift,limit=200"
-PRETRAINING = Comparison(
+PRETRAINING = TrainingComparison(
     {BROAD: "cross-entropy,labels=subgroup"},
     {"classification": ("accuracy",)},
     data="emoji",

@@ -16,11 +16,11 @@ from counterpoint.training.start import load
 
 from .lab import (
     Arrays,
-    Comparison,
     Lab,
     Result,
     Score,
-    Trained,
+    TrainedStudy,
+    TrainingComparison,
     above,
     arm,
     below,
@@ -61,7 +61,7 @@ CONTROLS = {
     **{f"1/τ = {SCALE + alpha:g}": arm_of(SCALE + alpha, 0.0) for alpha in ALPHAS},
 }
 STRONGEST, COLDEST = tuple(HARD)[-1], tuple(CONTROLS)[-1]
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {**CONTROLS, **HARD},
     {"retrieval": ("i2t_R@1",)},
     data=f"{tones.__file__}:TONED",
@@ -134,7 +134,7 @@ def run(lab: Lab) -> Iterator[Result]:
     seeds = lab.seeds(COMPARISON.seeds)
     first = study.scores("retrieval i2t_R@1", tones.COMPOSITIONS)
 
-    def judged(trained: Trained) -> dict[str, Score]:
+    def judged(trained: TrainedStudy) -> dict[str, Score]:
         return {
             name: arm(
                 name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 
 from .lab import UNSEEN, Arrays, Lab, Result, above, below, decides, secondary
 from .lab.data_voxels import SENTENCES, predicted
@@ -16,7 +16,7 @@ CLAIM = (
 )
 REFUTED = "late voxels gain nothing, shuffled captions help as much, or early voxels gain as late ones do"
 _TOWERS = f"text={SENTENCES}"
-PRESET = Preset(
+PRESET = StudyPreset(
     "llm-vem",
     "pictures with texts and a table of voxels (voxels:SOURCE makes them): regression alone, and with a small contrast "
     "to embeddings of the texts, by what a probe reads from pictures' features; no task asks for the voxels themselves",

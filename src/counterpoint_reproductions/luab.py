@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from .lab import UNSEEN, Comparison, Lab, Result, above, decides, secondary, within
+from .lab import UNSEEN, Lab, Result, TrainingComparison, above, decides, secondary, within
 
 CLAIM = (
     "Where backgrounds give things away, a classifier that also learns noisy clicks of some of the pictures is right "
@@ -18,7 +18,7 @@ STEPS, NOISE, MISSING = 1500, 0.1, 0.2
 THINGS = "cat+dog+pig+fish+apple+banana+car+bus+guitar+hat+tree+ball+chair+key+horse+monkey"
 WORLD = f"scenes:spurious,concepts={THINGS},train=6000,validation=64,test=600"
 PLAIN, CHANCE, CLICKS = "classes alone", "clicks by chance", "clicks"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {PLAIN: "cross-entropy", CHANCE: "luab,weight=10,chance=true", CLICKS: "luab,weight=10"},
     {"classification": ("accuracy",)},
     data=f"{WORLD},click_noise={NOISE},missing_clicks={MISSING}",

@@ -17,7 +17,7 @@ from counterpoint.evaluation import create
 from counterpoint.losses import GroupedInfoNCELoss
 from counterpoint.training.start import load
 
-from .lab import Arrays, Comparison, Lab, Result, Score, above, arm, decides, exact, secondary, within
+from .lab import Arrays, Lab, Result, Score, TrainingComparison, above, arm, decides, exact, secondary, within
 from .lab.data_bilingual import CHINESE_NAMES, ENGLISH_NAMES, TRANSLATED
 
 CLAIM = (
@@ -30,7 +30,7 @@ REFUTED = "retrieval with 2 groups is more than 3 points worse, or the cost does
 BATCH, STEPS = 512, 150
 GROUPS = (1, 2, 4, 8, 16)
 DATA = Path(__file__).parent / "lab" / "data_bilingual.py"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {f"{groups} groups": f"grouped-infonce,groups={groups}" for groups in GROUPS},
     {"retrieval": ("i2t_R@1",)},
     data=f"{DATA}:ALL",

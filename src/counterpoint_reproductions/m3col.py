@@ -8,9 +8,21 @@ from dataclasses import replace
 import torch
 
 from counterpoint.losses import InfoNCELoss, M3CoLoss
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 
-from .lab import Comparison, Lab, Result, Score, TrainedScores, above, below, decides, exact, mean, secondary
+from .lab import (
+    Lab,
+    Result,
+    Score,
+    TrainedScores,
+    TrainingComparison,
+    above,
+    below,
+    decides,
+    exact,
+    mean,
+    secondary,
+)
 from .lab import data_names as names
 from .lab.exact import random_views, relative_error
 
@@ -20,7 +32,7 @@ CLAIM = (
     "directions of InfoNCE."
 )
 REFUTED = "the classifiers' losses alone are as good, or the loss without mixing is another"
-PRESET = Preset(
+PRESET = StudyPreset(
     "m3col",
     "mixtures aligned with their parts and then soft targets, beside plain contrast",
     {"arms": ("clip", "m3col")},
@@ -32,7 +44,7 @@ PRESET = Preset(
 DATA = f"{names.__file__}:OWN"
 TAU = 0.1
 MIXED, UNMIXED, NONE = "M3CoL", "contrast without mixing", "classifiers alone"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {NONE: "m3col,weight=0", UNMIXED: "m3col,mixing=1,mixed=0", MIXED: "m3col"},
     {"classification": ("accuracy",), "retrieval": ("i2t_R@1",)},
     data=DATA,

@@ -7,7 +7,20 @@ from dataclasses import replace
 
 from counterpoint.losses import DCLLoss, MACLLoss
 
-from .lab import Comparison, Lab, Result, Score, above, below, best, decides, exact, mean, secondary, worst
+from .lab import (
+    Lab,
+    Result,
+    Score,
+    TrainingComparison,
+    above,
+    below,
+    best,
+    decides,
+    exact,
+    mean,
+    secondary,
+    worst,
+)
 from .lab.exact import gradients, random_views, relative_error
 
 CLAIM = (
@@ -20,7 +33,7 @@ REFUTED = (
 )
 
 FIXED, FOLLOWS = "InfoNCE", "MACL"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {FIXED: "ntxent,on=images,head=identity", FOLLOWS: "macl,on=images,head=identity"},
     {"probe": ("logistic_*_top1",)},
     labels="digit,share=0.1",
@@ -35,7 +48,7 @@ SWEPT = 32
 ACCURACY = "probe logistic_digit_top1"
 
 
-def of_batch(size: int, arms: dict[str, str] | None = None) -> Comparison:
+def of_batch(size: int, arms: dict[str, str] | None = None) -> TrainingComparison:
     """Return the comparison, or one of other arms, at a size of batches."""
     changes = {**COMPARISON.changes, "batch_size": size}
     return replace(COMPARISON, arms=arms or COMPARISON.arms, changes=changes)

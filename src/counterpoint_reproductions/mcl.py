@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .lab import UNSEEN, Comparison, Lab, Result, above, decides, secondary
+from .lab import UNSEEN, Lab, Result, TrainingComparison, above, decides, secondary
 
 CLAIM = (
     "Where a background is easy to tell and a small thing before it is not, three stages of which each contrasts "
@@ -17,7 +17,7 @@ STEPS, BATCH = 150, 64
 PLACES = ("meadow", "beach", "snow", "sunset", "brick", "dotted", "striped", "black")
 THINGS = ("cat", "dog", "pig", "fish", "apple", "banana", "car", "bus", "key", "guitar", "hat", "tree")
 STAGES, ENSEMBLE, ONE = "MCL", "independent encoders", "one encoder"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {
         ENSEMBLE: "mcl,on=images,clusters=1",
         ONE: "ntxent,on=images",

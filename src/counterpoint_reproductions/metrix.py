@@ -15,7 +15,19 @@ from counterpoint.study.opened import open_data
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
-from .lab import Arrays, Comparison, Lab, Result, above, arm, below, decides, effects, per_seed, secondary
+from .lab import (
+    Arrays,
+    Lab,
+    Result,
+    TrainingComparison,
+    above,
+    arm,
+    below,
+    decides,
+    effects,
+    per_seed,
+    secondary,
+)
 
 CLAIM = (
     "Mixtures of a positive with each negative, with labels relative to the anchor, find more emoji of concepts that "
@@ -32,7 +44,7 @@ LOSSES = {
     "proxy-anchor": "proxy-anchor",
 }
 MIXED = {loss: f"{loss}, mixed" for loss in LOSSES}
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {
         **{loss: f"{spec},sampler=classes:2" for loss, spec in LOSSES.items()},
         **{MIXED[loss]: f"{spec},mix=0.4,sampler=classes:2" for loss, spec in LOSSES.items()},

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from counterpoint.losses import MILLoss
 from counterpoint.losses.mil import Pooling
 
-from .lab import Comparison, Lab, Result, above, below, best, decides, exact, secondary
+from .lab import Lab, Result, TrainingComparison, above, below, best, decides, exact, secondary
 
 CLAIM = (
     "Trained on matched pairs alone, log-sum-exp pooling finds the region that a caption is about where mean pooling "
@@ -21,7 +21,7 @@ REFUTED = (
 )
 
 NON_LOCAL = "lse 5 + NL"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {
         "mean": "mil,pooling=mean",
         "max": "mil,pooling=max",

@@ -11,15 +11,15 @@ import torch
 
 from counterpoint.data.synthetic.emoji.world import Emoji
 from counterpoint.networks import BytePairTokenizer, TextTransformer, VisionTransformer, initialise
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 
 from .lab import (
     UNSEEN,
-    Comparison,
     Lab,
     Result,
     Score,
-    Trained,
+    TrainedStudy,
+    TrainingComparison,
     above,
     below,
     decides,
@@ -38,7 +38,7 @@ REFUTED = (
     "zeros, means or a linear map are as good, shuffled pairs do as well, or prompts change what they read"
 )
 SHARE = effects.convention("share")
-PRESET = Preset(
+PRESET = StudyPreset(
     "missing-modality-prediction",
     "a classifier of columns with gaps: zeros in them, means, and what linear maps or predictors make of other columns",
     {"arms": ("late", "late,fill=mean", "late,fill=linear", "late,fill=predicted")},
@@ -49,7 +49,7 @@ PRESET = Preset(
 STEPS, BATCH, SIZE, CONTEXT = 150, 64, 32, 16
 IMAGE, TEXT = "image", "text"
 TRUE, SHUFFLED = f"{names.__file__}:OWN", f"{names.__file__}:SHUFFLED"
-PRETRAINING = Comparison(
+PRETRAINING = TrainingComparison(
     {IMAGE: "cross-entropy,on=images", TEXT: "cross-entropy,on=text"},
     {"classification": ("accuracy",)},
     data=TRUE,
@@ -104,7 +104,7 @@ def run(lab: Lab) -> Iterator[Result]:
     paired = lab.study(comparison, "pairs")
     shuffled = lab.study(replace(comparison, arms=some, data=SHUFFLED), "shuffled pairs")
 
-    def gain(other: str, study: Trained = paired, of: str = "withheld_accuracy") -> Score:
+    def gain(other: str, study: TrainedStudy = paired, of: str = "withheld_accuracy") -> Score:
         accuracy = study.scores(f"missing_modality {of}", "concepts")
         return accuracy[PREDICTED] - accuracy[other]
 

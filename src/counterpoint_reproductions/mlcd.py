@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from .lab import Comparison, Lab, Result, above, decides, effects, secondary
+from .lab import Lab, Result, TrainingComparison, above, decides, effects, secondary
 
 CLAIM = (
     "Where pictures show several things, features that learn the eight nearest clusters of each tell which things are "
@@ -34,7 +34,7 @@ def of(encoder: str) -> dict[str, str]:
     }
 
 
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     of(""),
     {"multi_label": ("logistic_*_mAP",)},
     data=DATA,
@@ -42,7 +42,7 @@ COMPARISON = Comparison(
     changes={"steps": STEPS, "validate_every": STEPS, "towers.image_size": SIZE},
 )
 """As a preset it clusters what the tower says as it begins; the claim's own runs cluster a trained encoder."""
-PRETRAINING = Comparison(
+PRETRAINING = TrainingComparison(
     {"MoCo": "moco"},
     COMPARISON.tasks,
     data=DATA,

@@ -15,9 +15,9 @@ from torch import Tensor
 from counterpoint.diagnostics import induced_positives, normalised, principal_angles
 from counterpoint.losses import SpectralLoss
 from counterpoint.losses.guided_ntxent import Rule
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 
-from .lab import Arrays, Comparison, Lab, Result, above, below, decides, effects, exact, secondary
+from .lab import Arrays, Lab, Result, TrainingComparison, above, below, decides, effects, exact, secondary
 from .lab.data_emoji import emoji_inputs, view
 from .lab.data_names import NOISE, sources
 
@@ -31,7 +31,7 @@ REFUTED = (
 )
 SHARE = effects.convention("share")
 ADDED = effects.reported(61.2, 67.4, "linear accuracy, SimCLR against AddNewPositive", unit=0.01)
-PRESET = Preset(
+PRESET = StudyPreset(
     "mmcl-generalization",
     "pictures with views of themselves, and with texts, by InfoNCE and by the spectral loss",
     {"arms": ("ntxent,on=images", "clip", "spectral")},
@@ -44,7 +44,7 @@ SEEDS, TAU = 5, 0.1
 CLASSES = 5
 DATA = Path(__file__).parent / "lab" / "data_names.py"
 NAMES, SIMCLR = "names", "SimCLR"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {NAMES: f"infonce,temperature={TAU}", SIMCLR: f"ntxent,on=images,temperature={TAU}"},
     {"probe": ("logistic_group_top1",)},
     data=f"{DATA}:OWN",

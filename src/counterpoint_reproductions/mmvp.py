@@ -23,7 +23,19 @@ from counterpoint.networks.init import seeded
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
-from .lab import Arrays, Comparison, Lab, Result, Score, above, below, combined, decides, effects, secondary
+from .lab import (
+    Arrays,
+    Lab,
+    Result,
+    Score,
+    TrainingComparison,
+    above,
+    below,
+    combined,
+    decides,
+    effects,
+    secondary,
+)
 from .lab.prefix_lm import WIDTH, VisualReader
 from .lab.study import of_seed
 
@@ -55,7 +67,7 @@ READERS: dict[str, tuple[int, ...]] = {"A": (0,), "A+A": (0, 0), "A+B": (0, 1)}
 """Towers whose tokens each language model reads, in turn: 0 is the contrastive, 1 the self-supervised tower."""
 
 BY_NAMES, BY_VIEWS, BY_STATEMENTS = "names", "views", "statements"
-NAMES = Comparison(
+NAMES = TrainingComparison(
     {BY_NAMES: "clip", BY_VIEWS: "ntxent,on=image"},
     {"probe": ("logistic_concept_top1", "logistic_colour_top1")},
     data=f"{WORLD},unsaid=colour+size",

@@ -16,10 +16,10 @@ from counterpoint.losses import MoCHiLoss
 from counterpoint.losses.mochi import draw
 
 from .lab import (
-    Comparison,
     Lab,
     Result,
     TrainedScores,
+    TrainingComparison,
     above,
     below,
     decides,
@@ -45,7 +45,7 @@ TAU, SIZE = 0.2, 512
 HARDEST = PAIRS = SIZE // 16
 WITH_QUERY = HARDEST // 8
 PLAIN, LARGER, MIXED = "MoCo", "MoCo, larger queue", "MoCHi"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {
         PLAIN: f"moco,queue={SIZE}",
         LARGER: f"moco,queue={SIZE + PAIRS + WITH_QUERY}",

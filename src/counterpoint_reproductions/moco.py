@@ -14,11 +14,11 @@ from counterpoint.losses import MoCoLoss
 from counterpoint.networks import KeyQueue
 
 from .lab import (
-    Comparison,
     Lab,
     Result,
     Score,
     TrainedScores,
+    TrainingComparison,
     above,
     below,
     decides,
@@ -39,7 +39,7 @@ SHARE = effects.convention("share")
 
 TAU = 0.2
 MOMENTA, SIZES = (0.0, 0.5, 0.9, 0.99, 0.999), (0, 128, 512, 1000)
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {f"m = {m:g}": f"moco,momentum={m:g},queue=512" for m in MOMENTA}
     | {f"K = {size}": f"moco,momentum=0.99,queue={size}" for size in SIZES},
     {"probe": ("knn_*_top1", "logistic_*_top1")},

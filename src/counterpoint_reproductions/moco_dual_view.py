@@ -11,12 +11,12 @@ from counterpoint.data import load
 from counterpoint.losses import DualViewLoss, MoCoLoss
 
 from .lab import (
-    Comparison,
     Lab,
     Result,
     Score,
-    Trained,
     TrainedScores,
+    TrainedStudy,
+    TrainingComparison,
     above,
     below,
     best,
@@ -44,7 +44,7 @@ STEPS = 200
 PLAIN, VIEWS, FILTER, BOTH = "MoCo", "key view", "filtering", "both"
 _ONE = f"moco-dual-view,queue={SIZE},mode=key_anchor,key_weight=0"
 _TWO = f"moco-dual-view,queue={SIZE},mode=symmetric"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {
         PLAIN: f"moco,queue={SIZE}",
         VIEWS: f"{_TWO},num_hard=none",
@@ -91,7 +91,7 @@ def exactness() -> tuple[float, float]:
 
 
 @torch.no_grad()
-def same_class(study: Trained, seed: int) -> float:
+def same_class(study: TrainedStudy, seed: int) -> float:
     """Return the share of the query's class in the hardest eighth of the queue, less that in the whole queue."""
     data = load(COMPARISON.data)
     classes = data.labels["subgroup"].values

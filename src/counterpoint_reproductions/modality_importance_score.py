@@ -22,7 +22,7 @@ from counterpoint.networks.init import initialise
 from counterpoint.networks.towers.transformer import Embedding
 
 from .lab import Arrays, Lab, Result, above, decides, secondary, within
-from .lab.clip_towers import SIDE, Filmed, FrameNetwork, filmed
+from .lab.clip_towers import SIDE, ClipFrames, FrameNetwork, filmed
 from .lab.descent import minimise
 
 CLAIM = (
@@ -53,7 +53,7 @@ SHOWN = {"video": VIDEO, "text": TEXT, "both": BOTH, "nothing": frozenset[str]()
 
 
 @final
-class Fusion(nn.Module):
+class ModalityFusion(nn.Module):
     """Answers from two frames, what is said and a question; a modality that is missing is a vector of its own.
 
     Args:
@@ -98,7 +98,7 @@ class Fusion(nn.Module):
         return total / inside.sum(1)
 
 
-def narrated(data: Filmed) -> Narrations:
+def narrated(data: ClipFrames) -> Narrations:
     assert isinstance(data.items, Narrations)
     return data.items
 
@@ -114,9 +114,9 @@ def among(items: Narrations) -> tuple[Bool[Tensor, "n words"], Int[Tensor, " n"]
     )
 
 
-def train_fusion(data: Filmed, tokenizer: BytePairTokenizer, steps: int, seed: int) -> Fusion:
+def train_fusion(data: ClipFrames, tokenizer: BytePairTokenizer, steps: int, seed: int) -> ModalityFusion:
     """Train a model with modalities dropped at random."""
-    items, model = narrated(data), Fusion(tokenizer, seed).train()
+    items, model = narrated(data), ModalityFusion(tokenizer, seed).train()
     narrations, questions = tokenizer(items.narrations), tokenizer(items.questions)
     options, answers = among(items)
 
@@ -132,8 +132,8 @@ def train_fusion(data: Filmed, tokenizer: BytePairTokenizer, steps: int, seed: i
 
 @torch.no_grad()
 def right(
-    model: Fusion,
-    data: Filmed,
+    model: ModalityFusion,
+    data: ClipFrames,
     shown: frozenset[str],
     videos: Int[np.ndarray, " n"] | None = None,
     texts: Int[np.ndarray, " n"] | None = None,

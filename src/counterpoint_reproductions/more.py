@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .lab import UNSEEN, Comparison, Lab, Result, above, below, decides, effects, secondary
+from .lab import UNSEEN, Lab, Result, TrainingComparison, above, below, decides, effects, secondary
 
 CLAIM = (
     "Clips and series of sensors that are contrasted with captions alone find each other among 300 above chance, and "
@@ -17,7 +17,7 @@ SHARE = effects.convention("share")
 
 STEPS, TESTED, K = 700, 300, 10
 CHANCE = K / TESTED
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {
         "hub": "more,hub=text",
         "all pairs": "more,hub=none",

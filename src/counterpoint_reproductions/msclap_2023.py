@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .lab import Comparison, Lab, Result, above, below, decides, secondary
+from .lab import Lab, Result, TrainingComparison, above, below, decides, secondary
 
 CLAIM = (
     "A tower of speech that first learns words, count, colour and speaker finds captions better after the same "
@@ -16,7 +16,7 @@ SEVERAL, ONE, NONE, FIRST = "four labels", "one label", "no labels", "read at th
 MSCLAP = "msclap,columns=audio+text"
 STEPS, BATCH = 480, 64
 """Steps that five seeds of four arms have time for within a quarter of an hour on two cores."""
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {
         ONE: f"{MSCLAP},tasks=words",
         SEVERAL: f"{MSCLAP},tasks=words+count+colour+speaker",

@@ -125,18 +125,18 @@ def people() -> tuple[UInt8[Tensor, "w 3 P P"], UInt8[Tensor, "m 3 P P"]]:
     return shrunk[0], shrunk[1]
 
 
-class World(NamedTuple):
+class PeopleScenes(NamedTuple):
     """Pictures of things and a person, what things there are, and the person's gender."""
 
     pictures: UInt8[Tensor, "n 3 S S"]
     attributes: Members
     groups: Int[np.ndarray, " n"]
 
-    def part(self, start: int, end: int) -> World:
-        return World(self.pictures[start:end], self.attributes[start:end], self.groups[start:end])
+    def part(self, start: int, end: int) -> PeopleScenes:
+        return PeopleScenes(self.pictures[start:end], self.attributes[start:end], self.groups[start:end])
 
 
-def world(seed: int, dial: float, count: int) -> World:
+def world(seed: int, dial: float, count: int) -> PeopleScenes:
     """Draw scenes with a person whose gender goes with the combination of things."""
     scenes, rng = posed(seed, count), np.random.default_rng([seed, round(100 * dial)])
     groups = drawn_groups(scenes.attributes, dial, rng)
@@ -144,7 +144,7 @@ def world(seed: int, dial: float, count: int) -> World:
     for index, (group, left) in enumerate(zip(groups.tolist(), scenes.left.tolist(), strict=True)):
         figures = people()[group]
         pictures[index, :, -PERSON:, left : left + PERSON] = figures[int(rng.integers(len(figures)))]
-    return World(pictures, scenes.attributes, groups)
+    return PeopleScenes(pictures, scenes.attributes, groups)
 
 
 def weights(attributes: Members, groups: Int[np.ndarray, " n"], balance: str) -> Float[np.ndarray, " n"]:
@@ -214,7 +214,7 @@ def run_classifier(
 
 
 @torch.no_grad()
-def probabilities(network: nn.Module, data: World) -> Float[np.ndarray, "n 2"]:
+def probabilities(network: nn.Module, data: PeopleScenes) -> Float[np.ndarray, "n 2"]:
     parts = torch.split(data.pictures, 512)
     return torch.cat([network.eval()(part).softmax(1) for part in parts]).numpy()
 

@@ -10,7 +10,18 @@ import numpy as np
 from counterpoint.statistics import StatisticsWarning, multi_bootstrap
 from counterpoint.statistics.simulation import REGIMES, coverage, false_positives
 
-from .lab import Arrays, Comparison, Lab, Measured, Result, above, below, decides, rate, secondary
+from .lab import (
+    Arrays,
+    Lab,
+    Result,
+    ScoreEstimate,
+    TrainingComparison,
+    above,
+    below,
+    decides,
+    rate,
+    secondary,
+)
 
 CLAIM = (
     "A test that resamples seeds and examples together keeps its false-positive rate; the usual test on one "
@@ -26,7 +37,7 @@ WORLDS = 300
 """Simulated worlds."""
 LOW, HIGH = "τ = 0.07", "τ = 0.2"
 FOUND = "retrieval i2t_R@1"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {LOW: "infonce,temperature=0.07", HIGH: "infonce,temperature=0.2"},
     {"retrieval": ("i2t_R@1",)},
     data="emoji",
@@ -77,7 +88,7 @@ def run(lab: Lab) -> Iterator[Result]:
             metric=share,
         ),
         above(
-            Measured(width, width, width, len(low)),
+            ScoreEstimate(width, width, width, len(low)),
             1.0,
             name="B: width of the paired interval over that of the interval over examples only",
             metric=f"{FOUND} on held-out compositions",

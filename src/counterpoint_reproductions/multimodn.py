@@ -7,9 +7,20 @@ from dataclasses import replace
 
 from counterpoint.data.derived.gaps import with_gaps
 from counterpoint.data.source import load_any
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 
-from .lab import UNSEEN, Comparison, Lab, Result, Score, Trained, TrainedScores, above, decides, secondary
+from .lab import (
+    UNSEEN,
+    Lab,
+    Result,
+    Score,
+    TrainedScores,
+    TrainedStudy,
+    TrainingComparison,
+    above,
+    decides,
+    secondary,
+)
 from .lab import data_tumours as tumours
 
 CLAIM = (
@@ -21,7 +32,7 @@ REFUTED = "late fusion of any of these kinds ranks as well, or MultiModN loses a
 
 LATE: Mapping[str, str] = {"zero": "late", "mean": "late,fill=mean", "dropout": "late,drop=0.3"}
 ARMS: Mapping[str, str] = {**LATE, "MultiModN": "multimodn"}
-PRESET = Preset(
+PRESET = StudyPreset(
     "multimodn",
     "a classifier of columns with gaps: late fusion with zeros, means or dropped columns, and column by column",
     {"arms": tuple(ARMS.values())},
@@ -34,7 +45,7 @@ BLOCK = tumours.BLOCKS[-1]
 SHARES = (0.0, 0.4, 0.8)
 """Shares of the malignant tumours that lack the last block in training."""
 STEPS, BATCH, RATE = 400, 32, 1e-3
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     ARMS,
     {"classification": ("auroc",), "missing_modality": ("withheld_accuracy",)},
     data=DATA,
@@ -50,7 +61,7 @@ def lacking(share: float, where: str = "") -> str:
     return with_gaps(DATA, [f"{BLOCK}:{share:g},when={tumours.LABEL}{where}"] if share else [])
 
 
-def ranked(study: Trained, share: float) -> Mapping[str, TrainedScores]:
+def ranked(study: TrainedStudy, share: float) -> Mapping[str, TrainedScores]:
     """Return the AUROC of a study's arms in test sets without gaps, with those of training and with reversed ones."""
     return {
         "none": study.on(load_any(DATA), AUROC),

@@ -19,10 +19,10 @@ from counterpoint.training.start import load
 
 from .lab import (
     Arrays,
-    Comparison,
     Lab,
     Result,
     Score,
+    TrainingComparison,
     above,
     below,
     combined,
@@ -51,7 +51,7 @@ REPEATS = 3
 PER_CLASS = (2, 4, 8, 16, 32, 64, 128)
 SUBSETS = 20
 UNTRAINED, TRAINED, SEED = "untrained", "trained", 0
-TRAINING = Comparison(
+TRAINING = TrainingComparison(
     {TRAINED: "clip"},
     {"probe": ("logistic_*_top1",)},
     data=f"{Path(__file__).parent / 'lab' / 'data_names.py'}:OWN",

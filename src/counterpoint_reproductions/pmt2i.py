@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from counterpoint.data.synthetic.emoji.world import Emoji
-from counterpoint.generation import LANGUAGES, SETS, Candidates, draw, in_languages, repeated
+from counterpoint.generation import LANGUAGES, SETS, CandidatePictures, draw, in_languages, repeated
 from counterpoint.losses import InfoNCELoss
 from counterpoint.networks import BytePairTokenizer
 from counterpoint.networks.heads import Linear, mlp
@@ -46,7 +46,7 @@ DRAWING = {"own": TEMPERATURE, "sharp": TEMPERATURE / 4}
 CONTEXT, VOCABULARY, WIDTH = 96, 4096, 64
 
 
-class Named(NamedTuple):
+class EmojiNames(NamedTuple):
     """Emoji without tone variants, whose names differ in a tone alone.
 
     Attributes:
@@ -64,12 +64,12 @@ class Named(NamedTuple):
 
 
 @lru_cache(maxsize=2)
-def named(most: int | None) -> Named:
+def named(most: int | None) -> EmojiNames:
     """Load the emoji, or the first of them."""
     data = Emoji()
     rows = np.flatnonzero(data.subsets == "rest")[:most]
     names, pictures = data.table.to_dict()["names"], data.images(rows)
-    return Named(
+    return EmojiNames(
         {code: [names[row][code].lower() for row in rows] for code in LANGUAGES},
         pictures,
         torch.cat([pixels(part) for part in torch.split(pictures, 512)]),
@@ -77,7 +77,7 @@ def named(most: int | None) -> Named:
 
 
 @final
-class Reader(nn.Module):
+class PromptEmbedder(nn.Module):
     """An embedder of pictures and of prompts of several lines: one transformer block over byte pairs.
 
     Args:
@@ -109,15 +109,15 @@ class Reader(nn.Module):
         return a @ b.T
 
 
-def prompt_of(data: Named, row: int, languages: Sequence[str]) -> str:
+def prompt_of(data: EmojiNames, row: int, languages: Sequence[str]) -> str:
     """Write a name in some languages, in the form of the method's prompts; one that lacks English has no such line."""
     lines = [f"{LANGUAGES[code]}: {data.names[code][row]}" for code in languages]
     return "\n".join(lines)
 
 
 def taught(
-    data: Named, known: Bool[np.ndarray, "n l"], seed: int, steps: int, batch: int, english: bool
-) -> Reader:
+    data: EmojiNames, known: Bool[np.ndarray, "n l"], seed: int, steps: int, batch: int, english: bool
+) -> PromptEmbedder:
     """Teach a reader by pairs of pictures and prompts of one to four lines, or of the bare name, of known names alone.
 
     Args:
@@ -125,7 +125,7 @@ def taught(
         english: in English alone, repeated as often.
     """
     codes = tuple(LANGUAGES)
-    reader = Reader(
+    reader = PromptEmbedder(
         sorted({name for own in data.names.values() for name in own} | set(LANGUAGES.values())), seed
     )
     objective = InfoNCELoss(TEMPERATURE)
@@ -152,7 +152,7 @@ def taught(
     return reader.eval()
 
 
-def prompts(data: Named) -> dict[str, list[str]]:
+def prompts(data: EmojiNames) -> dict[str, list[str]]:
     """Write the prompts of the test, by name: ``k`` translations, and the English name as often."""
     found = {}
     for k in range(MOST + 1):
@@ -187,7 +187,12 @@ def understood(seed: int, steps: int, batch: int, english: bool, most: int | Non
 
 
 def chosen(
-    data: Named, reader: Reader, pictures: Float[Tensor, "n d"], seed: int, described: int, steps: int
+    data: EmojiNames,
+    reader: PromptEmbedder,
+    pictures: Float[Tensor, "n d"],
+    seed: int,
+    described: int,
+    steps: int,
 ) -> Arrays:
     """Choose among candidates of a stand-in for a generator: emoji, drawn by how well the reader thinks they fit.
 
@@ -242,7 +247,7 @@ class Draws:
 
 
 def judged(
-    candidates: Candidates, true: UInt8[Tensor, "3 H W"], scorer: SmallTwoTower, judge: SmallTwoTower
+    candidates: CandidatePictures, true: UInt8[Tensor, "3 H W"], scorer: SmallTwoTower, judge: SmallTwoTower
 ) -> dict[str, float]:
     """Measure the chosen picture's likeness to the true one, the gain by choosing, hits, and how candidates differ."""
     best = candidates.best(scorer)

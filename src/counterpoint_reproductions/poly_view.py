@@ -17,10 +17,10 @@ from counterpoint.losses.poly_view import PolyViewMode
 from counterpoint.networks import initialise
 from counterpoint.networks.heads import mlp
 from counterpoint.pairwise.temperature import Temperature
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 from counterpoint.study.training.tuning import validation_score
 
-from .lab import Arrays, Comparison, Lab, Result, above, below, decides, exact, secondary, things
+from .lab import Arrays, Lab, Result, TrainingComparison, above, below, decides, exact, secondary, things
 from .lab.descent import minimise
 from .lab.exact import disagreement
 
@@ -33,7 +33,7 @@ REFUTED = (
     "two views are best, a bound does not grow, the arithmetic loss exceeds the geometric one, or two views "
     "give something else than NT-Xent"
 )
-PRESET = Preset(
+PRESET = StudyPreset(
     "poly-view",
     "two views of an example, and four at once, by each mode",
     {
@@ -65,7 +65,7 @@ EXAMPLES, DIMENSIONS, NOISE = 64, 4, 0.5
 """Sizes of the Gaussian toy: examples in a batch, dimensions, and a view's deviation from a centre of unit variance."""
 
 
-def with_views(views: int) -> Comparison:
+def with_views(views: int) -> TrainingComparison:
     """Return the arms that have so many views of an example, on batches of ``TOTAL`` views."""
     arms = {named(mode, views): f"poly-view,on=images,views={views},mode={mode}" for mode in TRIED}
     if views == 2:

@@ -10,7 +10,7 @@ import torch
 from counterpoint.data.source import load_any
 from counterpoint.evaluation import STATISTICS
 from counterpoint.methods.rebar import REBAR
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 
 from .lab import Arrays, Lab, Result, above, decides, secondary
 from .lab.data_sensors import basic_motions, few_labels, few_of, label_of, prepared, trained_on
@@ -21,7 +21,7 @@ CLAIM = (
     "of a recording give better embeddings than positives that are drawn."
 )
 REFUTED = "Euclidean distance finds the class as often, or drawn positives are as good"
-PRESET = Preset(
+PRESET = StudyPreset(
     "rebar",
     "series: positives that are drawn, and those from which a stretch is best reconstructed",
     {"arms": ("rebar,nearest=false", "rebar")},

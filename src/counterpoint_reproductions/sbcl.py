@@ -10,11 +10,11 @@ from sklearn.metrics import normalized_mutual_info_score
 
 from counterpoint.methods.sbcl import SBCL
 from counterpoint.study.opened import open_data
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
-from .lab import UNSEEN, Comparison, Lab, Result, above, decides, per_seed, secondary
+from .lab import UNSEEN, Lab, Result, TrainingComparison, above, decides, per_seed, secondary
 
 CLAIM = (
     "With classes thinned to 100 : 1, balanced subclasses by clusters make features from which groups of emoji are "
@@ -25,7 +25,7 @@ REFUTED = "random subclasses do as well, or clusters agree no better with subgro
 EPOCH = 12
 """Steps of an epoch, about."""
 EARLY = "first clusters"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {
         "SupCon": "supcon,on=images",
         "fine alone": "sbcl,beta=0",
@@ -41,7 +41,7 @@ COMPARISON = Comparison(
     steps={EARLY: 11 * EPOCH},
     seeds=UNSEEN,
 )
-PRESET = Preset(
+PRESET = StudyPreset(
     "sbcl",
     "supervised contrast of classes, and of balanced subclasses: by clusters, at random, and without the classes",
     {"arms": tuple(arm for name, arm in COMPARISON.arms.items() if name != EARLY)},

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 
-from .lab import Comparison, Lab, Result, above, decides, secondary, within
+from .lab import Lab, Result, TrainingComparison, above, decides, secondary, within
 
 CLAIM = (
     "Between clips and their sounds that differ in the order of two events alone, contrast on the interpolated "
@@ -15,7 +15,7 @@ CLAIM = (
     "time warping is not."
 )
 REFUTED = "the sequence is not better than the mean over time, or transport tells reversed time, or warping does not"
-PRESET = Preset(
+PRESET = StudyPreset(
     "scav",
     "pairs by one vector a side, and by sequences under three distances",
     {"arms": ("clip", "scav", "scav,distance=dtw", "scav,distance=wasserstein")},
@@ -28,7 +28,7 @@ TRAINED, TESTED = 1500, 300
 """Clips; those of one test set are two by two the same but for the order of their events."""
 MEAN, EUCLIDEAN, WARPING, TRANSPORT = "mean over time", "interpolated Euclidean", "warping", "transport"
 SEQUENCES = f"scav,columns=audio+video,steps={FRAMES},distance="
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {
         MEAN: "clip,columns=audio+video",
         EUCLIDEAN: f"{SEQUENCES}euclidean",

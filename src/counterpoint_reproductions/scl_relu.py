@@ -20,7 +20,7 @@ from counterpoint.study.opened import open_data
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
-from .lab import UNSEEN, Arrays, Comparison, Lab, Result, above, below, decides, per_seed, secondary
+from .lab import UNSEEN, Arrays, Lab, Result, TrainingComparison, above, below, decides, per_seed, secondary
 from .lab.descent import minimise
 
 CLAIM = (
@@ -41,7 +41,7 @@ BATCHES = {"fixed": "natural", "bound": "bound:1"}
 SIZES = {"fixed": 22, "bound": 24}
 STEPS, RATE = 1500, 0.02
 LABEL = "digit"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {
         "no ReLU": "supcon,on=images,head=identity",
         "ReLU, bound": "supcon,on=images,head=relu,sampler=bound:1",

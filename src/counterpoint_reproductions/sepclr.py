@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from .lab import UNSEEN, Comparison, Lab, Result, above, decides, secondary
+from .lab import UNSEEN, Lab, Result, TrainingComparison, above, decides, secondary
 
 CLAIM = (
     "Of scenes of which half carry a small mark, the common code tells the marks apart less well with the joint "
@@ -15,7 +15,7 @@ REFUTED = "the marks are read from the common code as well with the joint entrop
 
 STEPS, BATCH = 300, 128
 WITHOUT, SEPCLR = "without joint entropy", "SepCLR"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {WITHOUT: "sepclr,joint=0", SEPCLR: "sepclr"},
     {"probe": ("logistic_*_top1*",)},
     data="scenes:marked,backgrounds=white,tinted=0,train=4000,validation=64,test=1000",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from counterpoint.losses import SigLIPLoss
 
-from .lab import Comparison, Lab, Result, Score, above, below, decides, exact, mean, secondary, within
+from .lab import Lab, Result, Score, TrainingComparison, above, below, decides, exact, mean, secondary, within
 from .lab.largest import Largest
 
 CLAIM = (
@@ -26,7 +26,7 @@ REFUTED = (
 )
 
 BATCHES = (8, 16, 32)
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {"softmax": "clip", "sigmoid": "siglip", "sigmoid from −10": "siglip,bias=-10"},
     {"retrieval": ("i2t_R@1", "t2i_R@1")},
     data="emoji",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 
 from .lab import Lab, Result, above, below, decides, glosses, secondary
 
@@ -17,7 +17,7 @@ REFUTED = (
     "no dropout is as good, the ranking is no better than before, uniformity does not fall, or the effective rank of "
     "embeddings does not rise"
 )
-PRESET = Preset(
+PRESET = StudyPreset(
     "simcse",
     "texts alone: two passes under hardly any dropout, under the usual one, and under more",
     {"arms": ("simcse,on=texts,dropout=0.01", "simcse,on=texts", "simcse,on=texts,dropout=0.3")},

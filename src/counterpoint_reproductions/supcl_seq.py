@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 
-from .lab import Comparison, Lab, Result, above, decides, secondary
+from .lab import Lab, Result, TrainingComparison, above, decides, secondary
 
 CLAIM = (
     "With few labels a tower of supervised contrast between views under dropout of different rates, frozen and read by "
@@ -16,7 +16,7 @@ CLAIM = (
     "the same views, and better than the same contrast without labels."
 )
 REFUTED = "cross-entropy on the same views, or contrast without labels, is as good"
-PRESET = Preset(
+PRESET = StudyPreset(
     "supcl-seq",
     "texts with classes: contrast of two views, of four under equal dropout, and of four under different rates",
     {
@@ -49,7 +49,7 @@ ARMS = {
     **DECIDING,
 }
 PROBE, METRIC = f"probe,labels={LABEL}", f"logistic_{LABEL}_top1"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     ARMS,
     {PROBE: (METRIC,)},
     data=f"{ORDERS}:ORDERS_200",

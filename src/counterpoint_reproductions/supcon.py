@@ -16,10 +16,10 @@ from counterpoint.evaluation.classifiers import CLASSIFIERS
 from counterpoint.evaluation.shots import rows_of_classes, training_rows
 from counterpoint.losses import NTXentLoss, SupConLoss
 from counterpoint.methods.classifying import Classifying
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 from counterpoint.training.start import load
 
-from .lab import Arrays, Comparison, Lab, Result, Score, above, arm, below, decides, exact, secondary
+from .lab import Arrays, Lab, Result, Score, TrainingComparison, above, arm, below, decides, exact, secondary
 from .lab.exact import disagreement
 
 CLAIM = (
@@ -32,7 +32,7 @@ REFUTED = (
     "without labels is another"
 )
 
-PRESET = Preset(
+PRESET = StudyPreset(
     "supcon",
     "positives of a class averaged inside the logarithm, and outside",
     {"arms": ("supcon,on=images,inside=true", "supcon,on=images")},
@@ -47,7 +47,7 @@ READ = 1000
 """Training pictures that a probe reads, as the task does."""
 PROBE = f"probe,labels={LABEL}"
 SUPCON = f"supcon,on=images,temperature={TAU},sampler=classes:{EACH}"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {
         "cross-entropy": f"cross-entropy,sampler=classes:{EACH}",
         "inside": f"{SUPCON},inside=true",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .lab import Comparison, Lab, Result, above, below, decides, secondary
+from .lab import Lab, Result, TrainingComparison, above, below, decides, secondary
 
 CLAIM = (
     "Contrast on numbers, with mixtures as hard negatives and as positives from either side, and negatives weighted by "
@@ -17,7 +17,7 @@ STEPS = 500
 TAU = 0.1
 NUMBERS = f"supremix,on=images,labels=number,temperature={TAU}"
 BINS, WHOLE = "SupCon on the numbers as classes", "SupReMix"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {
         BINS: f"supcon,on=images,labels=count,temperature={TAU}",
         "regression by L1": "l1,labels=number",

@@ -18,9 +18,9 @@ from counterpoint.training.start import load
 from .lab import (
     UNSEEN,
     Arrays,
-    Comparison,
     Lab,
     Result,
+    TrainingComparison,
     above,
     arm,
     decides,
@@ -38,7 +38,7 @@ REFUTED = "purity is no higher with either of the two, or accuracy falls by more
 SHARE = effects.convention("share")
 
 STEPS = 300
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {
         "ProtoNet": "protonet,queries=3",
         "and triplet": "protonet,queries=3,terms=cross/triplet",

@@ -12,7 +12,19 @@ from counterpoint.data import load
 from counterpoint.methods.swav import SwAV
 from counterpoint.training.start import load as load_run
 
-from .lab import Comparison, Lab, Result, Score, Trained, above, below, decides, effects, per_seed, secondary
+from .lab import (
+    Lab,
+    Result,
+    Score,
+    TrainedStudy,
+    TrainingComparison,
+    above,
+    below,
+    decides,
+    effects,
+    per_seed,
+    secondary,
+)
 
 CLAIM = (
     "Without balancing, SwAV's codes fall onto few prototypes and its features are worse; at equal pixels two large "
@@ -31,7 +43,7 @@ CROPS = effects.reported(
 BATCH, PROTOTYPES, STEPS, EXAMPLES = 128, 64, 300, 1024
 TWO, MULTI, UNBALANCED = "two crops", "multi-crop", "unbalanced"
 _SWAV = f"swav,prototypes={PROTOTYPES},frozen_steps={STEPS // 10}"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {
         TWO: f"{_SWAV},crops=0",
         MULTI: f"{_SWAV},crops=4",
@@ -48,7 +60,7 @@ COMPARISON = Comparison(
 
 
 @torch.no_grad()
-def entropy(study: Trained, arm: str, seed: int) -> float:
+def entropy(study: TrainedStudy, arm: str, seed: int) -> float:
     """Return the entropy of the average code of training pictures, in shares of ln K."""
     method, data = load_run(study.folder(arm, seed)), load(COMPARISON.data)
     assert isinstance(method, SwAV)

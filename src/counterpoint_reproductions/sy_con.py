@@ -12,7 +12,19 @@ import torch.nn.functional as F
 from counterpoint.data import load
 from counterpoint.losses import MoCoLoss, SyConLoss
 
-from .lab import Comparison, Lab, Result, Score, Trained, above, arm, below, decides, exact, secondary
+from .lab import (
+    Lab,
+    Result,
+    Score,
+    TrainedStudy,
+    TrainingComparison,
+    above,
+    arm,
+    below,
+    decides,
+    exact,
+    secondary,
+)
 
 CLAIM = (
     "On classes that come in turn, contrast with the previous network's outputs and queue forgets less of the "
@@ -23,7 +35,7 @@ REFUTED = "fine-tuning forgets no more, or the loss is another"
 
 TAU = 0.2
 STEPS, TASKS = 320, 4
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {"fine-tuning": "moco,symmetric=true,queue=128", "Sy-CON": "sy-con,queue=128"},
     {"probe": ("logistic_*_top1", "knn_*_top1")},
     data="emoji:stream",
@@ -46,7 +58,7 @@ def exactness() -> float:
     return abs(float(loss - torch.stack(terms).sum() / 2))
 
 
-def of_first_task(study: Trained, classifier: str) -> dict[str, Score]:
+def of_first_task(study: TrainedStudy, classifier: str) -> dict[str, Score]:
     """Return the accuracy of a probe of the subgroup on held-out emoji of the first task's groups, by arm."""
     data = load(COMPARISON.data)
     groups, rows = data.labels["group"].values, np.sort(data.splits.test["concepts"])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from counterpoint.data.base import Rows
 from counterpoint.data.loading.loader import Loader
-from counterpoint.data.loading.order import Shuffled
+from counterpoint.data.loading.order import ShuffledOrder
 from counterpoint.diagnostics.capture import captured
 from counterpoint.diagnostics.internals.attention import aligned, distance, offsets, spatial
 from counterpoint.diagnostics.internals.cka import CKA
@@ -23,17 +23,17 @@ from counterpoint.networks.init import initialise
 from counterpoint.networks.towers.transformer import VisionTransformer
 from counterpoint.recipes import load as load_recipe
 from counterpoint.recipes import override
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 from counterpoint.training.start import load
 from counterpoint.types import View
 
 from .lab import (
     Arrays,
-    Comparison,
     Lab,
     Result,
     Score,
-    Trained,
+    TrainedStudy,
+    TrainingComparison,
     above,
     below,
     decides,
@@ -57,7 +57,7 @@ REFUTED = (
 )
 
 
-PRESET = Preset(
+PRESET = StudyPreset(
     "teaching-matters",
     "one transformer of pictures, taught by classes, by names and by two views of each picture",
     {"arms": ("cross-entropy,on=images,image=vit", "infonce,image=vit", "ntxent,on=images,image=vit")},
@@ -67,7 +67,7 @@ PRESET = Preset(
 
 STEPS, BATCH, SIZE, RATE = 200, 32, 32, 1e-3
 LABELS, NAMES, VIEWS, MASKED, NONE = "labels", "names", "views", "masked", "none"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {
         LABELS: "cross-entropy,on=images",
         NAMES: "infonce,temperature=0.07",
@@ -150,7 +150,7 @@ def untaught(supervision: str, seed: int, steps: int, looked_at: int, compared: 
     if supervision == MASKED:
         loader = Loader(
             UNPEOPLED,
-            Shuffled(UNPEOPLED.splits.train, BATCH, seed),
+            ShuffledOrder(UNPEOPLED.splits.train, BATCH, seed),
             {"image": View("image", "weak", "image")},
             augmentation=recipe.augmentation,
             inputs=model.inputs,
@@ -256,7 +256,7 @@ def run(lab: Lab) -> Iterator[Result]:
     )
 
 
-def opened(study: Trained, name: str, seed: int) -> TowerMethod:
+def opened(study: TrainedStudy, name: str, seed: int) -> TowerMethod:
     """Return the model of a run."""
     model = load(study.folder(name, seed))
     assert isinstance(model, TowerMethod)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .lab import UNSEEN, Comparison, Lab, Result, above, decides, effects, secondary
+from .lab import UNSEEN, Lab, Result, TrainingComparison, above, decides, effects, secondary
 
 CLAIM = (
     "Where a fifth of the raw captions are another picture's, four written ones beside them, cut to their length, "
@@ -15,7 +15,7 @@ REFUTED = "full length, or one written caption, is as good"
 SHARE = effects.convention("share")
 
 RAW, FULL, ONE, SHEARED = "raw alone", "four at full length", "one, sheared", "four, sheared"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {
         RAW: "text-shearing,slots=1",
         FULL: "text-shearing,shear=false",

@@ -21,7 +21,7 @@ from counterpoint.networks.towers.transformer import TextTransformer
 from counterpoint.statistics import Statistic
 
 from .lab import Arrays, Lab, Result, above, below, decides, secondary
-from .lab.clip_towers import COLOURS, SIDE, Filmed, VideoTower, filmed
+from .lab.clip_towers import COLOURS, SIDE, ClipFrames, FramesTransformer, filmed
 from .lab.descent import minimise
 
 CLAIM = (
@@ -63,7 +63,7 @@ class Detector(nn.Module):
     def __init__(self, captions: Sequence[str], every: bool, prompted: bool, seed: int) -> None:
         super().__init__()
         self.every, self.prompted = every, prompted
-        self.video = VideoTower(FRAMES if every else 1)
+        self.video = FramesTransformer(FRAMES if every else 1)
         self.words = TextTransformer(BytePairTokenizer.train(sorted(set(captions)), 512, 48), 64, depth=1)
         self.head = mlp(128, 128, len(TYPES), layers=3, norm=False)
         initialise(self, seed)
@@ -105,19 +105,19 @@ def run_detector(arm: str, seed: int, steps: int, train_size: int, test_size: in
 
 
 @torch.no_grad()
-def predicted(detector: Detector, data: Filmed) -> Int[np.ndarray, " n"]:
+def predicted(detector: Detector, data: ClipFrames) -> Int[np.ndarray, " n"]:
     """Return the type that a detector takes each video for."""
     tokens = detector.words.tokenizer(_captions(data))
     parts = zip(torch.split(data.frames, 256), torch.split(tokens, 256), strict=True)
     return torch.cat([detector.eval()(*part).argmax(1) for part in parts]).numpy()
 
 
-def _captions(data: Filmed) -> Sequence[str]:
+def _captions(data: ClipFrames) -> Sequence[str]:
     assert isinstance(data.items, GeneratedVideos)
     return data.items.captions
 
 
-def _types(data: Filmed) -> Int[np.ndarray, " n"]:
+def _types(data: ClipFrames) -> Int[np.ndarray, " n"]:
     return np.array([TYPES.index(kind) for kind in data.items.kinds], np.int64)
 
 

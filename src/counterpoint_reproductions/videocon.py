@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .lab import Comparison, Lab, Result, above, decides, secondary, within
+from .lab import Lab, Result, TrainingComparison, above, decides, secondary, within
 
 CLAIM = (
     "Choosing between a video's caption and a contrast caption in training raises the ROC-AUC of order flips, "
@@ -20,7 +20,7 @@ KINDS = ("flip", "relation", "counting")
 FRAMES, SIDE, STEPS, BATCH = 6, 32, 600, 64
 TRAINED, TESTED = 5000, 1200
 GAIN, NEAR = 0.1, 0.1
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {PLAIN: "clip,columns=video+text", CONTRASTS: "count-to-ten,columns=video+text+contrast"},
     {"videocon": ("auc", *(f"auc_{kind}" for kind in KINDS))},
     data=(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.networks import GroupWhitening
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 
 from .lab import Lab, Result, above, below, decides, exact, glosses, secondary
 
@@ -30,7 +30,7 @@ ARMS = {
     THREE: "whitened-cse,groups=0",
     UNSHUFFLED: "whitened-cse,shuffle=false",
 }
-PRESET = Preset(
+PRESET = StudyPreset(
     "whitened-cse",
     "texts alone: two views and three of a sentence, and three that are whitened in groups",
     {"arms": tuple(ARMS.values())},

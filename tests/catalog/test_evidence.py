@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from counterpoint.catalog.entries import evidence_folder
-from counterpoint.catalog.evidence import Evidence, Machine, Needed, Result
+from counterpoint.catalog.evidence import Evidence, Machine, RequiredData, Result
 from counterpoint.catalog.render import questions, undecided
 from counterpoint.catalog.verdicts import ENOUGH_SEEDS, judge_at_bound
 
@@ -149,7 +149,7 @@ def test_evidence_needs_a_result_that_decides() -> None:
 # What would decide it
 
 
-def open_result(estimate: float, needed: Needed | None = None, **rule: Any) -> Result:
+def open_result(estimate: float, needed: RequiredData | None = None, **rule: Any) -> Result:
     return result(estimate=estimate, low=estimate - 1, high=estimate + 1, needed=needed, **rule)
 
 
@@ -176,13 +176,13 @@ def test_an_estimate_leans_to_the_verdict_it_would_have(
 
 def test_what_would_decide_must_follow_from_the_numbers() -> None:
     with pytest.raises(ValidationError, match=r"the estimate says reproduced by 0\.3"):
-        open_result(0.3, Needed(towards="not reproduced", effect=0.3))
+        open_result(0.3, RequiredData(towards="not reproduced", effect=0.3))
     with pytest.raises(ValidationError, match="only an inconclusive result needs more data"):
-        result(needed=Needed(towards="reproduced", effect=0.2))
+        result(needed=RequiredData(towards="reproduced", effect=0.2))
 
 
 def test_what_would_decide_is_read_back_and_only_written_where_there_is_something(tmp_path: Path) -> None:
-    stated = open_result(0.3, Needed(towards="reproduced", effect=0.3, seeds=12, examples=1.0))
+    stated = open_result(0.3, RequiredData(towards="reproduced", effect=0.3, seeds=12, examples=1.0))
     found = evidence(stated, result())
     found.write(tmp_path / "siglip.json")
     assert Evidence.read(tmp_path / "siglip.json") == found
@@ -196,15 +196,18 @@ def test_what_would_decide_is_read_back_and_only_written_where_there_is_somethin
     [
         (None, "What would decide it is not known."),
         (
-            Needed(towards="reproduced", effect=0.3, seeds=1200, examples=1.0),
+            RequiredData(towards="reproduced", effect=0.3, seeds=1200, examples=1.0),
             "About 1,200 seeds would confirm it.",
         ),
-        (Needed(towards="reproduced", effect=0.3, examples=3.21), "at least 3.2 times as many are needed."),
-        (Needed(towards="reproduced", effect=0.3, seeds=12), "if the test examples grow as they do"),
-        (Needed(towards="reproduced", effect=0.3), "More than 10,000 seeds"),
+        (
+            RequiredData(towards="reproduced", effect=0.3, examples=3.21),
+            "at least 3.2 times as many are needed.",
+        ),
+        (RequiredData(towards="reproduced", effect=0.3, seeds=12), "if the test examples grow as they do"),
+        (RequiredData(towards="reproduced", effect=0.3), "More than 10,000 seeds"),
     ],
 )
-def test_the_sentence_says_what_is_known(needed: Needed | None, sentence: str) -> None:
+def test_the_sentence_says_what_is_known(needed: RequiredData | None, sentence: str) -> None:
     assert sentence in undecided(open_result(0.3, needed))
 
 
@@ -223,7 +226,7 @@ def test_committed_evidence_that_is_undecided_says_what_would_decide_it(path: Pa
 def leaning_result(towards: str, seeds: int | None, **changes: Any) -> Result:
     """Return an inconclusive result that leans by 0.05 and would be decided by so many seeds."""
     sign = 1 if towards == "reproduced" else -1
-    needed = Needed(towards="reproduced" if sign > 0 else "not reproduced", effect=0.05, seeds=seeds)
+    needed = RequiredData(towards="reproduced" if sign > 0 else "not reproduced", effect=0.05, seeds=seeds)
     return result(estimate=0.05 * sign, low=-0.1, high=0.1, needed=needed, **changes)
 
 

@@ -17,11 +17,11 @@ from counterpoint import catalog
 from counterpoint.catalog import entries, render
 from counterpoint.catalog.digest import digest
 from counterpoint.catalog.entries import evidence_folder
-from counterpoint.catalog.evidence import Earlier, Evidence, Machine, Needed, Result, Source
+from counterpoint.catalog.evidence import Evidence, FirstRun, Machine, RequiredData, Result, ThresholdOrigin
 from counterpoint.catalog.verdicts import ENOUGH_SEEDS, Judgement, Role, judge, judge_at_bound
 from counterpoint.registry import source_of
 
-SOURCE = Source(kind="paper", text="half of 76.9 → 78.1 (ViT-B/32, linear probe)")
+SOURCE = ThresholdOrigin(kind="paper", text="half of 76.9 → 78.1 (ViT-B/32, linear probe)")
 Units = st.integers(-64, 64).map(lambda n: n / 64)
 """Numbers whose sums and differences are exact."""
 Lengths = st.integers(0, 64).map(lambda n: n / 64)
@@ -279,7 +279,7 @@ def open_result(**needed: Any) -> Result:
         low=-0.1,
         high=0.1,
         wide=(-0.2, 0.2),
-        needed=Needed(towards="not reproduced", effect=0.006 + 0.0008, **needed),
+        needed=RequiredData(towards="not reproduced", effect=0.006 + 0.0008, **needed),
     )
 
 
@@ -295,13 +295,13 @@ def open_result(**needed: Any) -> Result:
 def test_a_second_run_has_the_seeds_or_the_test_set_that_decide(
     needed: dict[str, Any], seeds: int | None, examples: float | None
 ) -> None:
-    first = Earlier(date=datetime.date(2025, 1, 2), seconds=60.0, results=(open_result(**needed),))
+    first = FirstRun(date=datetime.date(2025, 1, 2), seconds=60.0, results=(open_result(**needed),))
     assert (first.second_seeds, first.second_examples) == (seeds, examples)
 
 
 def holding(**needed: Any) -> Result:
     wide = {"low": -0.1, "high": 0.3, "wide": (-0.2, 0.4), "estimate": 0.1}
-    return result(**wide, needed=Needed(towards="reproduced", effect=0.1, **needed))
+    return result(**wide, needed=RequiredData(towards="reproduced", effect=0.1, **needed))
 
 
 @pytest.mark.parametrize(
@@ -319,7 +319,7 @@ def holding(**needed: Any) -> Result:
 def test_a_second_run_decides_all_results_or_refutes_one(
     results: tuple[Result, ...], seeds: int | None, examples: float | None
 ) -> None:
-    first = Earlier(date=datetime.date(2025, 1, 2), seconds=60.0, results=results)
+    first = FirstRun(date=datetime.date(2025, 1, 2), seconds=60.0, results=results)
     assert (first.second_seeds, first.second_examples) == (seeds, examples)
     if seeds is None:
         with pytest.raises(ValueError, match="no number of seeds is known to decide it"):

@@ -19,15 +19,15 @@ from counterpoint import __version__, methods, recipes
 from counterpoint.cli import COMMANDS, main
 from counterpoint.cli.common import arguments
 from counterpoint.cli.common.arguments import parse
-from counterpoint.cli.compare import Compare
+from counterpoint.cli.compare import CompareOptions
 from counterpoint.cli.data import Action
 from counterpoint.cli.list import Kind, known
 from counterpoint.cli.papers import FORMS
-from counterpoint.cli.serve import Serve
-from counterpoint.cli.train import Train
+from counterpoint.cli.serve import ServeOptions
+from counterpoint.cli.train import TrainOptions
 from counterpoint.data.collections import COLLECTIONS
 from counterpoint.execution.state import State
-from counterpoint.execution.unit import Progress
+from counterpoint.execution.unit import UnitProgress
 from counterpoint.modalities import MODALITIES, Modality
 from counterpoint.networks import TOWERS
 from counterpoint.recipes import override
@@ -218,12 +218,14 @@ def test_words_that_are_no_options_are_refused_in_one_line(
 
 def test_words_behind_two_hyphens_are_arguments() -> None:
     words = ["--steps", "2", "--data", "emoji", "--", "clip", "-my-loss.py:Hinge"]
-    parsed = arguments.parse(Compare, words, "compare")
+    parsed = arguments.parse(CompareOptions, words, "compare")
     assert parsed.study.arms == ("clip", "-my-loss.py:Hinge")
     assert parsed.study.recipe.steps == 2
 
 
-@pytest.mark.parametrize(("form", "command"), [(Train, "train"), (Compare, "compare"), (Serve, "serve")])
+@pytest.mark.parametrize(
+    ("form", "command"), [(TrainOptions, "train"), (CompareOptions, "compare"), (ServeOptions, "serve")]
+)
 def test_the_options_that_are_checked_are_those_that_are_parsed(
     form: type, command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,7 +327,7 @@ def test_making_scenes_that_cannot_be(
 
 def test_epochs_go_before_the_length_of_the_recipe() -> None:
     def length(*words: str) -> tuple[object, ...]:
-        recipe = parse(Train, ["clip", *words], "train").recipe
+        recipe = parse(TrainOptions, ["clip", *words], "train").recipe
         return recipe.steps, recipe.epochs, recipe.most_passes
 
     assert length("--recipe", "seconds", "--epochs", "3") == (None, 3, None)
@@ -342,7 +344,7 @@ def test_steps_and_epochs_together_are_refused(capsys: pytest.CaptureFixture[str
 
 def test_a_budget_is_one_of_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        parse(Compare, ["clip", "--budget", "looks"], "compare")
+        parse(CompareOptions, ["clip", "--budget", "looks"], "compare")
     assert "--budget must be one of 'steps', 'passes'" in capsys.readouterr().err
 
 
@@ -351,8 +353,8 @@ def test_a_named_recipe_is_whole(recipe: str) -> None:
     """Options of single methods cannot be typed, and are the named recipe's all the same."""
     words = ["clip", "--data", "digits", "--recipe", recipe, "--optimizer.lr", "0.5"]
     meant = override(recipes.load(recipe), {"optimizer.lr": 0.5})
-    assert parse(Train, words, "train").recipe == meant
-    assert parse(Compare, words, "compare").study.recipe == meant
+    assert parse(TrainOptions, words, "train").recipe == meant
+    assert parse(CompareOptions, words, "compare").study.recipe == meant
 
 
 def test_status_as_json_is_not_watched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -374,7 +376,7 @@ def test_only_a_command_that_continues_says_so_when_it_is_stopped(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    State("working", Progress(1, 3), "", "here", 1, 0.0, 0.0).write(tmp_path)
+    State("working", UnitProgress(1, 3), "", "here", 1, 0.0, 0.0).write(tmp_path)
 
     def stop(*_: object) -> None:
         signal.raise_signal(signal.SIGTERM)

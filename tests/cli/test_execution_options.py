@@ -10,7 +10,7 @@ import pytest
 
 from counterpoint.cli import main
 from counterpoint.cli.common.execution import Execution
-from counterpoint.execution import Needs, Ray, Slurm, leased
+from counterpoint.execution import Ray, ResourceRequest, Slurm, leased
 from counterpoint.execution.executors import EXECUTORS, LOCAL
 from counterpoint.registry import UnknownNameError
 
@@ -28,7 +28,7 @@ def test_the_executor_is_made_with_its_options() -> None:
     assert Execution(jobs=3).chosen == LOCAL
     assert Execution(executor="ray", address="head:6379").chosen == Ray("head:6379")
     assert Execution(executor="slurm", time="1:00:00", submit=True).chosen == Slurm("1:00:00", submit=True)
-    assert Execution(gpus_per_run=8, nodes_per_run=2, memory_per_run=3).needs == Needs(
+    assert Execution(gpus_per_run=8, nodes_per_run=2, memory_per_run=3).needs == ResourceRequest(
         gpus=8, nodes=2, memory=3 * 2**30
     )
 

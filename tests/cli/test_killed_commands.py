@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from counterpoint.data.sharded.index import Index
+from counterpoint.data.sharded.index import ShardIndex
 from fixtures import killed_commands
 from fixtures.compared import same
 from fixtures.shards import write_shards
@@ -57,7 +57,7 @@ def test_an_index_is_the_index_of_one_start(tmp_path: Path) -> None:
     shards = write_shards(tmp_path / "shards")
     words = ["data", "index", str(shards), "--jobs", "1", "--out", "{out}"]
     whole, other = killed(tmp_path, 1, "counted-*.jsonl", *words)
-    assert Index.open(other).digest == Index.open(whole).digest
+    assert ShardIndex.open(other).digest == ShardIndex.open(whole).digest
 
 
 def test_a_description_says_the_same(pairs: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from counterpoint.cli.common.progress import JsonLines, WorkProgress, counting, progress_in
 from counterpoint.cli.common.terminal import Terminal
-from counterpoint.execution import Progress
+from counterpoint.execution import UnitProgress
 from fixtures.units import Counting
 
 NUMBERS = {"loss": 2.31, "seconds_left": 300.0}
@@ -47,7 +47,7 @@ def test_elsewhere_than_on_a_terminal_there_is_a_line_a_minute(clock: _Clock, tm
         for second in range(130):
             clock.now = float(second)
             for unit in units:
-                progress.progressed(unit, Progress(second, 1000, "loss 2.310", NUMBERS))
+                progress.progressed(unit, UnitProgress(second, 1000, "loss 2.310", NUMBERS))
     assert _lines(console) == [
         f"{unit.key}: {done}/1,000 loss 2.310, 5 min left" for done in (60, 120) for unit in units
     ]
@@ -79,7 +79,7 @@ def test_json_lines_hold_the_numbers(
     with JsonLines(clock) as progress:
         progress.begin("training", [unit])
         for clock.now in (0.0, 30.0, 61.0):
-            progress.progressed(unit, Progress(7, 100, "loss 2.310", NUMBERS))
+            progress.progressed(unit, UnitProgress(7, 100, "loss 2.310", NUMBERS))
         progress.waits("somebody has it")
         progress.ended(unit, 100)
     printed = capsys.readouterr()

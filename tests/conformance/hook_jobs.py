@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from training_jobs import DoubleLoader
 
-from counterpoint.data.loading.order import Shuffled
+from counterpoint.data.loading.order import ShuffledOrder
 from counterpoint.methods.arm import Arm
 from counterpoint.methods.clip import CLIP
 from counterpoint.pairwise.ranks import Ranks
 from counterpoint.recipes import Recipe, load, override
-from counterpoint.training.loop import Progress, fit
-from counterpoint.types import Batch, Clock, Embeddings, Examples, Stage
+from counterpoint.training.loop import TrainingProgress, fit
+from counterpoint.types import Batch, Embeddings, Stage, StepInfo, TrainingExamples
 from fixtures.tiny import TinyData
 
 STEPS, BATCH = 8, 8
@@ -35,10 +35,10 @@ class Hooked(CLIP):
         self.rates = {"towers.": 0.5, "towers.text.": 2.0}
         self.register_buffer("centre", torch.zeros(self.tower("image").width, dtype=torch.float64))
         self.looked: list[int] = []
-        self.told: list[Clock] = []
+        self.told: list[StepInfo] = []
         return self
 
-    def on_epoch_start(self, examples: Examples, clock: Clock) -> None:
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         assert not self.training
         assert not torch.is_grad_enabled()
         features = examples.map(lambda batch: self.features("image", batch["image"].double()))
@@ -46,7 +46,7 @@ class Hooked(CLIP):
         self.centre.copy_(features.mean(0) + 0.01 * torch.randn(features.shape[1]))
         self.looked.append(clock.step)
 
-    def prepare(self, batch: Batch, clock: Clock) -> Batch:
+    def prepare(self, batch: Batch, clock: StepInfo) -> Batch:
         assert not torch.is_grad_enabled()
         self.told.append(clock)
         ranks = Ranks.present()
@@ -56,7 +56,7 @@ class Hooked(CLIP):
         mixed = share * pictures + (1 - share) * pictures.roll(1, 0)
         return replace(batch, views={**batch.views, "image": mixed[ranks.rows(counts)]})
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         return super().losses({**z, "image": z["image"] + self.centre}, batch, clock)
 
 
@@ -82,7 +82,7 @@ def job_hooked(
     data = TinyData()
     loader = DoubleLoader(
         data,
-        Shuffled(data.splits.train, BATCH, 0),
+        ShuffledOrder(data.splits.train, BATCH, 0),
         method.views,
         augmentation=recipe.augmentation,
         inputs=method.inputs,
@@ -90,7 +90,7 @@ def job_hooked(
         world=size,
     )
 
-    def told(progress: Progress) -> None:
+    def told(progress: TrainingProgress) -> None:
         losses.append(progress.loss)
         if progress.step == until + 1 > 1:  # it is told before its checkpoint is written
             raise _Stop

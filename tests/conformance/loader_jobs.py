@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from counterpoint.data.base import Rows
 from counterpoint.data.labels import Numbers, Points, Tags
 from counterpoint.data.loading.loader import Loader
-from counterpoint.data.loading.order import Shuffled
+from counterpoint.data.loading.order import ShuffledOrder
 from counterpoint.raw import Table, Waves
 from counterpoint.recipes import Augmentation
 from counterpoint.types import Batch
@@ -52,7 +52,9 @@ DATA = Measured()
 def loader_of(method: Any, kind: type[L] = Loader, **options: Any) -> L:
     """Batches of 8 from 12 examples."""
     options = {"augmentation": Augmentation(synonyms=False), **options}
-    return kind(DATA, Shuffled(DATA.splits.train[:12], 8, 0), method.views, inputs=method.inputs, **options)
+    return kind(
+        DATA, ShuffledOrder(DATA.splits.train[:12], 8, 0), method.views, inputs=method.inputs, **options
+    )
 
 
 class FirstBatches(Dataset[Batch]):

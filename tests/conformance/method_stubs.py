@@ -27,14 +27,14 @@ from counterpoint.networks.init import initialise, seeded
 from counterpoint.networks.towers.libraries.sound_towers import WaveEncoder
 from counterpoint.networks.towers.series import SeriesTower, Standardised
 from counterpoint.networks.towers.sound import SoundTower
-from counterpoint.networks.towers.table import Cell, Cells, TablePerceptron
+from counterpoint.networks.towers.table import Cells, ColumnStatistics, TablePerceptron
 from counterpoint.networks.towers.transformer import VisionTransformer
 from counterpoint.raw import ends
 from counterpoint.recipes.schema import Recipe, Towers, Widths
-from counterpoint.types import Batch, Clock, Kind, Target
+from counterpoint.types import Batch, Kind, StepInfo, Target
 
 SIZE = 8
-LATE = Clock(1000, 2000)
+LATE = StepInfo(1000, 2000)
 """A moment when nothing is held back any more."""
 RECIPE = Recipe(
     widths=Widths(
@@ -289,7 +289,7 @@ def towers_of(
     image.name, text.name = recipe.towers.image, recipe.towers.text
     sound = SOUNDS.get(name, lambda _: StubSound())(seed)
     available = {"image": image, "text": text, "audio": sound, "series": StubSeries()}
-    available |= {"table": TablePerceptron(Cells([Cell(name=name) for name in CELLS]))}
+    available |= {"table": TablePerceptron(Cells([ColumnStatistics(name=name) for name in CELLS]))}
     columns = columns_of(name)
     reads = Arm.parse(f"{name},on={on}").reads(columns)
     return {column: available[modality] for column, modality in reads.items()}
@@ -417,12 +417,12 @@ def features(**views: Tensor) -> Batch:
     )
 
 
-def run(method: TowerMethod, given: Batch, clock: Clock = LATE) -> dict[str, Tensor]:
+def run(method: TowerMethod, given: Batch, clock: StepInfo = LATE) -> dict[str, Tensor]:
     """The losses of a batch, by the calls that the training loop makes."""
     with torch.no_grad():
         z = method.targets(given)
     return method.losses(z | method.encode(given), given, clock)
 
 
-def total(method: TowerMethod, given: Batch, clock: Clock = LATE) -> Any:
+def total(method: TowerMethod, given: Batch, clock: StepInfo = LATE) -> Any:
     return torch.stack(list(run(method, given, clock).values())).sum()

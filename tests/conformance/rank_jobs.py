@@ -13,10 +13,10 @@ from torch import Tensor
 
 from counterpoint.pairwise import (
     NEG,
-    At,
+    Gather,
     LogSumExp,
     Loss,
-    Reduced,
+    ReductionResults,
     Sum,
     Tile,
     TopK,
@@ -106,7 +106,7 @@ def job_compiled(rank: int, size: int, case_index: int) -> list[tuple[Tensor, li
     return results
 
 
-def every_reduction(x: Tensor, y: Tensor, labels: Tensor, scale: Tensor, queue: Tensor) -> Reduced:
+def every_reduction(x: Tensor, y: Tensor, labels: Tensor, scale: Tensor, queue: Tensor) -> ReductionResults:
     """All reductions in all directions, on columns that outnumber the rows, in two stages."""
 
     def first(tile: Tile) -> Any:
@@ -117,7 +117,7 @@ def every_reduction(x: Tensor, y: Tensor, labels: Tensor, scale: Tensor, queue: 
                 "all": LogSumExp(tile.off_diagonal(logits)),
                 "same": WeightedMean(logits.masked_fill(~same, NEG), logits.square()),
                 "top": TopK(logits, 3, logits.sin()),
-                "at": At(logits, 3 * tile.row.label + 2),
+                "at": Gather(logits, 3 * tile.row.label + 2),
             },
             "column": {"all": LogSumExp(logits), "top": TopK(logits, 2)},
             "total": {"all": LogSumExp(2 * logits), "sum": Sum(logits.tanh())},

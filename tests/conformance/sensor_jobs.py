@@ -11,7 +11,7 @@ from torch import Tensor
 from counterpoint.pairwise.mmd import mmd
 from counterpoint.pairwise.ranks import Ranks
 from counterpoint.training.sharing.distributed import average_gradients
-from counterpoint.types import Clock
+from counterpoint.types import StepInfo
 
 CUTS = {1: [0, 11], 2: [0, 4, 11], 3: [0, 2, 8, 11]}
 
@@ -21,7 +21,7 @@ def job_step(
 ) -> tuple[float, dict[str, Tensor]]:
     """The loss of a step on this rank's part of 11 examples, and the gradients averaged over ranks."""
     method = build(name, **options).double().train().requires_grad_()
-    clock = Clock(0, 1, stage=stage)
+    clock = StepInfo(0, 1, stage=stage)
     part = list(loaded(method, 11, dtype=torch.float64).split(1))[CUTS[size][rank] : CUTS[size][rank + 1]]
     given = type(part[0])(
         torch.cat([one.ids for one in part]),

@@ -11,11 +11,11 @@ from hook_jobs import BATCH, STEPS, hooked, hooked_recipe, job_hooked
 from rank_pool import RankPool
 from training_jobs import DoubleLoader
 
-from counterpoint.data.loading.order import Shuffled
+from counterpoint.data.loading.order import ShuffledOrder
 from counterpoint.training.loop import fit
 from counterpoint.training.step.optim import RATE, learning_rate, optimizer_of
 from counterpoint.training.step.stages import Course
-from counterpoint.types import Clock, Stage
+from counterpoint.types import Stage, StepInfo
 from fixtures.slow import slow
 from fixtures.tiny import TinyData
 
@@ -37,7 +37,7 @@ def test_it_equals_a_plain_loop_of_two_runs(whole: tuple) -> None:
     plain, o = hooked(recipe), hooked_recipe().optimizer
     loader = DoubleLoader(
         data,
-        Shuffled(data.splits.train, BATCH, 0),
+        ShuffledOrder(data.splits.train, BATCH, 0),
         plain.views,
         augmentation=recipe.augmentation,
         inputs=plain.inputs,
@@ -132,7 +132,7 @@ def test_a_stage_in_which_nothing_moves_is_refused() -> None:
 
 def test_looks_come_every_so_many_epochs_and_with_a_stage() -> None:
     recipe, data = hooked_recipe(), TinyData()
-    order, method = Shuffled(data.splits.train, BATCH, 0), hooked(hooked_recipe())
+    order, method = ShuffledOrder(data.splits.train, BATCH, 0), hooked(hooked_recipe())
 
     def looks(every: int) -> list[int]:
         method.epoch_start_every = every
@@ -147,4 +147,4 @@ def test_looks_come_every_so_many_epochs_and_with_a_stage() -> None:
     assert looks(2) == [0, 3, 6], "the second stage begins with the second epoch"
     method.stages = ()
     assert looks(2) == [0, 6]
-    assert Clock(0, 1).stage == ""
+    assert StepInfo(0, 1).stage == ""

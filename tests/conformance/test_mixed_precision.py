@@ -19,11 +19,11 @@ from counterpoint.data.loading.loader import Loader
 from counterpoint.methods.arm import Arm
 from counterpoint.methods.base import Method
 from counterpoint.recipes import override
-from counterpoint.training.loop import Progress, fit
+from counterpoint.training.loop import TrainingProgress, fit
 from counterpoint.training.saving import checkpoint as checkpoints
 from counterpoint.training.saving import saver
 from counterpoint.training.step.precision import Precision
-from counterpoint.types import Batch, Clock, Examples
+from counterpoint.types import Batch, StepInfo, TrainingExamples
 from fixtures.open_clip import CONFIG
 from fixtures.slow import slow
 from fixtures.tiny import TinyData
@@ -37,7 +37,7 @@ def looking_exactly(method: Method) -> Method:
     """Return the method, whose looks are in float32: clusters of rounded embeddings may be others."""
     look = method.on_epoch_start
 
-    def exact(examples: Examples, clock: Clock) -> None:
+    def exact(examples: TrainingExamples, clock: StepInfo) -> None:
         with torch.autocast("cpu", enabled=False):
             look(examples, clock)
 
@@ -58,7 +58,7 @@ def one_step(name: str, given: Batch, **changes: Any) -> tuple[float, dict[str, 
     """Return the loss of a step of a method and the gradients that it took."""
     method = looking_exactly(build(name))
     recipe = override(RECIPES.get(name, RECIPE), {"batch_size": 8, "steps": 1, **changes})
-    loader, told = loader_of(method, OneBatch), list[Progress]()
+    loader, told = loader_of(method, OneBatch), list[TrainingProgress]()
     loader.prepared = given
     fit(method, loader, recipe, accelerator="cpu", on_step=told.append)
     return told[0].loss, {k: p.grad for k, p in method.named_parameters()}
@@ -130,7 +130,7 @@ def test_a_step_of_every_recipe(name: str, tiny_towers: dict[str, Any]) -> None:
     if recipe.towers.image != "cnn":
         changes |= {f"towers.{key}": value for key, value in tiny_towers.items()}
     small = override(recipe, changes)
-    data, told = TinyData(), list[Progress]()
+    data, told = TinyData(), list[TrainingProgress]()
     arm = "clip-rocket" if name.startswith("rocket") else "slip"  # those of the recipes' own commands
     captions = [data.captions(row)[0] for row in data.splits.train]
     method = Arm.parse(arm).build(small, {"text": captions}, seed=0)

@@ -31,7 +31,7 @@ from counterpoint.networks.base import FormedInput, Tower
 from counterpoint.recipes import Recipe, load, override
 from counterpoint.recipes.schema import Augmentation
 from counterpoint.study.training.runner import run
-from counterpoint.training.loop import Progress
+from counterpoint.training.loop import TrainingProgress
 from counterpoint.training.run import Run
 from counterpoint.types import View
 
@@ -350,7 +350,7 @@ def test_clip_learns_it_beside_texts_stops_goes_on_and_is_loaded(
     trust.given(source)
     what, losses = Run("clip", source, recipe(case)), []
 
-    def stop(now: Progress) -> None:
+    def stop(now: TrainingProgress) -> None:
         losses.append(now.loss)
         if now.step == 10:
             raise KeyboardInterrupt

@@ -26,14 +26,14 @@ from counterpoint.methods import Arm
 from counterpoint.modalities import MODALITIES, Modality
 from counterpoint.networks.base import Tower
 from counterpoint.networks.towers.build import Start
-from counterpoint.networks.weights import Source
+from counterpoint.networks.weights import TowerSource
 from counterpoint.recipes import Recipe, load, override
 from counterpoint.study.layout import run_folder
 from counterpoint.study.report.diagnosis import diagnose_model
 from counterpoint.study.scored import read_scores
 from counterpoint.study.side_by_side import evaluate
 from counterpoint.study.training.runner import run
-from counterpoint.training.loop import Progress, fit
+from counterpoint.training.loop import TrainingProgress, fit
 from counterpoint.training.record.provenance import ChangedDataError, counts, trained_on
 from counterpoint.training.run import Run
 from counterpoint.training.start import prepare
@@ -86,7 +86,7 @@ class RingTower(Tower):
         return self.layers(x)
 
 
-def build(source: Source, start: Start) -> RingTower:
+def build(source: TowerSource, start: Start) -> RingTower:
     return RingTower()
 
 
@@ -156,7 +156,7 @@ def trained(arm: str, data: Data) -> tuple[Any, list[float]]:
     """Train through the product's own loop; the method and the loss of every step."""
     method, loader = prepare(Run(arm, data.name, recipe()), data)
     losses: list[float] = []
-    tell: Callable[[Progress], None] = lambda progress: losses.append(progress.loss)  # noqa: E731 # typed
+    tell: Callable[[TrainingProgress], None] = lambda progress: losses.append(progress.loss)  # noqa: E731 # typed
     fit(method, loader, recipe(), on_step=tell, accelerator="cpu")
     return method.eval(), losses
 
@@ -209,7 +209,7 @@ def test_a_run_on_data_from_a_file_stops_goes_on_and_is_loaded(
     what = Run("clip", source, short)
     given(source)
 
-    def stop(now: Progress) -> None:
+    def stop(now: TrainingProgress) -> None:
         if now.step == 4:
             raise KeyboardInterrupt
 

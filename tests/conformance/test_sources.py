@@ -22,8 +22,8 @@ import torch
 from PIL import Image
 from scipy.io import wavfile
 
-from counterpoint.cli.data._source import Source
-from counterpoint.cli.train import Train
+from counterpoint.cli.data._source import DatasetOptions
+from counterpoint.cli.train import TrainOptions
 from counterpoint.data.base import Data
 from counterpoint.data.collections import COLLECTIONS
 from counterpoint.data.kinds.written import WRITTEN
@@ -221,7 +221,7 @@ def test_help_names_whatever_can_be_written_as_data() -> None:
     heads = [SOURCES.get(name).head for name in SOURCES.names()]
     for name in (*WORLDS.names(), *COLLECTIONS.names(), *filter(None, heads)):
         assert re.search(rf"\b{name}", WRITTEN), name
-    for form, option in ((Source, "source"), (Train, "data"), (Design, "data")):
+    for form, option in ((DatasetOptions, "source"), (TrainOptions, "data"), (Design, "data")):
         assert (fields_of(form)[option].description or "").startswith(WRITTEN)
 
 

@@ -19,7 +19,7 @@ from counterpoint.data.base import Data
 from counterpoint.data.fingerprint import bytes_of
 from counterpoint.data.source import load_any
 from counterpoint.data.synthetic import WORLDS
-from counterpoint.data.synthetic.world import GREY, World
+from counterpoint.data.synthetic.world import GREY, SyntheticData
 from counterpoint.registry import UnknownNameError
 
 SIZES = "train=40,validation=4,test=6"
@@ -31,16 +31,16 @@ PICTURED = dict.fromkeys(("clips", "sounds"), ",as=pictures")
 """Options by which a world of something else is of pictures, which these tests look at."""
 
 
-def world(source: str) -> World[Any, Any]:
+def world(source: str) -> SyntheticData[Any, Any]:
     made = WORLDS.get(source.partition(":")[0]).parse(source)
-    assert isinstance(made, World)
+    assert isinstance(made, SyntheticData)
     return made
 
 
 def composed() -> Iterator[str]:
     """Yield every preset of every world that is composed, as what it is of."""
     for name in WORLDS.names():
-        if issubclass(kind := WORLDS.get(name), World):
+        if issubclass(kind := WORLDS.get(name), SyntheticData):
             yield from (f"{name}:{preset}" for preset in kind.presets)
 
 
@@ -196,7 +196,7 @@ def test_rows_stay_when_another_split_grows(source: str) -> None:
 def test_another_version_and_another_seed_are_other_data(source: str, change: str) -> None:
     """Nothing that was kept of one (features, results) is taken for the other's, and no row is drawn alike."""
     data = small(source)
-    assert isinstance(data, World)
+    assert isinstance(data, SyntheticData)
     number = getattr(data.preset, change)
     other = type(data)(replace(data.preset, **{change: number + 1}), data.name)
     assert not set(other.fingerprint.parts.values()) & set(data.fingerprint.parts.values())
@@ -271,7 +271,7 @@ def has(data: PairedData, form: type[items.Items]) -> bool:
 
 
 def pixels(asked: Any, positions: list[int]) -> np.ndarray:
-    if isinstance(asked, items.Twins):
+    if isinstance(asked, items.TwinItems):
         return np.asarray(asked.read("image", np.array(positions)))
     shown = asked.frames if isinstance(asked, items.Videos) else asked.pictures
     return np.asarray(shown(np.array(positions)))

@@ -17,14 +17,14 @@ from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.distributed.checkpoint import FileSystemWriter
 
 from counterpoint.data.loading.loader import Loader
-from counterpoint.data.loading.order import Shuffled
-from counterpoint.execution import Stopped
+from counterpoint.data.loading.order import ShuffledOrder
+from counterpoint.execution import StopRequest
 from counterpoint.methods.arm import Arm
 from counterpoint.networks.batch_norm import BatchNorm1d
 from counterpoint.pairwise import Loss
 from counterpoint.pairwise.ranks import Ranks
 from counterpoint.recipes import load, override
-from counterpoint.training.loop import Progress, fit, forward
+from counterpoint.training.loop import TrainingProgress, fit, forward
 from counterpoint.training.run import target_of
 from counterpoint.training.saving.checkpoint import CheckpointError
 from counterpoint.training.sharing.distributed import average_gradients, whole
@@ -32,7 +32,7 @@ from counterpoint.training.sharing.parallel import Overlapped, shared
 from counterpoint.training.speed.compiled import compile_blocks
 from counterpoint.training.speed.recompute import recompute
 from counterpoint.training.step import caching
-from counterpoint.types import Batch, Clock, View
+from counterpoint.types import Batch, StepInfo, View
 from fixtures.tiny import TinyData
 
 STEPS = 2
@@ -101,7 +101,7 @@ def job_run(
             loss.evaluated("auto", tile=tile)
     loader = (DoubleLoader if precision == "32" else Loader)(
         data,
-        Shuffled(data.splits.train, recipe.batch_size, 0),
+        ShuffledOrder(data.splits.train, recipe.batch_size, 0),
         method.views,
         augmentation=recipe.augmentation,
         inputs=method.inputs,
@@ -109,7 +109,7 @@ def job_run(
         world=size,
     )
 
-    def told(progress: Progress) -> None:
+    def told(progress: TrainingProgress) -> None:
         losses.append(progress.loss)
         if progress.step == until > 0 and rank == 0:
             signal.raise_signal(signal.SIGTERM)
@@ -119,7 +119,7 @@ def job_run(
             return {"sum": float(method.embed(method.embeds[-1], captions[:3]).sum())}
 
     seen = validate if method.embeds[-1] == "text" else None
-    with suppress(Stopped):
+    with suppress(StopRequest):
         fit(method, loader, recipe, folder, accelerator="cpu", on_step=told, validate=seen)
     return losses, {name: whole(value).clone() for name, value in method.state_dict().items()}
 
@@ -184,14 +184,14 @@ def job_exchanges(rank: int, size: int) -> list[int]:
         data = TinyData()
         loader = Loader(
             data,
-            Shuffled(data.splits.train, 16, 0),
+            ShuffledOrder(data.splits.train, 16, 0),
             method.views,
             augmentation=recipe.augmentation,
             inputs=method.inputs,
             rank=rank,
             world=size,
         )
-        batch, clock = loader.batch(0), Clock(0, 1)
+        batch, clock = loader.batch(0), StepInfo(0, 1)
         if microbatch:
             caching.backward(method, batch, clock, microbatch, parallel=parallel)
         else:
@@ -210,7 +210,7 @@ def job_wrong_loader(rank: int, size: int) -> str:
     method = Arm.parse("clip").build(recipe, {"text": [data.captions(0)[0]]}, seed=0)
     loader = Loader(
         data,
-        Shuffled(data.splits.train, 4, 0),
+        ShuffledOrder(data.splits.train, 4, 0),
         {"image": View("image")},
         augmentation=recipe.augmentation,
         inputs=method.inputs,

@@ -24,7 +24,7 @@ from counterpoint.data.loading.loader import Loader
 from counterpoint.methods import METHODS, Method
 from counterpoint.recipes import Recipe
 from counterpoint.study.training.runner import run as carry_out
-from counterpoint.training.loop import Progress, fit
+from counterpoint.training.loop import TrainingProgress, fit
 from counterpoint.training.run import Run
 from counterpoint.training.sharing.distributed import whole
 from counterpoint.training.start import prepare
@@ -112,7 +112,7 @@ def trained(
     name: str,
     reference: Path,
     folder: Path | None = None,
-    on_step: Callable[[Progress], None] | None = None,
+    on_step: Callable[[TrainingProgress], None] | None = None,
     on_look: Callable[[int], None] = lambda step: None,
     double: bool = False,
     microbatch: int = 0,
@@ -154,7 +154,7 @@ def job_whole(
     """Return the losses of a run in float64, and the state that it leaves."""
     losses: list[float] = []
 
-    def told(now: Progress) -> None:
+    def told(now: TrainingProgress) -> None:
         losses.append(now.loss)
 
     with doubled():

@@ -14,7 +14,7 @@ from counterpoint.data.curation import condensing, matching
 from counterpoint.data.curation.condensing import WORK, condense
 from counterpoint.data.curation.matching import (
     Condensed,
-    Real,
+    RealPictures,
     condensed,
     distance,
     gradients,
@@ -33,7 +33,7 @@ def some(*shapes: tuple[int, ...]) -> list[torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def real() -> Real:
+def real() -> RealPictures:
     """Three classes of noise, each with a colour of its own."""
     g = torch.Generator().manual_seed(0)
     classes = []
@@ -41,7 +41,7 @@ def real() -> Real:
         pictures = torch.randint(0, 120, (24, 3, 8, 8), dtype=torch.uint8, generator=g)
         pictures[:, channel] += 100
         classes.append(pictures)
-    return Real(classes)
+    return RealPictures(classes)
 
 
 def test_the_distance_is_of_the_rows_of_every_layer_and_vectors_count_nothing() -> None:
@@ -74,7 +74,7 @@ def test_what_all_classes_share_cancels_in_the_sum_alone() -> None:
     assert float(mismatch(without, theirs, "dcc")) > 1  # it says nothing of what tells the classes apart
 
 
-def test_the_mean_of_class_gradients_is_that_of_the_whole_set(real: Real) -> None:
+def test_the_mean_of_class_gradients_is_that_of_the_whole_set(real: RealPictures) -> None:
     network = plain_convnet(3, 8, width=4)
     parts = [real.some(c, 5) for c in range(3)]
     each = [gradients(network, part, c, graph=False) for c, part in enumerate(parts)]
@@ -87,7 +87,9 @@ def test_the_mean_of_class_gradients_is_that_of_the_whole_set(real: Real) -> Non
 
 
 @pytest.mark.parametrize("order", ["dcc", "dc"])
-def test_pictures_move_towards_the_gradients_and_go_on_where_they_stood(real: Real, order: Any) -> None:
+def test_pictures_move_towards_the_gradients_and_go_on_where_they_stood(
+    real: RealPictures, order: Any
+) -> None:
     begun = start(real, 1)
     states = list(condensed(real, begun, order, iterations=4, width=4))
     assert [state.iteration for state in states] == [1, 2, 3, 4]
@@ -101,7 +103,7 @@ def test_pictures_move_towards_the_gradients_and_go_on_where_they_stood(real: Re
     ("per_class", "steps", "epochs"), [(1, 10, 5), (9, 10, 5), (10, 10, 50), (19, 10, 50), (20, 20, 25)]
 )
 def test_steps_and_epochs_are_those_of_the_release(
-    real: Real, per_class: int, steps: int, epochs: int, monkeypatch: pytest.MonkeyPatch
+    real: RealPictures, per_class: int, steps: int, epochs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
 
@@ -116,7 +118,7 @@ def test_steps_and_epochs_are_those_of_the_release(
 
 
 def test_between_two_steps_the_network_learns_by_plain_sgd(
-    real: Real, monkeypatch: pytest.MonkeyPatch
+    real: RealPictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[dict[str, torch.Tensor]] = []
     taken: list[torch.Tensor] = []
@@ -144,14 +146,14 @@ def test_between_two_steps_the_network_learns_by_plain_sgd(
         torch.testing.assert_close(parameter.detach(), kept[1][name], rtol=1e-4, atol=1e-6)
 
 
-def test_warm_up_is_class_by_class(real: Real) -> None:
+def test_warm_up_is_class_by_class(real: RealPictures) -> None:
     def first(order: Any) -> Condensed:
         return next(condensed(real, start(real, 1), order, iterations=8, width=4))
 
     assert torch.equal(first("dc").pictures, first("dcc").pictures)
 
 
-def test_herded_pictures_are_real_ones_and_none_twice(real: Real) -> None:
+def test_herded_pictures_are_real_ones_and_none_twice(real: RealPictures) -> None:
     chosen = herded(real, 4, width=4, epochs=1).pictures
     assert chosen.shape == (3, 4, 3, 8, 8)
     for pictures, theirs in zip(chosen, real.classes, strict=True):
@@ -160,7 +162,7 @@ def test_herded_pictures_are_real_ones_and_none_twice(real: Real) -> None:
         assert len(set(places)) == 4
 
 
-def test_pictures_are_shown_as_they_were_seen(real: Real) -> None:
+def test_pictures_are_shown_as_they_were_seen(real: RealPictures) -> None:
     seen = torch.cat([real.seen(pictures) for pictures in real.classes])
     assert seen.mean((0, 2, 3)).abs().max() < 1e-4
     assert torch.equal(real.shown(seen), torch.cat(list(real.classes)))
@@ -200,7 +202,7 @@ def test_what_was_stopped_goes_on_to_the_same_pictures(
     assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
     assert not (tmp_path / "whole" / condensing.WORK / "state.safetensors").exists()
     # What is done is not done again.
-    monkeypatch.setattr(condensing, "Real", None)
+    monkeypatch.setattr(condensing, "RealPictures", None)
     assert condense("digits", tmp_path / "whole", **SMALL)["three"] == 1
 
 

@@ -26,7 +26,7 @@ from counterpoint.cli import main
 from counterpoint.data import converting
 from counterpoint.data.base import Data
 from counterpoint.data.converting import convert
-from counterpoint.data.pictured import PairedData, Pictured
+from counterpoint.data.pictured import PairedData, PictureData
 from counterpoint.data.sharded import indexing, writing
 from counterpoint.data.sharded.sizes import stated_size
 from counterpoint.data.source import load_any, records_of
@@ -153,7 +153,7 @@ def made(folder: Path) -> str:
 
 def told(data: Data) -> dict[int, dict[str, Any]]:
     """Return what data says of every row, by its id."""
-    assert isinstance(data, Pictured)
+    assert isinstance(data, PictureData)
     side, said = sides(data), labels(data)
     return {
         int(data.ids[row]): {

@@ -20,7 +20,7 @@ from PIL import Image, features
 
 from counterpoint.data.listed.pairs import Pairs
 from counterpoint.data.pictures.decode import FORMATS, ImageTooLargeError, UnsupportedFormatError, decode
-from counterpoint.data.sources import Options
+from counterpoint.data.sources import SourceOptions
 from fixtures import pictures as made
 from fixtures.files import write_pairs
 
@@ -228,7 +228,7 @@ def test_they_are_counted_by_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (table.parent / "3.png").write_bytes(made.bomb(40_000, 40_000))
     (table.parent / "4.png").write_bytes(made.saved(Image.new("RGB", (20, 20)), "EPS"))
     shutil.copyfile(table, table.parent / "5.png")
-    found = Pairs(table, 24, Options(broken=0.1)).findings()
+    found = Pairs(table, 24, SourceOptions(broken=0.1)).findings()
     for reason, name in {
         "picture of too many pixels": "3.png",
         "picture in a format that is not read": "4.png",

@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from counterpoint.cli import main
-from counterpoint.cli.common.files import Files
-from counterpoint.data import Classes, Data, Mixed, Numbers, Points, Tags
+from counterpoint.cli.common.files import FileOptions
+from counterpoint.data import Classes, Data, MixedData, Numbers, Points, Tags
 from counterpoint.data.base import Rows
 from counterpoint.data.fingerprint import Fingerprint
 from counterpoint.data.labels import LabelTypeError, Rare
 from counterpoint.data.listed.labels import labels_of
 from counterpoint.data.loading.loader import Loader
-from counterpoint.data.loading.order import Shuffled
+from counterpoint.data.loading.order import ShuffledOrder
 from counterpoint.data.pictured import PairedData
 from counterpoint.data.source import load_any
 from counterpoint.evaluation import create
@@ -123,7 +123,7 @@ def test_whole_numbers_are_numbers_where_it_is_said(
     table = cached / f"it.{suffix}"
     frame = rows(cached).with_columns(age=pl.Series([20 + k % 9 for k in range(40)]))
     written(frame, table)
-    data = load_any(Files(numbers=("age",)).of(str(table)))
+    data = load_any(FileOptions(numbers=("age",)).of(str(table)))
     np.testing.assert_array_equal(data.label("age", "numbers").values, [20 + k % 9 for k in range(40)])
     assert data.labels.keys() == load_any(str(table)).labels.keys()
     assert main(["data", "describe", str(table), "--numbers", "age"]) == 0
@@ -161,7 +161,7 @@ def test_marks_of_what_is_not_known_make_no_class_among_numbers_but_one_among_wo
 def test_a_batch_carries_labels_of_every_kind() -> None:
     data = EveryKind()
     views = {"image": View("image")}
-    order = Shuffled(data.splits.train, 8, seed=0)
+    order = ShuffledOrder(data.splits.train, 8, seed=0)
     loader = Loader(data, order, views, augmentation=Augmentation(), inputs={"image": Square(24)})
     batch = loader.of(np.array([0, 3, 13]), 0)
     things, area, click = (batch.labels[name] for name in ("things", "area", "click"))
@@ -271,7 +271,7 @@ def test_a_method_is_told_the_kind_of_its_label_and_refused_another_kind() -> No
 def test_labels_of_one_name_are_one_in_a_mixture_and_of_one_kind() -> None:
     one, other, plain = EveryKind(), EveryKind(), TinyData()
     other.labels = {**other.labels, "things": Tags(("red", "blue"), other.labels["things"].values[:, 1:])}
-    both = Mixed([one, other, plain])
+    both = MixedData([one, other, plain])
     things, area, click = (both.labels[name] for name in ("things", "area", "click"))
     assert things.names == ("circle", "green", "blue", "red")
     assert things.values[0].tolist() == [1, 0, 0, -1]
@@ -280,7 +280,7 @@ def test_labels_of_one_name_are_one_in_a_mixture_and_of_one_kind() -> None:
     assert np.isnan(click.values[140:]).all()
     other.labels = {**other.labels, "area": Classes(("a", "b"), np.arange(70) % 2)}
     with pytest.raises(ValueError, match="the label area holds numbers here and classes there"):
-        Mixed([one, other]).labels["area"]
+        MixedData([one, other]).labels["area"]
 
 
 def test_fingerprints_differ_by_labels_of_every_kind() -> None:
@@ -340,7 +340,7 @@ def test_the_least_number_of_examples_is_the_users(cached: Path) -> None:
         mark=pl.Series([["x", "y", "z"] if k < 3 else ["x"] for k in range(40)]),
     )
     table = str(written(frame, cached / "it.jsonl"))
-    named = {least: load_any(Files(least=least).of(table), 24) for least in (None, 1, 15)}
+    named = {least: load_any(FileOptions(least=least).of(table), 24) for least in (None, 1, 15)}
     assert {least: data.labels["kind"].names for least, data in named.items() if "kind" in data.labels} == {
         None: ("cat", "dog"),
         1: ("cat", "dog", "owl"),

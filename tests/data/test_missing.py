@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.cli.common.files import Files
+from counterpoint.cli.common.files import FileOptions
 from counterpoint.data.derived.gaps import Gap, gaps_of, with_gaps
-from counterpoint.data.derived.missing import Missing, without
+from counterpoint.data.derived.missing import MissingValuesData, without
 from counterpoint.data.source import is_of_python, load_any, rooted
 from counterpoint.data.sources import without_budget
 from counterpoint.raw import Series, Table, Waves
@@ -22,8 +22,8 @@ EVERY = np.arange(len(DATA))
 CLASSES = {name: labels.names for name, labels in DATA.labels.items()}
 
 
-def missing(*gaps: str, data: Any = DATA) -> Missing:
-    return Missing(data, [Gap.parse(gap) for gap in gaps], "tiny")
+def missing(*gaps: str, data: Any = DATA) -> MissingValuesData:
+    return MissingValuesData(data, [Gap.parse(gap) for gap in gaps], "tiny")
 
 
 class Turned(TinyData):
@@ -124,7 +124,7 @@ def test_raw_forms_keep_what_is_not_withheld() -> None:
 def test_gaps_are_a_part_of_the_datas_name_and_of_its_fingerprint(pairs: Any) -> None:
     told = with_gaps(str(pairs), ["text:0.5,in=train"])
     data, whole = load_any(told), load_any(str(pairs))
-    assert isinstance(data, Missing)
+    assert isinstance(data, MissingValuesData)
     assert data.name == told
     before, after = whole.fingerprint, data.fingerprint
     assert {**before.parts, "gaps": after.parts["gaps"]} == after.parts
@@ -140,15 +140,15 @@ def test_gaps_are_a_part_of_the_datas_name_and_of_its_fingerprint(pairs: Any) ->
 
 def test_how_gaps_are_written() -> None:
     gaps = ("table:0.4,when=sepsis,in=reversed", "text:0.25")
-    written = Files(missing=gaps, broken=0.1).of("patients.csv")
+    written = FileOptions(missing=gaps, broken=0.1).of("patients.csv")
     assert written == "patients.csv,broken=0.1,missing=table:0.4/when:sepsis/in:reversed+text:0.25"
     assert gaps_of(written) == ("patients.csv,broken=0.1", tuple(map(Gap.parse, gaps)))
     assert without_budget(written) == written.replace(",broken=0.1", "")
     assert is_of_python("mine.py:DATA,missing=text:0.5")
     with pytest.raises(ValueError, match="--missing says how files are read"):
-        Files(missing=gaps).of(None)
+        FileOptions(missing=gaps).of(None)
     with pytest.raises(ValueError, match="a comma cannot be written here"):
-        Files(missing=('text:0.5,when="group:a, b"',)).of("patients.csv")
+        FileOptions(missing=('text:0.5,when="group:a, b"',)).of("patients.csv")
 
 
 @pytest.mark.parametrize(

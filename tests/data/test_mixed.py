@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from counterpoint.data.base import Data, Rows, Splits
-from counterpoint.data.derived.mixed import Mixed
+from counterpoint.data.derived.mixed import MixedData
 from counterpoint.data.derived.mixture import parts_of, together
 from counterpoint.data.labels import Classes
 from counterpoint.data.loading.loader import Loader
 from counterpoint.data.loading.mixed import Mixture
-from counterpoint.data.replaced import Replaced
+from counterpoint.data.replaced import Replacement
 from counterpoint.data.source import load_any, located, rooted, short_name
 from counterpoint.evaluation import evaluate
 from counterpoint.evaluation.task import NotApplicableError, check_labels
@@ -61,8 +61,8 @@ class Heard(Data):
         return Waves(torch.ones(len(rows), self.samples), self.rate)
 
 
-def mixed() -> Mixed:
-    return Mixed([TinyData(), Sayings()], shares=[0.75, 0.25])
+def mixed() -> MixedData:
+    return MixedData([TinyData(), Sayings()], shares=[0.75, 0.25])
 
 
 def test_columns_labels_and_ids_of_all_sources() -> None:
@@ -83,9 +83,9 @@ def test_columns_labels_and_ids_of_all_sources() -> None:
 
 
 def test_ids_stay_when_another_source_grows() -> None:
-    grown = Mixed([TinyData(), Sayings(20)])
+    grown = MixedData([TinyData(), Sayings(20)])
     assert grown.ids[: len(mixed())].tolist() == mixed().ids.tolist()
-    assert set(Mixed([Sayings(), TinyData()]).ids).isdisjoint(mixed().ids)
+    assert set(MixedData([Sayings(), TinyData()]).ids).isdisjoint(mixed().ids)
 
 
 def test_validation_and_test_sets_stay_apart() -> None:
@@ -124,7 +124,7 @@ def test_a_row_is_read_from_its_source_and_lacks_what_the_source_lacks() -> None
 
 
 def test_raw_forms_of_several_sources_are_one() -> None:
-    data = Mixed([Heard("one"), Heard("two", samples=5), Sayings()])
+    data = MixedData([Heard("one"), Heard("two", samples=5), Sayings()])
     rows = np.array([0, 4, 8])
     waves = data.read("audio", rows)
     assert waves.lengths.tolist() == [3, 5, 5]
@@ -134,7 +134,7 @@ def test_raw_forms_of_several_sources_are_one() -> None:
 
 
 def test_raw_forms_that_are_not_measured_alike_are_refused() -> None:
-    data = Mixed([Heard("one"), Heard("two", rate=20)])
+    data = MixedData([Heard("one"), Heard("two", rate=20)])
     with pytest.raises(ValueError, match="do not measure alike"):
         data.read("audio", np.array([0, 4]))
 
@@ -146,7 +146,7 @@ def test_clips_of_several_sources_are_one() -> None:
         def read(self, column: str, rows: Rows) -> Clips:  # type: ignore[override] # another modality
             return Clips.of([np.ones((self.samples, 3, 4, 4), np.uint8)] * len(rows))
 
-    clips = Mixed([Seen("one"), Seen("two", samples=5), Sayings()]).read("video", np.array([0, 4, 8]))
+    clips = MixedData([Seen("one"), Seen("two", samples=5), Sayings()]).read("video", np.array([0, 4, 8]))
     assert clips.lengths.tolist() == [3, 5, 1]
     assert clips.frames[0].flatten(1).any(1).tolist() == [True] * 3 + [False] * 2
 
@@ -159,7 +159,7 @@ def test_all_rows_of_a_mixture_are_known_to_its_order() -> None:
 
 def test_pictures_of_two_sizes_become_those_of_the_larger() -> None:
     data = load_any("digits")
-    both = Mixed([data, TinyData()])
+    both = MixedData([data, TinyData()])
     assert both.read("image", np.array([0, len(data)])).shape[-1] == SIDE
 
 
@@ -261,7 +261,7 @@ def test_the_ranks_have_parts_of_every_source(world: int) -> None:
 
 @pytest.mark.slow
 def test_workers_change_nothing() -> None:
-    data = Mixed([TinyData(), TinyData()], [0.75, 0.25])
+    data = MixedData([TinyData(), TinyData()], [0.75, 0.25])
     here = [batch for batch, _ in loader_of(data).batches(2, 6)]
     there = [batch for batch, _ in loader_of(data, workers=2).batches(2, 6)]
     for one, other in zip(here, there, strict=True):
@@ -291,22 +291,22 @@ def test_each_source_is_evaluated_by_itself() -> None:
 def test_fingerprints_tell_mixtures_apart() -> None:
     parts = mixed().fingerprint.parts
     assert parts == mixed().fingerprint.parts
-    assert parts["ids"] != Mixed([TinyData(), Sayings()]).fingerprint.parts["ids"]
-    assert parts["text"] != Mixed([TinyData(), Sayings(14)], [0.75, 0.25]).fingerprint.parts["text"]
+    assert parts["ids"] != MixedData([TinyData(), Sayings()]).fingerprint.parts["ids"]
+    assert parts["text"] != MixedData([TinyData(), Sayings(14)], [0.75, 0.25]).fingerprint.parts["text"]
     rows = mixed().fingerprint.rows
     assert rows["id"].to_list() == mixed().ids.tolist()
     assert mixed().identity(["text"]) == mixed().identity(["text"])
-    assert mixed().identity(["text"]) != Mixed([TinyData(), Sayings()]).identity(["text"])
+    assert mixed().identity(["text"]) != MixedData([TinyData(), Sayings()]).identity(["text"])
 
 
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Mixed([TinyData()]), "two sources or more"),
-        (lambda: Mixed([TinyData(), Sayings()], [1.0]), "one above 0 for each"),
-        (lambda: Mixed([TinyData(), Sayings()], [1.0, 0.0]), "one above 0 for each"),
-        (lambda: Mixed([TinyData(), load_any("digits:stream")]), "comes in tasks"),
-        (lambda: Mixed([mixed(), Sayings()]), "mixed already"),
+        (lambda: MixedData([TinyData()]), "two sources or more"),
+        (lambda: MixedData([TinyData(), Sayings()], [1.0]), "one above 0 for each"),
+        (lambda: MixedData([TinyData(), Sayings()], [1.0, 0.0]), "one above 0 for each"),
+        (lambda: MixedData([TinyData(), load_any("digits:stream")]), "comes in tasks"),
+        (lambda: MixedData([mixed(), Sayings()]), "mixed already"),
         (lambda: load_any("digits + digits,share=1.5"), "above 0 and below 1"),
         (lambda: load_any("digits + digits,share=much"), "above 0 and below 1"),
         (lambda: load_any("digits,share=0.5 + digits,share=0.6"), "the shares make 1.1"),
@@ -328,7 +328,7 @@ def test_a_column_of_two_modalities_is_refused() -> None:
         columns = MappingProxyType({"text": "audio"})
 
     with pytest.raises(ValueError, match="'text' is of audio in some/sayings"):
-        Mixed([TinyData(), Sung()])
+        MixedData([TinyData(), Sung()])
 
 
 def test_how_a_mixture_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -350,5 +350,5 @@ def test_how_a_mixture_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_rows_that_were_replaced_are_those_of_the_mixture() -> None:
     sources = [TinyData(), Sayings()]
     for source in sources:
-        source.replaced = lambda: [Replaced(3, "3.png", "broken picture", "", "4.png")]  # type: ignore[method-assign] # of this source alone
-    assert [one.row for one in Mixed(sources).replaced()] == [3, len(sources[0]) + 3]
+        source.replaced = lambda: [Replacement(3, "3.png", "broken picture", "", "4.png")]  # type: ignore[method-assign] # of this source alone
+    assert [one.row for one in MixedData(sources).replaced()] == [3, len(sources[0]) + 3]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from counterpoint.data.base import Data, Splits
 from counterpoint.data.derived.labelling import Labelling
-from counterpoint.data.derived.relabelled import Relabelled
+from counterpoint.data.derived.relabelled import RelabelledData
 from counterpoint.data.labels import Classes, LabelTypeError, Numbers, Tags
 from counterpoint.registry import UnknownNameError
 from fixtures.tiny import TinyData
@@ -49,18 +49,18 @@ class Many(Data):
         return greys[:, None, None, None].expand(-1, 3, 4, 4)
 
 
-def relabelled(text: str, data: Data | None = None) -> Relabelled:
-    return Relabelled(data or Many(), Labelling.parse(text))
+def relabelled(text: str, data: Data | None = None) -> RelabelledData:
+    return RelabelledData(data or Many(), Labelling.parse(text))
 
 
 @pytest.fixture(
     scope="module", params=["kind,share=0.3,noise=0.2", "kind,noise=0.4,imbalance=10", "kind,share=0.001"]
 )
-def changed(request: pytest.FixtureRequest) -> Relabelled:
+def changed(request: pytest.FixtureRequest) -> RelabelledData:
     return relabelled(request.param)
 
 
-def test_rows_of_tests_and_other_labels_are_as_they_were(changed: Relabelled) -> None:
+def test_rows_of_tests_and_other_labels_are_as_they_were(changed: RelabelledData) -> None:
     plain = Many()
     for rows in (changed.splits.validation["v"], changed.splits.test["t"]):
         assert (changed.labels["kind"].values[rows] == plain.kinds[rows]).all()
@@ -68,7 +68,7 @@ def test_rows_of_tests_and_other_labels_are_as_they_were(changed: Relabelled) ->
     assert (changed.true == plain.kinds).all()
 
 
-def test_what_was_changed_is_what_is_told(changed: Relabelled) -> None:
+def test_what_was_changed_is_what_is_told(changed: RelabelledData) -> None:
     seen, true = changed.labels["kind"].values, changed.true
     train = changed.splits.train
     assert set(changed.wrong) == set(np.flatnonzero((seen >= 0) & (seen != true)))
@@ -77,9 +77,9 @@ def test_what_was_changed_is_what_is_told(changed: Relabelled) -> None:
     assert (true[changed.wrong] >= 0).all()
 
 
-def test_any_order_of_rows_shows_the_same_labels(changed: Relabelled) -> None:
+def test_any_order_of_rows_shows_the_same_labels(changed: RelabelledData) -> None:
     order = np.random.default_rng(1).permutation(len(changed))
-    turned = Relabelled(Many(order), changed.labelling)
+    turned = RelabelledData(Many(order), changed.labelling)
     seen = dict(zip(turned.ids.tolist(), turned.labels["kind"].values.tolist(), strict=True))
     assert [seen[item] for item in changed.ids.tolist()] == changed.labels["kind"].values.tolist()
     assert set(turned.ids[turned.splits.train]) == set(changed.ids[changed.splits.train])
@@ -118,7 +118,7 @@ def test_similar_noise_gives_the_class_whose_mean_is_nearest() -> None:
         assert isinstance(data, Many)
         return np.array([[0.0], [10], [21], [33], [1]])[data.kinds[rows]]
 
-    data = Relabelled(Many(), Labelling.parse("kind,noise=0.5,kind=similar,encoder=mine"), far)
+    data = RelabelledData(Many(), Labelling.parse("kind,noise=0.5,kind=similar,encoder=mine"), far)
     nearest = np.array([4, 4, 1, 2, 0])
     assert (data.labels["kind"].values[data.wrong] == nearest[data.true[data.wrong]]).all()
 

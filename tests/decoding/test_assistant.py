@@ -29,8 +29,8 @@ from counterpoint.decoding import (
     read_picture,
 )
 from counterpoint.decoding.branch import GivenBranch
-from counterpoint.decoding.combine import Weights
-from counterpoint.decoding.sampling import Sampled
+from counterpoint.decoding.combine import BranchWeights
+from counterpoint.decoding.sampling import SamplingProcessor
 from counterpoint.types import Assistant, Prompt, Turn
 from fixtures.chat import SAID, processor_of
 from fixtures.tiny_vlms import TEXT, WORDS, tiny
@@ -202,7 +202,7 @@ def test_samples_have_the_frequencies_of_their_probabilities() -> None:
     ids = torch.zeros(len(prompts), 1, dtype=torch.long)
 
     def frequencies(temperature: float, top_p: float) -> Tensor:
-        chosen = Sampled(temperature, top_p, prompts, seed=0)(ids, scores).argmax(-1)
+        chosen = SamplingProcessor(temperature, top_p, prompts, seed=0)(ids, scores).argmax(-1)
         return torch.bincount(chosen, minlength=4) / len(prompts)
 
     assert torch.allclose(frequencies(1.0, 1.0), p, atol=0.03)
@@ -235,9 +235,9 @@ def test_word_logits_are_combined_and_not_masked() -> None:
         def branches(self) -> Any:
             return method.branches()
 
-        def weights(self, logits: Tensor, others: Sequence[Tensor]) -> Weights:
+        def weights(self, logits: Tensor, others: Sequence[Tensor]) -> BranchWeights:
             seen.append(others[0])
-            return Weights([0.0])
+            return BranchWeights([0.0])
 
         def keep(self, logits: Tensor, others: Sequence[Tensor]) -> Tensor:
             return torch.ones_like(logits, dtype=torch.bool)
@@ -285,8 +285,8 @@ def test_a_branch_that_no_prompt_gives_is_refused() -> None:
         def branches(self) -> tuple[GivenBranch]:
             return (GivenBranch("sketch"),)
 
-        def weights(self, logits: Tensor, others: Sequence[Tensor]) -> Weights:
-            return Weights([0.0])
+        def weights(self, logits: Tensor, others: Sequence[Tensor]) -> BranchWeights:
+            return BranchWeights([0.0])
 
         def keep(self, logits: Tensor, others: Sequence[Tensor]) -> Tensor:
             return torch.ones_like(logits, dtype=torch.bool)

@@ -25,7 +25,7 @@ from counterpoint.decoding import (
     VisualDebias,
     create,
 )
-from counterpoint.decoding.combine import Weights, bounded_divergence, combine
+from counterpoint.decoding.combine import BranchWeights, bounded_divergence, combine
 from counterpoint.decoding.methods.lcd import LEAST_ENTROPY
 
 INF = math.inf
@@ -294,5 +294,5 @@ def test_bad_names_are_refused(name: str, options: dict[str, Any], message: str)
 
 def test_weights_may_differ_by_row() -> None:
     own, other = torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.zeros(2, 2)
-    found = combine(own, [other], Weights([torch.tensor([-1.0, 0.0])], total=torch.tensor([1.0, 2.0])))
+    found = combine(own, [other], BranchWeights([torch.tensor([-1.0, 0.0])], total=torch.tensor([1.0, 2.0])))
     assert found.tolist() == [[2.0, 0.0], [2.0, 0.0]]

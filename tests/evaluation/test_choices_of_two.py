@@ -12,14 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoint.data.base import Data, Rows, Splits
-from counterpoint.data.items import Items, Twins
-from counterpoint.data.synthetic.clips.world import Clips
+from counterpoint.data.items import Items, TwinItems
+from counterpoint.data.synthetic.clips.world import VideoClips
 from counterpoint.evaluation import create
 from counterpoint.evaluation.task import NotApplicableError
 from counterpoint.raw import Clips as RawClips
 from counterpoint.types import Embedder
 
-WORLD = Clips.parse("clips:sounding,train=2,validation=2,test=12,pixels=16,frames=6")
+WORLD = VideoClips.parse("clips:sounding,train=2,validation=2,test=12,pixels=16,frames=6")
 ROWS = WORLD.splits.test["twins in order"]
 FRAMES = 4
 
@@ -64,7 +64,7 @@ class Twice(Data):
         return Exchanged(self, rows)
 
 
-class Exchanged(Twins):
+class Exchanged(TwinItems):
     def __init__(self, data: Twice, rows: Rows) -> None:
         self.data, self.rows, self.ids, self.kinds = data, rows, data.ids[rows], ["order"] * len(rows)
 
@@ -90,7 +90,7 @@ def test_a_row_that_lacks_a_column_has_no_outcome(task: str) -> None:
 
 
 def test_the_twin_of_a_clip_is_the_row_beside_it() -> None:
-    items = WORLD.items(Twins, ROWS)
+    items = WORLD.items(TwinItems, ROWS)
     assert isinstance(items, Items)
     assert items.rows.tolist() == ROWS.tolist()
     partners = ROWS.reshape(-1, 2)[:, ::-1].ravel()
@@ -101,7 +101,7 @@ def test_the_twin_of_a_clip_is_the_row_beside_it() -> None:
 
 
 def test_clips_of_one_event_have_no_twin() -> None:
-    lonely = Clips.parse("clips:sensors,train=2,validation=2,test=4,pixels=16")
+    lonely = VideoClips.parse("clips:sensors,train=2,validation=2,test=4,pixels=16")
     with pytest.raises(NotApplicableError, match="has anything to make twins of"):
         create("twins")(Seen(True), lonely, lonely.splits.test["as trained"])
 

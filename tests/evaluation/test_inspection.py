@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from counterpoint.data.items import QuestionVariants
-from counterpoint.data.synthetic.clips.world import Clips
+from counterpoint.data.synthetic.clips.world import VideoClips
 from counterpoint.data.synthetic.scenes.world import Scenes
 from counterpoint.evaluation import breakdown, create, failures, inspection
 from counterpoint.evaluation.statistic import mean, spearman
@@ -108,7 +108,7 @@ def test_failures_of_variants_are_shown_in_the_variant_and_edition_that_were_ask
 def test_failures_of_twins_are_rows_as_the_kind_calls_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = Clips.parse("clips:sounding,train=2,validation=2,test=12,pixels=16,frames=6")
+    world = VideoClips.parse("clips:sounding,train=2,validation=2,test=12,pixels=16,frames=6")
     rows = world.splits.test["twins in order"]
     scores = create("twins")(_Still(), world, rows)
     drawn: list[inspection.Exhibit] = []

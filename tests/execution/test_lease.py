@@ -30,7 +30,7 @@ from counterpoint.execution.lease import (
     leased,
 )
 from counterpoint.execution.state import FILE, State, finish
-from counterpoint.execution.unit import OnProgress, Progress
+from counterpoint.execution.unit import OnProgress, UnitProgress
 from counterpoint.execution.watch import standings
 
 
@@ -292,7 +292,7 @@ def test_who_only_looks_changes_nothing(tmp_path: Path, gone: Holder) -> None:
     for name, text in files.items():
         (tmp_path / name).write_text(text)
         os.utime(tmp_path / name, (0, 0))
-    State("working", Progress(1, 3), "", "here", 1, 0.0, 0.0).write(tmp_path)
+    State("working", UnitProgress(1, 3), "", "here", 1, 0.0, 0.0).write(tmp_path)
     assert holder(tmp_path) is None
     assert last_beat(tmp_path) is None
     assert [standing.status for standing in standings(tmp_path, time.time())] == ["lost"]
@@ -310,7 +310,7 @@ def test_a_reader_whose_clock_is_off_sees_the_holder_and_takes_nothing(
     right = time.time
     with leased(tmp_path):
         before = list(tmp_path.iterdir())
-        State("working", Progress(1, 3), "", "here", 1, 0.0, 0.0).write(tmp_path)
+        State("working", UnitProgress(1, 3), "", "here", 1, 0.0, 0.0).write(tmp_path)
         monkeypatch.setattr(time, "time", lambda: right() + off)
         beat = last_beat(tmp_path)
         assert beat is not None
@@ -434,9 +434,9 @@ class _Overtaken:
 
     def work(self, on_progress: OnProgress) -> int:
         finished_by_another(self.folder)
-        State("done", Progress(3, 3), "by another", "there", 1, 0.0, 0.0).write(self.folder)
+        State("done", UnitProgress(3, 3), "by another", "there", 1, 0.0, 0.0).write(self.folder)
         if self.speaks:
-            on_progress(Progress(1, 3))
+            on_progress(UnitProgress(1, 3))
             (self.folder / "written over").touch()
         return 1
 

@@ -16,9 +16,18 @@ from pathlib import Path
 import pytest
 
 from counterpoint.cli import main
-from counterpoint.execution import Listed, Local, Progress, Then, UnitFailedError, lease, leased, work
+from counterpoint.execution import (
+    FollowUp,
+    Local,
+    UnitFailedError,
+    UnitProgress,
+    WorkList,
+    lease,
+    leased,
+    work,
+)
 from counterpoint.execution.listed import FILE, NOTHING
-from counterpoint.execution.orders import Order, given_in
+from counterpoint.execution.orders import WorkItem, given_in
 from counterpoint.execution.state import State
 from counterpoint.execution.watch import UNSEEN, standings
 from counterpoint.units import STEPS
@@ -30,8 +39,8 @@ def three(folder: Path, **options: object) -> list[Counting]:
     return [Counting(name, folder / "runs" / name, **options) for name in ("a", "b", "c")]  # type: ignore[arg-type]
 
 
-def listed(folder: Path, units: list[Counting], then: Then = NOTHING) -> None:
-    Listed.of("counting", units, folder, then).write(folder)
+def listed(folder: Path, units: list[Counting], then: FollowUp = NOTHING) -> None:
+    WorkList.of("counting", units, folder, then).write(folder)
 
 
 def test_a_list_is_carried_out_wherever_its_folder_is(tmp_path: Path) -> None:
@@ -77,7 +86,7 @@ def ended(folder: Path) -> None:
 
 def test_what_comes_then_comes_when_all_are_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(STEPS, "test-further", f"{__name__}:further")
-    listed(tmp_path, three(tmp_path), Then("test-further", {"name": "last"}))
+    listed(tmp_path, three(tmp_path), FollowUp("test-further", {"name": "last"}))
     work(tmp_path)
     work(tmp_path)
     assert Counting("last", tmp_path / "last").read() == 3
@@ -86,7 +95,7 @@ def test_what_comes_then_comes_when_all_are_done(tmp_path: Path, monkeypatch: py
 def test_units_in_other_hands_are_left_or_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(STEPS, "test-ended", f"{__name__}:ended")
     units = three(tmp_path)
-    listed(tmp_path, units, Then("test-ended", more=False))
+    listed(tmp_path, units, FollowUp("test-ended", more=False))
     held, free = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -136,7 +145,7 @@ def test_a_state_that_cannot_be_read_is_none(tmp_path: Path) -> None:
 
 def test_an_order_holds_all_of_its_unit(tmp_path: Path) -> None:
     unit = Counting("a", tmp_path / "study" / "a", total=5)
-    order = Order.read(json.loads(json.dumps(Order.of(unit, tmp_path).plain())))
+    order = WorkItem.read(json.loads(json.dumps(WorkItem.of(unit, tmp_path).plain())))
     assert order.folder == "study/a"
     assert order.parse(tmp_path) == unit
 
@@ -159,7 +168,7 @@ def test_units_stand_as_their_folders_say(tmp_path: Path) -> None:
     assert ended is not None
     for folder in (tmp_path / "c", tmp_path / "d"):
         folder.mkdir()
-        replace(ended, status="working", words="", progress=Progress(2, 3)).write(folder)
+        replace(ended, status="working", words="", progress=UnitProgress(2, 3)).write(folder)
     with leased(tmp_path / "c"):
         now = time.time()
         found = {standing.key: standing for standing in standings(tmp_path, now)}

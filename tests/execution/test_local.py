@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from counterpoint.execution import InUseError, Local, Stopped, UnitFailedError, leased
+from counterpoint.execution import InUseError, Local, StopRequest, UnitFailedError, leased
 from fixtures.units import Counting, Heard
 
 
@@ -96,7 +96,7 @@ def test_a_signal_stops_the_units_in_hand_and_no_other_begins(number: signal.Sig
 
     thread = threading.Thread(target=press)
     thread.start()
-    with pytest.raises(Stopped) as told:
+    with pytest.raises(StopRequest) as told:
         Local(2).carry_out(units)
     thread.join()
     assert told.value.number == number

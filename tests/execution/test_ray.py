@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from counterpoint.execution import Needs, Stopped, UnitFailedError
+from counterpoint.execution import ResourceRequest, StopRequest, UnitFailedError
 from counterpoint.execution.executors.ray import Ray
 from counterpoint.execution.state import State
 from fixtures import ray_cluster
@@ -115,7 +115,7 @@ def test_a_stop_ends_units_where_they_can_go_on(number: signal.Signals, two: Any
 
     thread, before = threading.Thread(target=press), signal.getsignal(number)
     thread.start()
-    with pytest.raises(Stopped) as stopped:
+    with pytest.raises(StopRequest) as stopped:
         Ray(two.address).carry_out(units)
     thread.join()
     assert stopped.value.number == number
@@ -130,9 +130,9 @@ def test_a_stop_ends_units_where_they_can_go_on(number: signal.Signals, two: Any
 
 
 def test_a_unit_of_several_gpus_is_a_job_of_ray_train(two: Any, tmp_path: Path) -> None:
-    unit = Counting("a", tmp_path / "a", total=40, seconds=0.2, needs=Needs(cpus=2, gpus=2))
+    unit = Counting("a", tmp_path / "a", total=40, seconds=0.2, needs=ResourceRequest(cpus=2, gpus=2))
     with pytest.raises(ValueError, match=r"is to have 3 GPUs, and the cluster has 2: lower --gpus-per-run"):
-        Ray(two.address).carry_out([Counting("b", tmp_path / "b", needs=Needs(gpus=3))])
+        Ray(two.address).carry_out([Counting("b", tmp_path / "b", needs=ResourceRequest(gpus=3))])
     assert Ray(two.address).carry_out([unit]) == [40]
     assert len(set(unit.steps)) == 2, "each process counted"
     assert not (unit.folder / ".ray").exists()
@@ -142,7 +142,7 @@ def test_what_is_wrong_is_said_at_once(two: Any, tmp_path: Path, monkeypatch: py
     with pytest.raises(ConnectionError, match=r"there is no Ray cluster at 127.0.0.1:1 .*ray start --head"):
         Ray("127.0.0.1:1").carry_out(three(tmp_path))
     with pytest.raises(ValueError, match=r"is to have 9 processors of one machine.*the largest .* has 1"):
-        Ray(two.address).carry_out([Counting("b", tmp_path / "b", needs=Needs(cpus=9))])
+        Ray(two.address).carry_out([Counting("b", tmp_path / "b", needs=ResourceRequest(cpus=9))])
     monkeypatch.setattr("counterpoint.execution.executors.ray._sees", lambda path: False)
     with pytest.raises(
         ValueError, match=r"is not to be seen on .*on a disk that all machines of the cluster share"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from counterpoint.execution import Stopped, postponed
+from counterpoint.execution import StopRequest, postponed
 from counterpoint.execution.signals import SIGNALS, raised
 
 
@@ -21,14 +21,14 @@ def test_the_first_signal_is_noted_until_the_work_comes_to_a_good_place(number: 
         stop.check()
         os.kill(os.getpid(), number)
         assert stop.requested
-        with pytest.raises(Stopped) as told:
+        with pytest.raises(StopRequest) as told:
             stop.check()
     assert told.value.status == 128 + number
 
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_outside_such_work_it_is_raised(number: signal.Signals) -> None:
-    with pytest.raises(Stopped, match="Ctrl-C" if number == signal.SIGINT else number.name), raised():
+    with pytest.raises(StopRequest, match="Ctrl-C" if number == signal.SIGINT else number.name), raised():
         os.kill(os.getpid(), number)
 
 

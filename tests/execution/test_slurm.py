@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from counterpoint.execution import HandedOver, Listed, Needs
+from counterpoint.execution import ResourceRequest, WorkHandover, WorkList
 from counterpoint.execution.executors.slurm import Slurm
 from fixtures.units import PYTHONPATH, Counting
 
@@ -47,7 +47,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def study(folder: Path, **options: object) -> list[Counting]:
     units = [Counting(name, folder / name, **options) for name in ("a", "b", "c")]  # type: ignore[arg-type]
-    Listed.of("counting", units, folder).write(folder)
+    WorkList.of("counting", units, folder).write(folder)
     return units
 
 
@@ -57,8 +57,8 @@ def settings(script: Path) -> dict[str, str]:
 
 def test_scripts_are_written_and_the_command_that_submits_them_is_said(tmp_path: Path) -> None:
     folder = tmp_path / "my study"
-    units = study(folder, needs=Needs(cpus=6, gpus=16, nodes=2, memory=3 * 2**30))
-    with pytest.raises(HandedOver) as told:
+    units = study(folder, needs=ResourceRequest(cpus=6, gpus=16, nodes=2, memory=3 * 2**30))
+    with pytest.raises(WorkHandover) as told:
         Slurm(time="12:00:00").carry_out(units, listed=folder)
     array, end = folder / "slurm" / "runs.sh", folder / "slurm" / "end.sh"
     assert f"sbatch --dependency=afterany:$(sbatch --parsable '{array}') '{end}'" in str(told.value)
@@ -80,7 +80,7 @@ def test_finished_units_are_not_handed_over(slurm: Path, tmp_path: Path) -> None
     for unit in units[:2]:
         unit.folder.mkdir(parents=True)
         (unit.folder / "done").write_text("3")
-    with pytest.raises(HandedOver):
+    with pytest.raises(WorkHandover):
         Slurm().carry_out(units, listed=tmp_path / "study")
     assert settings(tmp_path / "study" / "slurm" / "runs.sh")["array"] == "1-1"
     units[2].folder.mkdir()
@@ -92,13 +92,13 @@ def test_finished_units_are_not_handed_over(slurm: Path, tmp_path: Path) -> None
 def test_jobs_are_submitted_once(slurm: Path, tmp_path: Path) -> None:
     folder = tmp_path / "study"
     units = study(folder)
-    with pytest.raises(HandedOver, match=r"submitted job 41, of 3 that take runs, and job 42, which ends"):
+    with pytest.raises(WorkHandover, match=r"submitted job 41, of 3 that take runs, and job 42, which ends"):
         Slurm(submit=True).carry_out(units, listed=folder)
     first, second = (slurm / "submitted").read_text().splitlines()
     assert first == f"--parsable {folder / 'slurm' / 'runs.sh'}"
     assert second == f"--parsable --dependency=afterany:41 {folder / 'slurm' / 'end.sh'}"
     (slurm / "queue").write_text("41_1 pending\n")
-    with pytest.raises(HandedOver, match="job 41 is in hand already"):
+    with pytest.raises(WorkHandover, match="job 41 is in hand already"):
         Slurm(submit=True).carry_out(units, listed=folder)
     assert len((slurm / "submitted").read_text().splitlines()) == 2
 
@@ -142,7 +142,7 @@ def until(happened: Callable[[], bool], what: str, seconds: float = 120.0) -> No
 def test_jobs_share_the_units_and_one_ends_the_work(slurm: Path, tmp_path: Path) -> None:
     folder = tmp_path / "study"
     units = study(folder, total=20, seconds=0.05)
-    with pytest.raises(HandedOver):
+    with pytest.raises(WorkHandover):
         Slurm().carry_out(units, listed=folder)
     jobs = [run(folder / "slurm" / "runs.sh", str(number)) for number in (1, 2)]
     for job in jobs:
@@ -160,7 +160,7 @@ def test_jobs_share_the_units_and_one_ends_the_work(slurm: Path, tmp_path: Path)
 def test_a_job_near_its_limit_is_queued_again_and_a_cancelled_one_is_not(slurm: Path, tmp_path: Path) -> None:
     folder = tmp_path / "study"
     units = study(folder, total=200, seconds=0.05)
-    with pytest.raises(HandedOver):
+    with pytest.raises(WorkHandover):
         Slurm().carry_out(units, listed=folder)
     script = folder / "slurm" / "runs.sh"
     near = run(script, "7")

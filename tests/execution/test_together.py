@@ -14,26 +14,26 @@ import pytest
 
 from counterpoint.execution import (
     InUseError,
-    Listed,
     Local,
-    Needs,
-    Stopped,
+    ResourceRequest,
+    StopRequest,
     UnitFailedError,
+    WorkList,
     leased,
     together,
 )
-from counterpoint.execution.orders import Order
+from counterpoint.execution.orders import WorkItem
 from counterpoint.execution.state import State
 from counterpoint.execution.together import command
 from fixtures.units import PYTHONPATH, Counting, Heard
 
 
 def counting(folder: Path, **options: object) -> Counting:
-    return Counting("a", folder / "a", needs=Needs(gpus=2), **options)  # type: ignore[arg-type]
+    return Counting("a", folder / "a", needs=ResourceRequest(gpus=2), **options)  # type: ignore[arg-type]
 
 
 def test_machines_are_those_of_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    order = Order.of(Counting("a", tmp_path, needs=Needs(gpus=16, nodes=2)))
+    order = WorkItem.of(Counting("a", tmp_path, needs=ResourceRequest(gpus=16, nodes=2)))
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     with pytest.raises(ValueError, match=r"a needs 2 machines: use --executor slurm or --executor ray"):
         command(order)
@@ -77,7 +77,7 @@ def test_the_launcher_is_told_once_to_stop(tmp_path: Path, monkeypatch: pytest.M
 
     thread = threading.Thread(target=press)
     thread.start()
-    with pytest.raises(Stopped):
+    with pytest.raises(StopRequest):
         Local().carry_out([counting(tmp_path)])
     thread.join()
     assert mark.read_text() == "1", "a further signal breaks off its wait for its processes"
@@ -113,7 +113,7 @@ def test_a_stop_reaches_all_processes(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=press)
     thread.start()
-    with pytest.raises(Stopped):
+    with pytest.raises(StopRequest):
         Local().carry_out([unit])
     thread.join()
     state = State.read(unit.folder)
@@ -128,7 +128,7 @@ def test_a_stop_reaches_all_processes(tmp_path: Path) -> None:
 @pytest.mark.system
 def test_processes_end_with_a_worker_that_is_killed(tmp_path: Path) -> None:
     unit = counting(tmp_path, total=100_000, seconds=0.01)
-    Listed.of("counting", [unit], tmp_path).write(tmp_path)
+    WorkList.of("counting", [unit], tmp_path).write(tmp_path)
     words = [sys.executable, "-m", "counterpoint", "work", str(tmp_path)]
     with subprocess.Popen(words, env={**os.environ, "PYTHONPATH": PYTHONPATH}) as worker:
         end = time.monotonic() + 120

@@ -13,14 +13,14 @@ import torch.nn.functional as F
 from PIL import Image
 
 import counterpoint as cp
-from counterpoint.exporting import Exported, _export
+from counterpoint.exporting import ExportResult, _export
 from counterpoint.methods.arm import Arm
 from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.recipes import load, override
 
 TEXTS = ["a red car", "two dogs, playing at the beach!", "a", "", "a red " * 60]
 Made = Callable[..., TowerMethod]
-Round = Callable[[TowerMethod, str], tuple[Exported, TowerMethod]]
+Round = Callable[[TowerMethod, str], tuple[ExportResult, TowerMethod]]
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def exported(
 ) -> Round:
     """Return what exports a model, runs the lines of its card, and loads the folder again by its name alone."""
 
-    def there_and_back(model: TowerMethod, layout: str) -> tuple[Exported, TowerMethod]:
+    def there_and_back(model: TowerMethod, layout: str) -> tuple[ExportResult, TowerMethod]:
         monkeypatch.setattr(_export, "load", lambda reference: model)
         out = tmp_path / f"exported to {layout}"
         done = cp.export("memory", layout, out, allow_custom_code=True)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from counterpoint.generation import Candidates, draw
+from counterpoint.generation import CandidatePictures, draw
 
 
 class Colours:
@@ -81,4 +81,4 @@ def test_bad_input() -> None:
     with pytest.raises(ValueError, match="must be of one size"):
         draw(grows, "x", ["x", "x"], [0, 1])
     with pytest.raises(ValueError, match="two pictures or more, got 1"):
-        Candidates("x", ("x",), torch.zeros(1, 3, 2, 2, dtype=torch.uint8)).diversity(Colours())
+        CandidatePictures("x", ("x",), torch.zeros(1, 3, 2, 2, dtype=torch.uint8)).diversity(Colours())

@@ -37,7 +37,7 @@ from counterpoint.execution import OnProgress
 from counterpoint_reproductions import CLAIMS, reproduce
 from counterpoint_reproductions._registry import module
 from counterpoint_reproductions.lab import Arrays, Lab
-from counterpoint_reproductions.lab.cell import Cell
+from counterpoint_reproductions.lab.cell import ExperimentCell
 
 Record = dict[str, Any]
 Template = dict[str, Any]
@@ -156,20 +156,20 @@ def renamed_rates(settings: Mapping[str, Any], nearest: Template) -> Mapping[str
 
 @contextmanager
 def patched(name: str, function: Callable[..., Any]) -> Iterator[None]:
-    real = getattr(Cell, name)
-    setattr(Cell, name, function)
+    real = getattr(ExperimentCell, name)
+    setattr(ExperimentCell, name, function)
     try:
         yield
     finally:
-        setattr(Cell, name, real)
+        setattr(ExperimentCell, name, real)
 
 
 def templates_of(slug: str) -> dict[str, list[Template]]:
     """Return the forms of all cells of a claim's smoke run, by the function's name."""
     found: dict[str, list[Template]] = {}
-    work = Cell.work
+    work = ExperimentCell.work
 
-    def noting(cell: Cell, on_progress: OnProgress) -> Arrays:
+    def noting(cell: ExperimentCell, on_progress: OnProgress) -> Arrays:
         arrays = work(cell, on_progress)
         found.setdefault(cell.compute.__name__, []).append(template(cell.settings, arrays))
         return arrays
@@ -183,7 +183,7 @@ def results_of(slug: str, templates: Mapping[str, list[Template]]) -> Record:
     """Return what a claim's full design concludes from filled cells, and a digest of the settings of all of them."""
     seen: set[str] = set()
 
-    def filled(cell: Cell) -> Arrays:
+    def filled(cell: ExperimentCell) -> Arrays:
         function = cell.compute.__name__
         written = plain(cell.settings).replace(folder, "FOLDER").replace(PACKAGE, "PACKAGE")
         settings = json.loads(written)

@@ -12,17 +12,17 @@ from method_stubs import LATE, batch, build
 from torch import Tensor, nn
 
 from counterpoint.losses import CrossSimilarityLoss, NegativeCosineLoss
-from counterpoint.types import Clock
+from counterpoint.types import StepInfo
 
 F64 = torch.float64
-FIRST = Clock(0, 2000)
+FIRST = StepInfo(0, 2000)
 
 
 def unit(*shape: int, seed: int = 0) -> Tensor:
     return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=F64), dim=-1)
 
 
-def step(method: Any, given: Any, clock: Clock) -> Tensor:
+def step(method: Any, given: Any, clock: StepInfo) -> Tensor:
     z = {**method.targets(given), **method.encode(given)}
     loss: Tensor = method.losses(z, given, clock)["byol"]
     return loss

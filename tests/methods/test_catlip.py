@@ -20,7 +20,7 @@ from counterpoint.networks.init import initialise
 from counterpoint.study.opened import relabelled
 from counterpoint.study.presets import PRESETS
 from counterpoint.training.run import target_of
-from counterpoint.types import Batch, Clock, Target
+from counterpoint.types import Batch, StepInfo, Target
 from fixtures.tiny import TinyData
 
 THREE = Target("nouns", ("circle", "ring", "cat"), "tags")
@@ -80,7 +80,7 @@ def test_the_loss_is_summed_over_nouns_and_divided_by_the_batch() -> None:
     z = method.encode(given)
     s = F.linear(z["image"], method.head.weight, method.head.bias)
     expected = (F.softplus(s) - tags * s).sum() / 4
-    torch.testing.assert_close(method.losses(z, given, Clock(3, 9))["catlip"], expected)
+    torch.testing.assert_close(method.losses(z, given, StepInfo(3, 9))["catlip"], expected)
 
 
 def test_the_bias_starts_at_the_prior() -> None:
@@ -90,11 +90,11 @@ def test_the_bias_starts_at_the_prior() -> None:
     tags[:10, 0], tags[:1, 1], tags[30:] = 1, 1, -1
     examples = All(Batch(given.ids, given.views, {"nouns": tags}))
     with torch.no_grad():
-        method.on_epoch_start(examples, Clock(0, 9))
+        method.on_epoch_start(examples, StepInfo(0, 9))
     torch.testing.assert_close(method.head.bias.exp(), torch.tensor([10.5 / 20.5, 1.5 / 29.5, 0.5 / 30.5]))
     with torch.no_grad():
         method.head.bias.zero_()
-        method.on_epoch_start(examples, Clock(5, 9))
+        method.on_epoch_start(examples, StepInfo(5, 9))
     assert not method.head.bias.any(), "it is learned from there"
 
 

@@ -13,11 +13,11 @@ from method_stubs import FIVE, LATE, RECIPE, batch, build, run
 from torch import Tensor
 
 from counterpoint.networks.mixup import PARTNER, SHARE
-from counterpoint.types import Batch, Clock, Target
+from counterpoint.types import Batch, StepInfo, Target
 
 NAMES = ("cross-entropy", "logit-adjusted", "harmonic")
 F64 = torch.float64
-START = Clock(0, 10)
+START = StepInfo(0, 10)
 
 
 def loss_of(name: str, given: Batch | None = None, **options: Any) -> tuple[Any, Batch, Tensor]:

@@ -14,9 +14,9 @@ from counterpoint.networks.towers.series import DilatedTower, Standardised
 from counterpoint.pairwise.mmd import VARIANCES, mmd
 from counterpoint.recipes import Recipe
 from counterpoint.registry import UnknownNameError
-from counterpoint.types import Batch, Clock
+from counterpoint.types import Batch, StepInfo
 
-CLOCK = Clock(0, 1)
+CLOCK = StepInfo(0, 1)
 
 
 def method(*devices: str, **options: object) -> ColloSSL:

@@ -17,10 +17,10 @@ from counterpoint import methods
 from counterpoint.data.loading.sampled import STREAM
 from counterpoint.losses import COMICLoss
 from counterpoint.losses.comic import company, frequency_weights
-from counterpoint.types import Batch, Clock
+from counterpoint.types import Batch, StepInfo
 
 F64 = torch.float64
-FIRST, LATER = Clock(0, 10, epoch=0), Clock(5, 10, epoch=1)
+FIRST, LATER = StepInfo(0, 10, epoch=0), StepInfo(5, 10, epoch=1)
 
 
 def made(**options: Any) -> tuple[Any, Batch]:
@@ -28,7 +28,7 @@ def made(**options: Any) -> tuple[Any, Batch]:
     return method, batch(method, 12, dtype=F64)
 
 
-def looked(method: Any, given: Batch, clock: Clock = LATER) -> Any:
+def looked(method: Any, given: Batch, clock: StepInfo = LATER) -> Any:
     examples = SimpleNamespace(ids=given.ids, labels=given.labels, map=lambda function: function(given))
     with torch.no_grad():
         method.on_epoch_start(examples, clock)

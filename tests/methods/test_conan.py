@@ -13,15 +13,15 @@ from datasets import Dataset
 from torch import Tensor, nn
 
 from counterpoint.losses import CoSENTLoss, HardNegativesLoss
-from counterpoint.methods._candidates import Candidates, Mined, easy, mine
+from counterpoint.methods._candidates import Candidates, MinedCandidates, easy, mine
 from counterpoint.methods.arm import Arm
 from counterpoint.methods.conan import CANDIDATES, Conan
 from counterpoint.methods.fitting import fitting
 from counterpoint.networks.base import TextTower
 from counterpoint.recipes.schema import Recipe, Widths
-from counterpoint.types import Batch, Clock
+from counterpoint.types import Batch, StepInfo
 
-START = Clock(0, 10)
+START = StepInfo(0, 10)
 N, WIDTH = 12, 4
 
 
@@ -367,7 +367,7 @@ def test_a_store_finds_queries_by_their_ids() -> None:
         torch.tensor([5, 2]),
         torch.tensor([0, 1]),
         torch.zeros(2, 3, dtype=torch.int64),
-        Mined(torch.tensor([[1], [0]]), torch.tensor([[0.5], [0.25]])),
+        MinedCandidates(torch.tensor([[1], [0]]), torch.tensor([[0.5], [0.25]])),
     )
     assert store.ids.tolist() == [2, 5]
     assert store.find(torch.tensor([5, 3, 9]))[1].tolist() == [True, False, False]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from counterpoint import methods
 from counterpoint.losses import BoostLoss, HingeLoss
-from counterpoint.types import Clock
+from counterpoint.types import StepInfo
 
 F64 = torch.float64
 
@@ -82,12 +82,12 @@ def test_a_momentum_anchor_follows_slower_and_slower_in_evaluation_mode() -> Non
         for parameter in method.parameters():
             if parameter.requires_grad:
                 parameter.add_(1.0)
-    method.after_step({}, given, Clock(4, 10))
+    method.after_step({}, given, StepInfo(4, 10))
     m = 1 - 0.1 * (1 + math.cos(math.pi / 2)) / 2
     for name, value in method.copy.module.state_dict().items():
         torch.testing.assert_close(value, start[name] + (1 - m))
     before = copy.deepcopy(method.copy.module.state_dict())
-    method.after_step({}, given, Clock(9, 10))
+    method.after_step({}, given, StepInfo(9, 10))
     assert all(torch.equal(value, before[name]) for name, value in method.copy.module.state_dict().items())
 
 
@@ -105,7 +105,7 @@ def test_a_momentum_anchor_has_the_batch_statistics_of_its_target() -> None:
     method = methods.create("dbl", towers, RECIPE, anchor="momentum").train()
     given = batch(method)
     run(method, given)
-    method.after_step({}, given, Clock(4, 10))
+    method.after_step({}, given, StepInfo(4, 10))
     slow = method.copy.module.towers["image"].norm
     assert slow.running_mean.any()
     assert torch.equal(slow.running_mean, towers["image"].norm.running_mean)
@@ -116,7 +116,7 @@ def test_a_frozen_anchor_is_the_target_as_it_was_after_its_share_of_the_steps() 
     method = build("dbl", anchor="frozen", start=0.5)
     given, seen = batch(method), []
     for step in range(6):
-        losses = run(method, given, Clock(step, 6))
+        losses = run(method, given, StepInfo(step, 6))
         seen.append("boost" in losses)
         if step == 3:
             assert losses["boost"].item() == pytest.approx(2 * len(given) * 0.2, rel=1e-5)
@@ -124,7 +124,7 @@ def test_a_frozen_anchor_is_the_target_as_it_was_after_its_share_of_the_steps() 
             method.projections["image"].weight.add_(torch.randn(8, 12))
         if step == 2:
             then = method.projections["image"].weight.clone()
-        method.after_step({}, given, Clock(step, 6))
+        method.after_step({}, given, StepInfo(step, 6))
     assert seen == [False] * 3 + [True] * 3
     assert torch.equal(method.copy.module.heads["image"].weight, then)
     resumed = build("dbl", anchor="frozen", start=0.5, seed=1)

@@ -18,7 +18,7 @@ from counterpoint.recipes import override
 from counterpoint.study.training.runner import run as carry_out
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
-from counterpoint.types import Clock
+from counterpoint.types import StepInfo
 
 
 @pytest.mark.parametrize("rule", ["add_positive", "drop_false_positive", "drop_false_negative"])
@@ -27,7 +27,7 @@ def test_the_loss_hears_what_the_teacher_sees_in_each_view(rule: str) -> None:
     given = batch(method, 8, dtype=torch.float64)
     (teacher,) = method._teacher
     z = method.targets(given) | method.encode(given)
-    (loss,) = method.losses(z, given, Clock(0, 1)).values()
+    (loss,) = method.losses(z, given, StepInfo(0, 1)).values()
     (projection,) = method.projections.values()
     views = [F.normalize(projection(method.features("image", given[name])), dim=-1) for name in method.views]
     seen = [
@@ -39,7 +39,7 @@ def test_the_loss_hears_what_the_teacher_sees_in_each_view(rule: str) -> None:
     loss.backward()
     assert all(parameter.grad is None for parameter in teacher.parameters())
     unguided = build("ntxent", on="images").double()
-    (plain,) = unguided.losses(unguided.encode(given), given, Clock(0, 1)).values()
+    (plain,) = unguided.losses(unguided.encode(given), given, StepInfo(0, 1)).values()
     assert abs(loss.item() - plain.item()) > 1e-3  # the teacher changes something
 
 

@@ -14,10 +14,10 @@ from counterpoint import methods
 from counterpoint.losses import InfoNCELoss
 from counterpoint.methods.harmonized import harmonised
 from counterpoint.pairwise import evaluate_with
-from counterpoint.types import Clock
+from counterpoint.types import StepInfo
 
 F64 = torch.float64
-EARLY, MIDDLE, LATE = Clock(0, 100), Clock(50, 100), Clock(99, 100)
+EARLY, MIDDLE, LATE = StepInfo(0, 100), StepInfo(50, 100), StepInfo(99, 100)
 
 
 def embeddings(size: int = 9, seed: int = 0) -> dict[str, Tensor]:
@@ -34,7 +34,7 @@ def made(**options: Any) -> Any:
     return method
 
 
-def learnt(method: Any, z: dict[str, Tensor], clock: Clock) -> dict[str, Tensor]:
+def learnt(method: Any, z: dict[str, Tensor], clock: StepInfo) -> dict[str, Tensor]:
     """The gradient of each column's embeddings, and of the temperatures."""
     parameters = [p for o in method.objectives.values() for p in o.parameters()]
     loss = torch.stack(list(method.losses(z, batch(method), clock).values())).sum()
@@ -79,7 +79,9 @@ def projected(a: Tensor, b: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(("mode", "clock"), [("none", MIDDLE), ("both", EARLY), ("project", EARLY)])
 @pytest.mark.parametrize("weight", [1.0, 0.5])
-def test_without_remedy_the_gradient_is_that_of_both_losses(mode: str, clock: Clock, weight: float) -> None:
+def test_without_remedy_the_gradient_is_that_of_both_losses(
+    mode: str, clock: StepInfo, weight: float
+) -> None:
     method, z = made(mode=mode, weight=weight), embeddings()
     whole, *_ = plain(z, weight)
     found = learnt(method, z, clock)
@@ -145,7 +147,7 @@ def test_a_batch_left_out_whole_reaches_no_tower_and_the_schedule_goes_on() -> N
     found = learnt(method, z, MIDDLE)
     assert [found[column] for column in z] == [None] * 3
     rising = made(plain=0.1)
-    assert [rising.gamma(Clock(step, 100)) for step in (0, 10, 55, 100)] == pytest.approx(
+    assert [rising.gamma(StepInfo(step, 100)) for step in (0, 10, 55, 100)] == pytest.approx(
         [-0.3, -0.3, -0.15, 0.0]
     )
 

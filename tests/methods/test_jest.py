@@ -21,7 +21,7 @@ from counterpoint.pairwise.joint_selection import Judge, select
 from counterpoint.recipes import load as load_recipe
 from counterpoint.recipes import override
 from counterpoint.study.training.runner import run as carry_out
-from counterpoint.training.loop import Progress
+from counterpoint.training.loop import TrainingProgress
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 from counterpoint.training.start import prepare as prepare_run
@@ -217,7 +217,7 @@ def test_a_run_whose_reference_is_gone_says_so_and_goes_on_once_it_is_back(
     shutil.copytree(reference, copy)
     planned = Run(f"jest,reference={copy},filter=0.5", "digits", RECIPE_OF_RUNS, 1)
 
-    def stop(now: Progress) -> None:
+    def stop(now: TrainingProgress) -> None:
         if now.step == 3:
             raise KeyboardInterrupt
 

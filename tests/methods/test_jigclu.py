@@ -17,9 +17,9 @@ from counterpoint.methods.arm import Arm
 from counterpoint.methods.jigclu import MONTAGE, PICTURE, QUADRANT, cells
 from counterpoint.networks import ConvNet
 from counterpoint.recipes import load
-from counterpoint.types import Batch, Clock
+from counterpoint.types import Batch, StepInfo
 
-NOW = Clock(3, 10)
+NOW = StepInfo(3, 10)
 
 
 def prepared(method: Any, n: int = 6, seed: int = 0) -> Batch:

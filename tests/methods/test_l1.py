@@ -10,9 +10,9 @@ import torch
 from method_stubs import RECIPE, batch, build, run
 
 from counterpoint import methods
-from counterpoint.types import Clock
+from counterpoint.types import StepInfo
 
-START = Clock(0, 10)
+START = StepInfo(0, 10)
 
 
 def examples(*numbers: float) -> SimpleNamespace:

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from counterpoint.losses import InfoNCELoss
 from counterpoint.methods.llm_vem import LLMVEM
 from counterpoint.networks.base import ImageTower, TextTower
-from counterpoint.networks.towers.table import Cell, Cells, TablePerceptron
+from counterpoint.networks.towers.table import Cells, ColumnStatistics, TablePerceptron
 from counterpoint.recipes.schema import Recipe
-from counterpoint.types import Batch, Clock
+from counterpoint.types import Batch, StepInfo
 
-START = Clock(0, 10, stage="mapping")
+START = StepInfo(0, 10, stage="mapping")
 N, V = 24, 7
 
 
@@ -59,7 +59,7 @@ class All:
 
 def method_of(**options: Any) -> LLMVEM:
     torch.manual_seed(0)
-    table = TablePerceptron(Cells([Cell(name=f"voxel {k}") for k in range(V)]))
+    table = TablePerceptron(Cells([ColumnStatistics(name=f"voxel {k}") for k in range(V)]))
     towers = {"image": Pixels(), "text": Words(), "table": table}
     return LLMVEM(towers, Recipe(), **{"components": 3, **options})
 
@@ -141,7 +141,7 @@ def test_the_last_layer_starts_as_the_components_of_the_examples() -> None:
     weight = method.components.weight[:, :2]
     torch.testing.assert_close(centred @ weight @ weight.T, centred, atol=1e-5, rtol=0)
     method.components.weight.data.zero_()
-    method.on_epoch_start(All(given), Clock(5, 10, stage="whole"))
+    method.on_epoch_start(All(given), StepInfo(5, 10, stage="whole"))
     assert not method.components.weight.any()
 
 

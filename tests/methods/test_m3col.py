@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from counterpoint import methods
 from counterpoint.losses import InfoNCELoss, MultiSClipLoss
-from counterpoint.types import Batch, Clock, Target
+from counterpoint.types import Batch, StepInfo, Target
 
 F64 = torch.float64
 THREE = Target("group", ("a", "b", "c"))
-EARLY = Clock(329, 1000)
+EARLY = StepInfo(329, 1000)
 
 
 def two_views(size: int = 7, width: int = 8) -> Batch:
@@ -32,7 +32,7 @@ def unit(given: Batch) -> tuple[Tensor, Tensor]:
 def test_mixes_for_a_third_of_the_steps_and_then_takes_soft_targets() -> None:
     method, given = through("m3col", target=None, mixed=0.0), two_views()
     x, y = unit(given)
-    early, late = (total(method, given, clock) for clock in (EARLY, Clock(330, 1000)))
+    early, late = (total(method, given, clock) for clock in (EARLY, StepInfo(330, 1000)))
     torch.testing.assert_close(early, 0.1 * 2 * InfoNCELoss(0.1)(x, y))  # nothing is mixed
     torch.testing.assert_close(late, 0.1 * MultiSClipLoss()(x, y))
     for clock, value in ((EARLY, late), (LATE, early)):

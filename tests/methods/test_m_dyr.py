@@ -14,9 +14,9 @@ from torch import Tensor
 from counterpoint import methods
 from counterpoint.methods.m_dyr import BELIEF, WRONG
 from counterpoint.networks.mixup import PARTNER, SHARE, mixup
-from counterpoint.types import Batch, Clock
+from counterpoint.types import Batch, StepInfo
 
-LATER = Clock(60, 100, 6)
+LATER = StepInfo(60, 100, 6)
 
 
 def made(name: str = "m-dyr", **options: Any) -> tuple[Any, Batch]:
@@ -24,14 +24,14 @@ def made(name: str = "m-dyr", **options: Any) -> tuple[Any, Batch]:
     return method, loaded(method, size=24, dtype=torch.float64)
 
 
-def looked(method: Any, given: Batch, clock: Clock = LATER) -> Any:
+def looked(method: Any, given: Batch, clock: StepInfo = LATER) -> Any:
     method.eval()
     with torch.no_grad():
         method.on_epoch_start(All(given), clock)
     return method.train()
 
 
-def prepared(method: Any, given: Batch, clock: Clock = LATER) -> Batch:
+def prepared(method: Any, given: Batch, clock: StepInfo = LATER) -> Batch:
     torch.manual_seed(3)
     with torch.no_grad():
         return method.prepare(given, clock)
@@ -45,15 +45,15 @@ def cross_entropy(method: Any, batch: Batch) -> Tensor:
     return (share * own + (1 - share) * other).mean()
 
 
-def total(method: Any, batch: Batch, clock: Clock = LATER) -> dict[str, Tensor]:
+def total(method: Any, batch: Batch, clock: StepInfo = LATER) -> dict[str, Tensor]:
     return method.losses(method.encode(batch), batch, clock)
 
 
 @pytest.mark.parametrize("name", ["m-dyr", "md-dyr"])
 def test_it_is_mixup_until_the_warm_up_is_over(name: str) -> None:
     method, given = made(name)
-    looked(method, given, Clock(10, 100, 1))
-    mixed = prepared(method, given, Clock(10, 100, 1))
+    looked(method, given, StepInfo(10, 100, 1))
+    mixed = prepared(method, given, StepInfo(10, 100, 1))
     torch.manual_seed(3)
     expected = mixup(given, 32.0)
     torch.testing.assert_close(mixed["image"], expected["image"])
@@ -112,9 +112,9 @@ def test_the_likelier_right_label_has_the_larger_share_of_a_mixture() -> None:
 def test_beliefs_harden_until_the_end() -> None:
     method, _ = made("md-dyr", warmup=0.5)
     logits = torch.tensor([[1.0, 0.0, 0.0, 0.0, 0.5]])
-    torch.testing.assert_close(method.believed(logits, Clock(50, 100)), logits.softmax(1))
-    assert method.believed(logits, Clock(100, 100)).max() > 1 - 1e-6
-    middle = method.believed(logits, Clock(75, 100))
+    torch.testing.assert_close(method.believed(logits, StepInfo(50, 100)), logits.softmax(1))
+    assert method.believed(logits, StepInfo(100, 100)).max() > 1 - 1e-6
+    middle = method.believed(logits, StepInfo(75, 100))
     torch.testing.assert_close(middle, (logits / (1 - 0.5 * 0.999)).softmax(1))
 
 
@@ -152,7 +152,7 @@ def test_examples_without_a_class_count_for_nothing() -> None:
 
 def test_an_early_look_learns_nothing_and_dropout_has_no_say() -> None:
     method, given = made()
-    looked(method, given, Clock(0, 100))
+    looked(method, given, StepInfo(0, 100))
     assert not method.mixture.fitted
     looked(method, given)
     prepared(method, given)

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.recipes import Recipe
-from counterpoint.training.loop import Progress, fit
+from counterpoint.training.loop import TrainingProgress, fit
 from counterpoint.training.run import Run
 from counterpoint.training.start import prepare
-from counterpoint.types import Batch, Clock
+from counterpoint.types import Batch, StepInfo
 from fixtures.tiny import TinyData
 
 STEPS = 4
@@ -44,7 +44,7 @@ def trained() -> Trained:
     given, orders = Trained(method, loader.order, [], []), []
     own = method.prepare
 
-    def told(batch: Batch, clock: Clock) -> Batch:
+    def told(batch: Batch, clock: StepInfo) -> Batch:
         given.seen.append((clock.stage, batch.ids))
         return own(batch, clock)
 
@@ -54,7 +54,7 @@ def trained() -> Trained:
         given.looked += len(inputs)
         return embed(learner, column, inputs)
 
-    def on_step(_: Progress) -> None:
+    def on_step(_: TrainingProgress) -> None:
         given.numbers.append(method.numbers())
         orders.append(loader.order)
 
@@ -123,7 +123,7 @@ def test_groups_are_cumulative_over_stages() -> None:
     with patch("counterpoint.methods.mcl.nearest_centres") as found, torch.no_grad():
         for stage in range(4):
             found.return_value = clusters[stage - 1][:, None]
-            method.eval().on_epoch_start(All(given), Clock(10 * stage, 40, stage=f"stage {stage}"))
+            method.eval().on_epoch_start(All(given), StepInfo(10 * stage, 40, stage=f"stage {stage}"))
             groups = method.groups(given.ids)
             if stage == 0:
                 assert groups is None
@@ -155,7 +155,7 @@ def test_on_pairs_pictures_make_the_groups_and_both_columns_stand_side_by_side()
     method, loader = prepare(Run(arm, "tiny", few), TinyData())
     plain, _ = prepare(Run("clip,image=mlp,text=bag", "tiny", few), TinyData())
     given = loader.batch(0)
-    clock = Clock(0, 2 * STEPS, stage="stage 0")
+    clock = StepInfo(0, 2 * STEPS, stage="stage 0")
     plain.load_state_dict(method.learners[0].state_dict())
     method.prepare(given, clock)
     own, theirs = (m.losses(m.encode(given), given, clock) for m in (method, plain))
@@ -164,7 +164,7 @@ def test_on_pairs_pictures_make_the_groups_and_both_columns_stand_side_by_side()
     seen: list[tuple[str, Tensor]] = []
     prepared = method.prepare
 
-    def told(batch: Batch, clock: Clock) -> Batch:
+    def told(batch: Batch, clock: StepInfo) -> Batch:
         seen.append((clock.stage, batch.ids))
         return prepared(batch, clock)
 

@@ -21,13 +21,13 @@ from counterpoint.networks.towers.transformer import VisionTransformer
 from counterpoint.recipes import load as load_recipe
 from counterpoint.recipes import override
 from counterpoint.study.training.runner import run as carry_out
-from counterpoint.training.loop import Progress
+from counterpoint.training.loop import TrainingProgress
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
-from counterpoint.types import Batch, Clock
+from counterpoint.types import Batch, StepInfo
 
 F64 = torch.float64
-NOW = Clock(3, 10)
+NOW = StepInfo(3, 10)
 
 
 def looked(given: Batch, seed: int = 0, **options: Any) -> Any:
@@ -35,7 +35,7 @@ def looked(given: Batch, seed: int = 0, **options: Any) -> Any:
     method.eval()
     torch.manual_seed(seed)
     with torch.no_grad():
-        method.on_epoch_start(All(given), Clock(0, 10))
+        method.on_epoch_start(All(given), StepInfo(0, 10))
     return method.train()
 
 
@@ -180,7 +180,7 @@ def test_a_run_needs_its_encoder_for_its_look_alone(tmp_path: Path) -> None:
     shutil.copy(teacher().removeprefix("vit@"), encoder)
     planned = Run(f"mlcd,clusters=8,positives=2,encoder=vit@{encoder}", "digits", RUN)
 
-    def stop(now: Progress) -> None:
+    def stop(now: TrainingProgress) -> None:
         if now.step == 3:
             raise KeyboardInterrupt
 

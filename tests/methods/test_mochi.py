@@ -8,9 +8,9 @@ import pytest
 import torch
 from method_stubs import LATE, batch, build, total
 
-from counterpoint.types import Batch, Clock
+from counterpoint.types import Batch, StepInfo
 
-EARLY = Clock(10, 2000)
+EARLY = StepInfo(10, 2000)
 
 
 def filled(name: str = "mochi", **options: Any) -> tuple[Any, Batch]:

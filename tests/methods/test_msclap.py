@@ -16,7 +16,7 @@ from counterpoint.networks.heads import ResidualProjection
 from counterpoint.networks.towers.transformer import TextTransformer
 from counterpoint.registry import UnknownNameError
 from counterpoint.training.run import target_of
-from counterpoint.types import Batch, Clock
+from counterpoint.types import Batch, StepInfo
 from fixtures.tiny import TinyData
 
 
@@ -77,7 +77,7 @@ def test_labels_come_first_and_teach_the_tower_of_sounds_alone() -> None:
     given = batch(method, size=4)
     labels = {"colour": torch.tensor([0, 4, -1, 2]), "count": torch.tensor([-1, 1, 1, -1])}
     given = replace(given, labels=labels)
-    terms = method.losses(method.encode(given), given, Clock(0, 10, stage="supervised"))
+    terms = method.losses(method.encode(given), given, StepInfo(0, 10, stage="supervised"))
     features = method.encode(given)["audio"]
     for k, (task, target) in enumerate(labels.items()):
         known = target >= 0
@@ -86,7 +86,7 @@ def test_labels_come_first_and_teach_the_tower_of_sounds_alone() -> None:
     torch.stack(list(terms.values())).sum().backward()
     for name, parameter in method.named_parameters():
         assert (parameter.grad is not None) == name.startswith(supervised.moves), name
-    assert set(method.losses(method.encode(given), given, Clock(5, 10, stage="contrastive"))) == {"msclap"}
+    assert set(method.losses(method.encode(given), given, StepInfo(5, 10, stage="contrastive"))) == {"msclap"}
     assert not any(name.startswith(contrastive.moves) for name in ("classifiers.0.weight",))
     assert build("msclap").stages == ()
 
@@ -98,7 +98,7 @@ def test_labels_that_cannot_be_learned_are_named() -> None:
     with pytest.raises(UnknownNameError, match="unknown label 'gendr': did you mean 'gender'"):
         target_of(Arm.parse("msclap,tasks=tone+gendr"), "", TinyData())
     given = batch(method, size=2)
-    start = Clock(0, 10, stage="supervised")
+    start = StepInfo(0, 10, stage="supervised")
     given = Batch(given.ids, given.views, {"colour": torch.tensor([0, 3])})
     with pytest.raises(ValueError, match="colour has a class 3, and there is room for 3"):
         method.losses(method.encode(given), given, start)

@@ -15,7 +15,7 @@ from counterpoint.files import write_json
 from counterpoint.methods.arm import Arm
 from counterpoint.methods.origin import lend_heads
 from counterpoint.methods.tower_method import TowerMethod
-from counterpoint.networks.towers.trained import Weights
+from counterpoint.networks.towers.trained import CheckpointWeights
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.training.runner import run
 from counterpoint.training.record.provenance import ChangedDataError, trained_on
@@ -79,7 +79,7 @@ def test_learned_numbers_come_along_unless_they_are_stated(first: Path, pairs: P
 
 
 def test_a_number_is_stated_by_all_the_words_of_its_option() -> None:
-    weights = Weights(build("clip-rocket", temperature=0.5, local_temperature=0.6).state_dict())
+    weights = CheckpointWeights(build("clip-rocket", temperature=0.5, local_temperature=0.6).state_dict())
     for stated, expected in (
         ((), (0.5, 0.6)),
         (("local_temperature",), (0.5, 0.3)),
@@ -92,7 +92,7 @@ def test_a_number_is_stated_by_all_the_words_of_its_option() -> None:
 
 
 def test_a_temperature_of_another_form_begins_anew() -> None:
-    method, weights = build("fusemix"), Weights(build("clip").state_dict())
+    method, weights = build("fusemix"), CheckpointWeights(build("clip").state_dict())
     assert "objective.temperature.parameter" in weights.tensors.keys() & method.state_dict().keys()
     lend_heads(weights, method, {}, ())
     assert float(method.objective.temperature.value) == pytest.approx(0.07)

@@ -16,10 +16,10 @@ from counterpoint.methods import Arm
 from counterpoint.methods.cross_entropy import CrossEntropy
 from counterpoint.methods.options import read
 from counterpoint.networks.mixup import PARTNER, SHARE
-from counterpoint.types import Clock
+from counterpoint.types import StepInfo
 
 RATES, WRITTEN = (0.1, 0.0, 0.05, 0.2), "0.1+0+0.05+0.2"
-START = Clock(0, 10)
+START = StepInfo(0, 10)
 
 
 class Dropping(StubImage):

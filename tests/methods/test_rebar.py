@@ -11,10 +11,10 @@ from torch import Tensor
 
 from counterpoint.methods.rebar import CONTRAST, REBAR, RECONSTRUCT
 from counterpoint.networks.init import initialise
-from counterpoint.networks.retrieval import Retrieval
+from counterpoint.networks.retrieval import RetrievalReconstruction
 from counterpoint.networks.towers.series import DilatedTower, Standardised
 from counterpoint.recipes import Recipe
-from counterpoint.types import Batch, Clock
+from counterpoint.types import Batch, StepInfo
 
 
 def method(**options: object) -> REBAR:
@@ -28,18 +28,20 @@ def batch(*series: Tensor) -> Batch:
     return Batch(torch.arange(len(series)), {"series": torch.stack(series)})
 
 
-def clock(stage: str) -> Clock:
-    return Clock(0, 1, stage=stage)
+def clock(stage: str) -> StepInfo:
+    return StepInfo(0, 1, stage=stage)
 
 
 @pytest.fixture
-def network() -> Retrieval:
-    made = Retrieval(2, width=16)
+def network() -> RetrievalReconstruction:
+    made = RetrievalReconstruction(2, width=16)
     initialise(made, 0)
     return made.double().eval()
 
 
-def test_hidden_steps_of_the_query_do_not_matter_and_those_of_the_key_do(network: Retrieval) -> None:
+def test_hidden_steps_of_the_query_do_not_matter_and_those_of_the_key_do(
+    network: RetrievalReconstruction,
+) -> None:
     query, key = torch.randn(2, 3, 20, 2, dtype=torch.float64)
     visible = torch.ones(3, 20, dtype=torch.bool)
     visible[:, 5:10] = False
@@ -52,7 +54,7 @@ def test_hidden_steps_of_the_query_do_not_matter_and_those_of_the_key_do(network
     assert not torch.allclose(network(query, visible, changed), network(query, visible, key))
 
 
-def test_where_nothing_is_visible_the_first_convolution_says_0(network: Retrieval) -> None:
+def test_where_nothing_is_visible_the_first_convolution_says_0(network: RetrievalReconstruction) -> None:
     visible = torch.zeros(1, 60, dtype=torch.bool)
     visible[:, :10] = True
     query = torch.randn(1, 60, 2, dtype=torch.float64)
@@ -63,7 +65,7 @@ def test_where_nothing_is_visible_the_first_convolution_says_0(network: Retrieva
     )
 
 
-def test_a_partial_convolution_of_a_constant_is_that_of_all_of_it(network: Retrieval) -> None:
+def test_a_partial_convolution_of_a_constant_is_that_of_all_of_it(network: RetrievalReconstruction) -> None:
     constant, inside = torch.ones(1, 60, 2, dtype=torch.float64), torch.ones(1, 60, dtype=torch.bool)
     seen = torch.zeros(1, 60, dtype=torch.bool)
     seen[:, ::2] = True
@@ -72,7 +74,7 @@ def test_a_partial_convolution_of_a_constant_is_that_of_all_of_it(network: Retri
     torch.testing.assert_close(part, whole)
 
 
-def test_padding_changes_nothing_and_a_constant_channel_is_finite(network: Retrieval) -> None:
+def test_padding_changes_nothing_and_a_constant_channel_is_finite(network: RetrievalReconstruction) -> None:
     query, key = torch.randn(2, 3, 20, 2, dtype=torch.float64)
     query[0, :, 0] = 4.0
     visible, also = torch.ones(3, 20, dtype=torch.bool), torch.ones(3, 7, dtype=torch.bool)
@@ -86,7 +88,7 @@ def test_padding_changes_nothing_and_a_constant_channel_is_finite(network: Retri
 
 def test_it_learns_to_retrieve() -> None:
     torch.manual_seed(0)
-    made = Retrieval(1, width=32, dropout=0.0)
+    made = RetrievalReconstruction(1, width=32, dropout=0.0)
     initialise(made, 0)
     optimizer = torch.optim.AdamW(made.parameters(), 3e-3)
     phase = torch.rand(32, 1)

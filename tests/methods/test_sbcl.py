@@ -14,7 +14,7 @@ from method_stubs import FIVE, batch, build, run
 from torch import Tensor
 
 from counterpoint.methods.sbcl import split, warmth
-from counterpoint.types import Batch, Clock
+from counterpoint.types import Batch, StepInfo
 
 
 class All:
@@ -32,7 +32,7 @@ def looked(given: Batch, epoch: int = 10, **options: Any) -> Any:
     method = build("sbcl", target=FIVE, smallest=1, **options).double()
     method.eval()
     with torch.no_grad():
-        method.on_epoch_start(All(given), Clock(0, 100, epoch))
+        method.on_epoch_start(All(given), StepInfo(0, 100, epoch))
     return method.train()
 
 

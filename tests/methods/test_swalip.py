@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from method_stubs import LATE, batch, build, features, run, through, total
 from torch import Tensor
 
-from counterpoint.types import Clock
+from counterpoint.types import StepInfo
 
 F64 = torch.float64
 
@@ -130,7 +130,7 @@ def test_scores_predict_the_codes_of_the_other_modality(shared: bool) -> None:
 def test_prototypes_do_not_move_in_the_first_steps() -> None:
     for step, moves in ((0, False), (99, False), (100, True)):
         method = build("swalip")
-        total(method, batch(method), Clock(step, 300)).backward()
+        total(method, batch(method), StepInfo(step, 300)).backward()
         assert (method.term.prototypes["both"].weight.grad is not None) == moves
         assert method.term.projector["image"][0].weight.grad is not None
     assert build("swalip", frozen_steps=0).term.frozen_steps == 0
@@ -139,7 +139,7 @@ def test_prototypes_do_not_move_in_the_first_steps() -> None:
 def test_frozen_prototypes_give_the_same_loss() -> None:
     method = build("swalip")
     given = batch(method)
-    torch.testing.assert_close(run(method, given, Clock(0, 300)), run(method, given, LATE))
+    torch.testing.assert_close(run(method, given, StepInfo(0, 300)), run(method, given, LATE))
 
 
 def test_the_length_of_a_prototype_does_not_matter() -> None:

@@ -14,10 +14,10 @@ from counterpoint.losses import SwALIPPrototypesLoss, SwAVLoss
 from counterpoint.methods.arm import Arm
 from counterpoint.pairwise import moments
 from counterpoint.recipes import load
-from counterpoint.types import Clock
+from counterpoint.types import StepInfo
 
 F64 = torch.float64
-FIRST = Clock(0, 2000)
+FIRST = StepInfo(0, 2000)
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from counterpoint import methods
 from counterpoint.networks.init import initialise
-from counterpoint.types import Batch, Clock
+from counterpoint.types import Batch, StepInfo
 
 F64 = torch.float64
-LAST = Clock(4, 10, ends_task=True)
+LAST = StepInfo(4, 10, ends_task=True)
 
 
 def built(seed: int = 0, **options: Any) -> Any:
@@ -34,7 +34,7 @@ def given(method: Any, k: int) -> Batch:
     return Batch(one.ids + 4 * k, one.views)
 
 
-def step(method: Any, optimizer: torch.optim.Optimizer, one: Batch, clock: Clock = LATE) -> Tensor:
+def step(method: Any, optimizer: torch.optim.Optimizer, one: Batch, clock: StepInfo = LATE) -> Tensor:
     z = method.targets(one) | method.encode(one)
     loss = method.losses(z, one, clock)["sy_con"]
     optimizer.zero_grad()

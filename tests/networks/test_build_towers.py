@@ -20,7 +20,7 @@ from counterpoint.networks import (
 )
 from counterpoint.networks.base import INPUTS
 from counterpoint.networks.towers.built_in import IMAGE_TOWERS
-from counterpoint.networks.weights import Source
+from counterpoint.networks.weights import TowerSource
 from counterpoint.recipes.schema import Towers
 from counterpoint.registry import UnknownNameError
 
@@ -105,7 +105,7 @@ def test_unknown_names(towers: dict[str, str], message: str) -> None:
 @pytest.mark.parametrize("name", ["cnn@", "timm:resnet18@"])
 def test_an_at_sign_without_weights(name: str) -> None:
     with pytest.raises(ValueError, match="without weights"):
-        Source.parse(name)
+        TowerSource.parse(name)
 
 
 def test_names_cost_no_torch() -> None:

@@ -10,11 +10,11 @@ from counterpoint import methods
 from counterpoint.data import views
 from counterpoint.methods import Arm
 from counterpoint.networks import MomentumCopy, build_towers
-from counterpoint.networks.towers.drawn import BACKGROUND, LONGEST, Drawn, DrawnText, glyph
+from counterpoint.networks.towers.drawn import BACKGROUND, LONGEST, DrawnText, RenderedInput, glyph
 from counterpoint.networks.towers.transformer import ProbedTransformer
 from counterpoint.recipes import Recipe, load, override
 from counterpoint.recipes.schema import Augmentation, Towers
-from counterpoint.types import Batch, Clock
+from counterpoint.types import Batch, StepInfo
 
 PIXELS = "clip,image=vit-map,text=pixels"
 
@@ -24,13 +24,13 @@ def small() -> Recipe:
 
 
 def test_letters_are_black_on_grey_and_small() -> None:
-    picture = Drawn(48)(["A Red Car"])
-    assert torch.equal(picture, Drawn(48)(["a red car"]))
+    picture = RenderedInput(48)(["A Red Car"])
+    assert torch.equal(picture, RenderedInput(48)(["a red car"]))
     assert torch.equal(picture[:, 0], picture[:, 1])
     assert torch.equal(picture[:, 0], picture[:, 2])
     assert picture.max().item() == pytest.approx(BACKGROUND / 255)
     assert picture.min().item() < 0.05
-    assert torch.equal(Drawn(48)([""]), torch.full((1, 3, 48, 48), BACKGROUND / 255))
+    assert torch.equal(RenderedInput(48)([""]), torch.full((1, 3, 48, 48), BACKGROUND / 255))
 
 
 @pytest.mark.parametrize(("size", "row"), [(48, 8), (224, 16)])
@@ -43,9 +43,9 @@ def test_letters_stand_where_the_reference_puts_them(size: int, row: int) -> Non
         start - min(s for s, r in zip(starts, rows, strict=True) if r == own)
         for start, own in zip(starts, rows, strict=True)
     ]
-    assert Drawn(size).positions(text) == list(zip(rows.tolist(), lefts, strict=True))
+    assert RenderedInput(size).positions(text) == list(zip(rows.tolist(), lefts, strict=True))
     assert all(left + width <= size for left, width in zip(lefts, widths, strict=True))
-    drawn = Drawn(size)([text])[0, 0]
+    drawn = RenderedInput(size)([text])[0, 0]
     assert bool((drawn[:row] < BACKGROUND / 255).any())
     place = text.index("y")
     inside = drawn[rows[place] * row : (rows[place] + 1) * row, lefts[place] : lefts[place] + widths[place]]
@@ -63,14 +63,14 @@ def test_a_letter_has_its_own_width_and_free_pixels_on_its_left() -> None:
 
 def test_what_does_not_fit_is_cut_and_counted() -> None:
     long = "a green hill " * 100
-    drawn = Drawn(48)
+    drawn = RenderedInput(48)
     assert torch.equal(drawn([long]), drawn([long[:LONGEST]]))
     assert drawn.too_long([long, "a hill"]).tolist() == [True, False]
     assert drawn([long]).shape == (1, 3, 48, 48)
 
 
 def test_scripts_differ_and_letters_that_the_font_lacks_do_not() -> None:
-    cyrillic, greek, one, other = Drawn(48)(["дом", "δομ", "日", "本"])
+    cyrillic, greek, one, other = RenderedInput(48)(["дом", "δομ", "日", "本"])
     assert not torch.equal(cyrillic, greek)
     assert torch.equal(one, other)
 
@@ -79,8 +79,8 @@ def test_scripts_differ_and_letters_that_the_font_lacks_do_not() -> None:
 def test_no_view_mirrors_or_recolours_what_is_drawn(name: str) -> None:
     view = views.text(name, Augmentation(synonyms=False, stop_words=0.0))
     texts = [["rising"]] * 20
-    drawn = view(texts, views.key(0, 3, np.arange(20), "text"), Drawn(48))
-    assert torch.equal(drawn, Drawn(48)(["rising"] * 20))
+    drawn = view(texts, views.key(0, 3, np.arange(20), "text"), RenderedInput(48))
+    assert torch.equal(drawn, RenderedInput(48)(["rising"] * 20))
 
 
 def test_texts_share_the_tower_and_the_head_of_pictures() -> None:
@@ -126,7 +126,7 @@ def test_both_sides_move_the_one_tower_and_it_survives_saving() -> None:
         torch.autograd.grad(z[c].sum(), method.towers["image"].probe.weight, retain_graph=True)[0] for c in z
     ]
     assert all(g.abs().sum() > 0 for g in gradients)
-    method.losses(z, given, Clock(0, 10))["clip"].backward()
+    method.losses(z, given, StepInfo(0, 10))["clip"].backward()
     other = Arm.parse(PIXELS).build(small(), {"text": ["unused"]}, seed=1)
     other.load_state_dict(method.state_dict())
     assert torch.equal(other.embed("text", texts), method.embed("text", texts))

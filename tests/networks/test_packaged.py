@@ -24,7 +24,7 @@ from counterpoint.networks.towers.libraries.packaged import PACKAGES
 from counterpoint.networks.weights import restored
 from counterpoint.recipes.schema import Recipe, Towers
 from counterpoint.registry import MissingPackageError, UnknownNameError
-from counterpoint.types import Batch, Clock
+from counterpoint.types import Batch, StepInfo
 
 NAME = "all-MiniLM-L6-v2"
 TOWER = f"transformers:{NAME}@package"
@@ -76,7 +76,7 @@ def test_cwcl_learns_its_geometry() -> None:
     given = Batch(
         torch.arange(3), {"image": pictures, "text": text.tokenizer(["a cat", "the sea", "two old men"])}
     )
-    method.losses(method.encode(given), given, Clock(0, 1))["cwcl"].backward()
+    method.losses(method.encode(given), given, StepInfo(0, 1))["cwcl"].backward()
     assert not any(module.training for module in text.modules())
     assert all(p.grad is None for p in text.parameters())
     assert method.projections["image"].weight.shape == (384, image.width)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from counterpoint.networks import BytePairTokenizer, TextTransformer, VisionTransformer, initialise
 from counterpoint.networks.towers.parts.pooling import Packing, inside
-from counterpoint.networks.towers.transformer import Block
+from counterpoint.networks.towers.transformer import TransformerBlock
 
 CAPTIONS = ["a red car", "a blue car on a red road", "woman", "grinning face"]
 
@@ -58,7 +58,10 @@ def test_other_poolings_ignore_padding(how: str) -> None:
 
 def test_block_is_the_formula() -> None:
     torch.manual_seed(0)
-    block, x = Block(8, heads=2, depth=1, causal=True).double(), torch.randn(1, 3, 8, dtype=torch.float64)
+    block, x = (
+        TransformerBlock(8, heads=2, depth=1, causal=True).double(),
+        torch.randn(1, 3, 8, dtype=torch.float64),
+    )
     n = block.norm_1(x[0])
     q, k, v = (n @ w.T + b for w, b in zip(block.qkv.weight.split(8), block.qkv.bias.split(8), strict=True))
     attended = torch.zeros(3, 8, dtype=torch.float64)
@@ -137,7 +140,7 @@ def test_patch_must_divide_size() -> None:
 # Prompts that read
 
 
-def appended(block: Block, x: Tensor, count: int, own: Tensor) -> Tensor:
+def appended(block: TransformerBlock, x: Tensor, count: int, own: Tensor) -> Tensor:
     """A block over tokens and prompts side by side, under the mask that keeps prompts from being seen."""
     length = x.shape[1]
     seen = torch.zeros(len(x), length, length, dtype=torch.bool)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from counterpoint.pairwise import At, LogSumExp, PairwiseLoss, Sum, Tile, TopK, WholeRow, evaluate_with
+from counterpoint.pairwise import Gather, LogSumExp, PairwiseLoss, Sum, Tile, TopK, WholeRow, evaluate_with
 from counterpoint.pairwise import reduce as reduce_module
 from counterpoint.pairwise.guard import SecondDerivativeError
 from counterpoint.pairwise.ranks import Ranks
@@ -280,7 +280,7 @@ def test_the_context_overrules_the_objective() -> None:
         ({"terms": lambda t: {"row": {"a": TopK(t.dot(), 4)}}}, "'a' takes the top k=4 of only 3"),
         ({"terms": lambda t: {"total": {"a": TopK(t.dot(), 1)}}}, "not in total"),
         ({"terms": lambda t: {"column": {"a": WholeRow(torch.sum, t.dot())}}}, "defined per row or in total"),
-        ({"terms": lambda t: {"column": {"a": At(t.dot(), t.i[:, 0])}}}, "defined per row alone"),
+        ({"terms": lambda t: {"column": {"a": Gather(t.dot(), t.i[:, 0])}}}, "defined per row alone"),
         ({"terms": lambda t: {"row": {"a": Sum(t.scale)}}}, "no 'scale'; shared tensors: none"),
     ],
 )

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from counterpoint.pairwise import NEG, At, LogSumExp, Sum, Tile, TopK, WeightedMean, WholeRow
+from counterpoint.pairwise import NEG, Gather, LogSumExp, Sum, Tile, TopK, WeightedMean, WholeRow
 from counterpoint.pairwise.exponential import exponential
-from counterpoint.pairwise.reduce import Reduced, reduce
+from counterpoint.pairwise.reduce import ReductionResults, reduce
 
 F64 = torch.float64
 Terms = Callable[[Tile], dict[str, dict[str, Any]]]
@@ -34,7 +34,10 @@ def gradients(out: Tensor, inputs: list[Tensor]) -> list[Tensor]:
 
 
 def assert_all_agree(
-    terms: Terms, pick: Callable[[Reduced], Tensor], plain: Callable[[Tensor, Tensor], Tensor], **sizes: Any
+    terms: Terms,
+    pick: Callable[[ReductionResults], Tensor],
+    plain: Callable[[Tensor, Tensor], Tensor],
+    **sizes: Any,
 ) -> None:
     x, y = problem(**sizes)
     expected = plain(x, y)
@@ -222,7 +225,7 @@ def test_one_column_of_each_row_alone_and_beside_others(names: str, scale: float
     def terms(tile: Tile) -> dict[str, dict[str, Any]]:
         s = tile.dot()
         every: dict[str, tuple[str, Any]] = {
-            "at": ("row", At(s, columns[tile.i[:, 0]])),
+            "at": ("row", Gather(s, columns[tile.i[:, 0]])),
             "all": ("row", LogSumExp(s)),
             "sum": ("row", Sum(s)),
             "mean": ("row", WeightedMean(s, s)),
@@ -234,7 +237,7 @@ def test_one_column_of_each_row_alone_and_beside_others(names: str, scale: float
             found.setdefault(per, {})[name] = reduction
         return found
 
-    def pick(r: Reduced) -> Tensor:
+    def pick(r: ReductionResults) -> Tensor:
         parts = {**vars(r.row), **vars(r.total)}
         return torch.cat([parts[name].reshape(-1) for name in names.split()])
 
@@ -343,7 +346,7 @@ def test_several_reductions_of_one_tensor_add_their_gradients() -> None:
             "total": {"lse": LogSumExp(2 * s)},
         }
 
-    def pick(r: Reduced) -> Tensor:
+    def pick(r: ReductionResults) -> Tensor:
         return torch.cat([r.row.lse, r.row.sum, r.row.mean, r.column.sum, r.total.lse[None]])
 
     def plain(x: Tensor, y: Tensor) -> Tensor:

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from counterpoint.catalog.digest import digest
-from counterpoint.catalog.evidence import Evidence, Needed, Result
-from counterpoint.execution import Progress
+from counterpoint.catalog.evidence import Evidence, RequiredData, Result
+from counterpoint.execution import UnitProgress
 from counterpoint.registry import UnknownNameError, source_of
 from counterpoint.study.training.run import TrainingRun
 from counterpoint.training.run import RunState
 from counterpoint_reproductions import mlcd, multiberts, plan, reproduce
-from counterpoint_reproductions.lab import Arrays, Comparison, Lab, above, decides, effects, per_seed
+from counterpoint_reproductions.lab import Arrays, Lab, TrainingComparison, above, decides, effects, per_seed
 from counterpoint_reproductions.lab import plan as planning
 from counterpoint_reproductions.lab.lab import TUNING_SEEDS
 
@@ -83,7 +83,7 @@ class Watcher:
     def begin(self, title: str, units: Any) -> None:
         self.units += units
 
-    def progressed(self, unit: TrainingRun, progress: Progress) -> None:
+    def progressed(self, unit: TrainingRun, progress: UnitProgress) -> None:
         self.steps += 1
 
     def ended(self, unit: TrainingRun, result: RunState) -> None:
@@ -96,7 +96,7 @@ class Watcher:
 def test_a_study_trains_what_is_missing_for_as_long_as_it_is_told(tmp_path: Path) -> None:
     from counterpoint_reproductions.lab.towers import tiny
 
-    pair = Comparison(
+    pair = TrainingComparison(
         {"softmax": "clip", "sigmoid": "siglip"},
         {"retrieval": ("i2t_R@1",)},
         data="emoji",
@@ -194,7 +194,7 @@ def test_a_second_run_has_seeds_that_the_first_had_not(
                 low=0.1 - half,
                 high=0.1 + half,
                 n_seeds=len(seeds[-1]),
-                needed=None if half < 0.1 else Needed(towards="reproduced", effect=0.1, seeds=12),
+                needed=None if half < 0.1 else RequiredData(towards="reproduced", effect=0.1, seeds=12),
             )
         ]
 
@@ -236,16 +236,16 @@ def test_a_larger_test_set_decides_only_where_data_of_studies_are_made(
         one = above(per_seed("gain", "R@1", [0.02, 0.05, 0.01, 0.04, 0.03]), **effects.convention("share"))
         return list(decides(one))
 
-    needed = Needed(towards="reproduced", effect=0.1, examples=2.0, by="estimate")
+    needed = RequiredData(towards="reproduced", effect=0.1, examples=2.0, by="estimate")
     (declared,) = decides(above(per_seed("g", "R@1", [0.1] * 5), **effects.convention("share")))
     fields = declared.model_dump(exclude={"verdict"}) | {"low": -0.1, "high": 0.2, "needed": needed}
     for claim in (mlcd, multiberts):
         _replace(monkeypatch, run, claim)
     first = reproduce("mlcd", folder=tmp_path).model_copy(update={"results": (Result(**fields),)})
-    monkeypatch.setattr(mlcd, "COMPARISON", Comparison({"a": "clip"}, {}, data="emoji"))
+    monkeypatch.setattr(mlcd, "COMPARISON", TrainingComparison({"a": "clip"}, {}, data="emoji"))
     with pytest.raises(ValueError, match=r"the test set of emoji cannot grow.*\(clips, motions, scenes,"):
         reproduce("mlcd", folder=tmp_path, decide=first)
-    made = Comparison({"a": "clip"}, {}, data="scenes:basic,test=100")
+    made = TrainingComparison({"a": "clip"}, {}, data="scenes:basic,test=100")
     for claim in (mlcd, multiberts):
         monkeypatch.setattr(claim, "COMPARISON", made)
     second = reproduce("mlcd", folder=tmp_path, decide=first)
@@ -269,8 +269,8 @@ def test_more_seeds_and_a_larger_test_set_decide_together(
     _replace(monkeypatch, run, mlcd)
     first = reproduce("mlcd", folder=tmp_path)
     needs = [
-        Needed(towards="reproduced", effect=0.11, seeds=8, examples=1.0, by="estimate"),
-        Needed(towards="reproduced", effect=0.11, examples=2.5, by="estimate"),
+        RequiredData(towards="reproduced", effect=0.11, seeds=8, examples=1.0, by="estimate"),
+        RequiredData(towards="reproduced", effect=0.11, examples=2.5, by="estimate"),
     ]
     wide = {"low": -0.1, "high": 0.32, "wide": (-0.2, 0.42)}
     undecided = tuple(
@@ -313,9 +313,9 @@ def test_a_plan_says_what_a_run_would_take_and_no_value(
 def test_made_data_of_a_second_run_are_of_another_world(
     lab: dict[str, Any], data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def design(comparison: Comparison, *_: object) -> None:
+    def design(comparison: TrainingComparison, *_: object) -> None:
         raise RuntimeError(comparison.data)
 
-    monkeypatch.setattr(Comparison, "design", design)
+    monkeypatch.setattr(TrainingComparison, "design", design)
     with pytest.raises(RuntimeError, match=f"^{data}$"):
-        Lab(tmp_path, **lab).study(Comparison({"a": "clip"}, {}, data="scenes:basic,test=100"))
+        Lab(tmp_path, **lab).study(TrainingComparison({"a": "clip"}, {}, data="scenes:basic,test=100"))

@@ -18,9 +18,9 @@ from counterpoint_reproductions import CLAIMS
 from counterpoint_reproductions.lab import (
     Arrays,
     Lab,
-    Measured,
     Result,
-    Source,
+    ScoreEstimate,
+    ThresholdOrigin,
     above,
     arm,
     below,
@@ -89,7 +89,7 @@ def test_arithmetic_is_that_of_the_arms_scores() -> None:
 def test_arms_of_equal_name_are_different_arms() -> None:
     other = arm("a", HITS["c"], "R@1")
     assert (A - other).measure().estimate == pytest.approx(HITS["a"].mean() - HITS["c"].mean())
-    assert (A - A).measure() == Measured(0.0, 0.0, 0.0, 6, 0.0, 0.0)
+    assert (A - A).measure() == ScoreEstimate(0.0, 0.0, 0.0, 6, 0.0, 0.0)
 
 
 def test_two_statistics_are_refused_and_exact_numbers_have_none() -> None:
@@ -122,7 +122,7 @@ def test_a_number_that_is_not_finite_or_has_no_common_seed_is_not_measured() -> 
 
 def test_a_number_of_the_one_run_that_is_left_has_no_interval() -> None:
     left = arm("left", {0: 0.25, 1: None, 2: None}, "slope", by_seed=True)
-    assert left.measure() == Measured(0.25, n_seeds=1)
+    assert left.measure() == ScoreEstimate(0.25, n_seeds=1)
     result = above(left)
     assert (result.estimate, result.low, result.verdict, result.needed) == (0.25, None, "inconclusive", None)
 
@@ -269,7 +269,7 @@ def test_parts_are_refuted_at_a_confidence_that_grows_with_their_number() -> Non
 
 
 def test_a_value_with_one_interval_cannot_be_one_of_several_that_decide() -> None:
-    fixed = Measured(0.1, 0.05, 0.15, 5)
+    fixed = ScoreEstimate(0.1, 0.05, 0.15, 5)
     one = above(fixed, name="x", metric="y", **SHARE)
     assert corrected(decides(one))[0].wide == (0.05, 0.15)
     with pytest.raises(ValueError, match=r"give a Score, or Measured\(again=...\)"):
@@ -308,7 +308,7 @@ def test_an_open_result_asks_for_the_nearer_of_two_ends() -> None:
     assert expected_width(below_it.needed.seeds - 1, sd, 0.0, 0.95, 0.95) >= 1.0
 
 
-DELTA_OF_ONE: effects.Effect = {"delta": 1.0, "source": Source(kind="paper", text="1 point")}
+DELTA_OF_ONE: effects.Effect = {"delta": 1.0, "source": ThresholdOrigin(kind="paper", text="1 point")}
 
 
 def test_a_plan_compares_expected_widths_with_what_was_declared() -> None:

@@ -18,11 +18,11 @@ from counterpoint.study.training.tuning import TUNING_SEED
 from counterpoint.training.record.metrics import read_metrics
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
-from counterpoint_reproductions.lab import Comparison, Lab, Trained
+from counterpoint_reproductions.lab import Lab, TrainedStudy, TrainingComparison
 from counterpoint_reproductions.lab import lab as lab_module
 from counterpoint_reproductions.lab import study as study_module
 
-SMALL = Comparison(
+SMALL = TrainingComparison(
     {
         "m = 0": "moco,momentum=0,queue=64",
         "m = 0.9": "moco,momentum=0.9,queue=64",
@@ -40,12 +40,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def study(folder: Path) -> Trained:
+def study(folder: Path) -> TrainedStudy:
     return Lab(folder).study(SMALL)
 
 
 @pytest.mark.slow
-def test_its_runs_are_those_of_compare(study: Trained, tmp_path: Path) -> None:
+def test_its_runs_are_those_of_compare(study: TrainedStudy, tmp_path: Path) -> None:
     design = SMALL.design((0, 1))
     place = tmp_path / "study"
     compare(*design.arms, folder=place, jobs=1, data="digits", seeds=2, recipe=design.recipe, tasks=["probe"])
@@ -56,7 +56,7 @@ def test_its_runs_are_those_of_compare(study: Trained, tmp_path: Path) -> None:
             assert np.array_equal(np.asarray(outcomes[seed]), np.asarray(theirs[SMALL.arms[name]][seed]))
 
 
-def test_the_same_arm_under_two_names_is_trained_once_and_is_one_arm(study: Trained) -> None:
+def test_the_same_arm_under_two_names_is_trained_once_and_is_one_arm(study: TrainedStudy) -> None:
     accuracy = study.scores("probe knn_digit_top1")
     assert study.folder("m = 0.9", 0) == study.folder("K = 64", 0)
     gap = (accuracy["m = 0.9"] - accuracy["K = 64"]).measure()
@@ -64,7 +64,7 @@ def test_the_same_arm_under_two_names_is_trained_once_and_is_one_arm(study: Trai
     assert (accuracy["m = 0.9"] - accuracy["m = 0"]).label == "m = 0.9 − m = 0"
 
 
-def test_numbers_of_runs_are_scores_too(study: Trained) -> None:
+def test_numbers_of_runs_are_scores_too(study: TrainedStudy) -> None:
     spread = study.diagnostics("uniformity_image")["m = 0"].measure()
     assert spread.n_seeds == 2
     assert spread.estimate is not None
@@ -72,7 +72,7 @@ def test_numbers_of_runs_are_scores_too(study: Trained) -> None:
     assert study.logged("loss")["m = 0"].measure().n_seeds == 2
 
 
-def test_what_runs_logged_is_read_at_its_ends_or_in_the_mean(study: Trained) -> None:
+def test_what_runs_logged_is_read_at_its_ends_or_in_the_mean(study: TrainedStudy) -> None:
     runs = [read_metrics(study.folder("m = 0", seed)) for seed in (0, 1)]
     losses = [run.filter(pl.col("name") == "loss").sort("step")["value"].to_list() for run in runs]
     expected = {
@@ -86,14 +86,14 @@ def test_what_runs_logged_is_read_at_its_ends_or_in_the_mean(study: Trained) -> 
     assert len(set(expected.values())) == 3
 
 
-def test_an_unknown_metric_or_arm_names_those_that_there_are(study: Trained) -> None:
+def test_an_unknown_metric_or_arm_names_those_that_there_are(study: TrainedStudy) -> None:
     with pytest.raises(KeyError, match=r"retrieval i2t_R@1.*probe knn_digit_top1"):
         study.scores("retrieval i2t_R@1")
     with pytest.raises(KeyError, match=r"m = 1.*m = 0, m = 0.9, K = 64"):
         study.scores("probe knn_digit_top1")["m = 1"]
 
 
-def test_nothing_is_trained_twice(study: Trained, folder: Path) -> None:
+def test_nothing_is_trained_twice(study: TrainedStudy, folder: Path) -> None:
     files = {path: path.stat().st_mtime_ns for path in folder.rglob("run.json")}
     lab = Lab(folder)
     lab.study(SMALL)
@@ -157,7 +157,7 @@ def test_test_sets_are_pooled_example_by_example(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(pooled.arms["clip"].outcomes[0]), np.concatenate(parts))
 
 
-def test_models_are_scored_on_other_data_too(study: Trained) -> None:
+def test_models_are_scored_on_other_data_too(study: TrainedStudy) -> None:
     metric = "probe,labels=digit knn_digit_top1"
     same, other = (study.on(data(name), metric) for name in ("digits", "digits:stream"))
     assert same["m = 0"].metric == "probe knn_digit_top1, on digits"
@@ -169,7 +169,7 @@ def test_models_are_scored_on_other_data_too(study: Trained) -> None:
 
 
 def test_a_task_is_asked_about_other_data_once_for_all_its_metrics(
-    study: Trained, monkeypatch: pytest.MonkeyPatch
+    study: TrainedStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other, task = data("digits:stream"), "probe,labels=digit"
     nearest = study.on(other, f"{task} knn_digit_top1")

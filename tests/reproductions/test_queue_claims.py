@@ -12,7 +12,7 @@ from counterpoint.losses import MoCoLoss
 from counterpoint.losses.mochi import draw
 from counterpoint.training.start import load as load_run
 from counterpoint_reproductions import brivl, mochi, moco, moco_dual_view, sy_con
-from counterpoint_reproductions.lab import Comparison, Lab
+from counterpoint_reproductions.lab import Lab, TrainingComparison
 from counterpoint_reproductions.lab.exact import queue_gradients
 from counterpoint_reproductions.lab.queries import queries_and_queue
 
@@ -61,7 +61,7 @@ def test_hardness_of_a_queue_of_one_key_over_and_over() -> None:
 
 
 def test_queries_of_a_trained_model_meet_the_queue_that_it_ended_with(tmp_path: Path) -> None:
-    small = Comparison(
+    small = TrainingComparison(
         {"m = 0": "moco,momentum=0,queue=64"}, {"probe": ()}, changes={"steps": 3, "batch_size": 16}, seeds=1
     )
     folder, data = Lab(tmp_path).study(small).folder("m = 0", 0), load_data("digits")

@@ -14,7 +14,7 @@ from counterpoint.files import DamagedFileError
 from counterpoint.study.training.tuning import TUNING_SEED
 from counterpoint_reproductions import CLAIMS, Lab
 from counterpoint_reproductions._registry import module
-from counterpoint_reproductions.lab import Comparison, Grid, Trained
+from counterpoint_reproductions.lab import Grid, TrainedStudy, TrainingComparison
 
 
 class Reached(Exception):
@@ -38,7 +38,7 @@ class Planning(Lab):
 
     planned: dict[str, set[int]] = field(default_factory=dict)
 
-    def study(self, comparison: Comparison, name: str = "study") -> Trained:
+    def study(self, comparison: TrainingComparison, name: str = "study") -> TrainedStudy:
         own = set(self.seeds(comparison.seeds))
         begun = {TUNING_SEED, *own} if len(comparison.rates) > 1 else own
         for arm in comparison.arms.values():
@@ -50,7 +50,7 @@ class Planning(Lab):
                     f"{name} begins from runs of {origin} under seeds that it has not: {missing}"
                 )
         self.planned.setdefault(name, set()).update(own)
-        trained = Trained.__new__(Trained)
+        trained = TrainedStudy.__new__(TrainedStudy)
         trained.arms, trained.plans, trained._folder = comparison.arms, {}, self.folder / name
         trained.results = Numbers()  # type: ignore[assignment] # there are none
         return trained

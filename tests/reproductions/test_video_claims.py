@@ -219,7 +219,7 @@ def test_a_modality_that_is_missing_or_another_ones_is_seen_so() -> None:
     assert (options.sum(1) == 5).all()
     assert options.gather(1, answers[:, None]).all()
     tokenizer = moving.BytePairTokenizer.train([*items.narrations, *items.questions], 320, 16)
-    model = modality_importance_score.Fusion(tokenizer, 0).eval()
+    model = modality_importance_score.ModalityFusion(tokenizer, 0).eval()
     order = np.roll(np.arange(len(data)), 1)
     shown = modality_importance_score.SHOWN
 

@@ -28,16 +28,16 @@ import counterpoint as cp
 from counterpoint.cli import main
 from counterpoint.data.base import Data, Rows, Splits
 from counterpoint.data.labels import Classes, Numbers
-from counterpoint.data.sharded.data import Sharded
+from counterpoint.data.sharded.data import ShardedData
 from counterpoint.data.sharded.indexing import index as data_index
 from counterpoint.data.source import load_any
-from counterpoint.execution import Stopped
+from counterpoint.execution import StopRequest
 from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.models import Pretrained
 from counterpoint.registry import UnknownNameError
 from counterpoint.serving import Vectors
 from counterpoint.serving.embedding import rows as embedding
-from counterpoint.serving.embedding.ahead import Ahead
+from counterpoint.serving.embedding.ahead import PrefetchIterator
 from counterpoint.serving.embedding.batch_size import BatchSize
 from counterpoint.serving.indexing.extending import INDEX_KINDS
 from fixtures import foreign
@@ -390,8 +390,8 @@ def test_what_is_stopped_goes_on_and_no_part_is_embedded_twice(
 ) -> None:
     out = tmp_path / "vectors"
     with monkeypatch.context() as stopping:
-        stops_after(written, Stopped(), stopping)
-        with pytest.raises(Stopped):
+        stops_after(written, StopRequest(), stopping)
+        with pytest.raises(StopRequest):
             cp.embed(reference, pairs, out)
     before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()} if out.exists() else {}
     assert len(before) == written
@@ -531,10 +531,10 @@ def test_broken_pictures_are_left_out_within_the_tolerance_and_listed(
     assert len(Vectors.open(tmp_path / "more")) == 69
 
 
-def _shards_to_train_on(folder: Path) -> tuple[Sharded, list[Path]]:
+def _shards_to_train_on(folder: Path) -> tuple[ShardedData, list[Path]]:
     """Return data over an index, and the shards of its first rows."""
     data = load_any(str(folder))
-    assert isinstance(data, Sharded)
+    assert isinstance(data, ShardedData)
     return data, [Path(data.index.shards[n].location) for n in np.flatnonzero(data.shards).tolist()]
 
 
@@ -578,8 +578,8 @@ def test_more_than_may_be_broken_ends_embedding_with_the_reason(reference: str, 
     assert not list(out.glob("*.parquet"))
     data.broken = 0.3
     with pytest.MonkeyPatch.context() as stopping:
-        stops_after(1, Stopped(), stopping)
-        with pytest.raises(Stopped):
+        stops_after(1, StopRequest(), stopping)
+        with pytest.raises(StopRequest):
             cp.embed(reference, data, out)
     data.broken = 0.15
     with pytest.raises(ValueError, match=f"more than 15 % .*: 4 × {second} .*; 16 of parts that are written"):
@@ -816,13 +816,13 @@ def test_what_is_made_ahead_comes_in_order_with_its_errors() -> None:
         if fails:
             raise ValueError("no more")
 
-    with Ahead(numbers(False), most=2) as items:
+    with PrefetchIterator(numbers(False), most=2) as items:
         assert list(items) == [*range(6)]
     seen: list[int] = []
-    with pytest.raises(ValueError, match="no more"), Ahead(numbers(True), most=1) as items:
+    with pytest.raises(ValueError, match="no more"), PrefetchIterator(numbers(True), most=1) as items:
         seen.extend(items)
     made.clear()
-    with Ahead(numbers(False), most=2) as items:
+    with PrefetchIterator(numbers(False), most=2) as items:
         assert next(iter(items)) == 0
     assert made == [*range(len(made))]
     assert len(made) <= 4, "the thread ends with the block, and what it has made waits"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import counterpoint as cp
-from counterpoint.execution import HandedOver, Needs, Ray, Slurm, work
+from counterpoint.execution import Ray, ResourceRequest, Slurm, WorkHandover, work
 from counterpoint.execution.watch import standings
 from counterpoint.serving import Vectors
 from counterpoint.serving.embedding import rows as embedding
@@ -53,8 +53,8 @@ def test_what_is_handed_over_is_made_by_whoever_sees_the_folder(
     pairs: Path, reference: str, alone: Vectors, tmp_path: Path
 ) -> None:
     out = tmp_path / "vectors"
-    with pytest.raises(HandedOver, match="sbatch"):
-        cp.embed(reference, pairs, out, batch_size=16, executor=Slurm(), needs=Needs(cpus=3))
+    with pytest.raises(WorkHandover, match="sbatch"):
+        cp.embed(reference, pairs, out, batch_size=16, executor=Slurm(), needs=ResourceRequest(cpus=3))
     assert "--cpus-per-task=3" in (out / "slurm" / "runs.sh").read_text()
     assert {standing.status for standing in standings(out, time.time())} == {"waiting"}
     assert len(standings(out, time.time())) == len(alone.parts)
@@ -68,7 +68,7 @@ def test_what_is_handed_over_is_made_by_whoever_sees_the_folder(
 def test_another_model_of_the_same_name_is_refused(pairs: Path, tmp_path: Path) -> None:
     model = foreign.clip(tmp_path / "clip")
     out = tmp_path / "vectors"
-    with pytest.raises(HandedOver):
+    with pytest.raises(WorkHandover):
         cp.embed(f"transformers:{model}", pairs, out, executor=Slurm())
     weights = model / "model.safetensors"
     content = bytearray(weights.read_bytes())

@@ -25,7 +25,7 @@ from counterpoint.registry import MissingPackageError, UnknownNameError, require
 from counterpoint.serving import INDEX_KINDS, Index, Vectors, index
 from counterpoint.serving.indexing import index as _index
 from counterpoint.serving.indexing.kinds import _faiss, lancedb
-from counterpoint.serving.indexing.storage import Folder, Record
+from counterpoint.serving.indexing.storage import IndexManifest, LocalStorage
 from fixtures import foreign
 from fixtures.vectors_folder import unit_vectors, write_vectors
 
@@ -164,16 +164,16 @@ def test_an_index_is_opened_while_another_process_adds_to_it(
     vectors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_vectors(tmp_path / "second", ids=np.arange(200, 210))
-    made, read = index(vectors, tmp_path / "made"), Folder.table
-    added: list[Record] = []
+    made, read = index(vectors, tmp_path / "made"), LocalStorage.table
+    added: list[IndexManifest] = []
 
-    def reading(self: Folder, record: Record) -> pl.DataFrame:
+    def reading(self: LocalStorage, record: IndexManifest) -> pl.DataFrame:
         if not added:
             added.append(record)
             made.add(tmp_path / "second")
         return read(self, record)
 
-    monkeypatch.setattr(Folder, "table", reading)
+    monkeypatch.setattr(LocalStorage, "table", reading)
     assert len(Index.open(tmp_path / "made")) == len(made) > added[0].rows
     next((tmp_path / "made").glob("table-*")).unlink()
     with pytest.raises(DamagedFileError):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from counterpoint.serving import INDEX_KINDS, Index, index
 from counterpoint.serving.indexing.kinds import _faiss, exact, lancedb
-from counterpoint.serving.indexing.kinds._kind import Additions
+from counterpoint.serving.indexing.kinds._kind import VectorBlocks
 from fixtures.vectors_folder import unit_vectors, write_vectors
 
 KINDS = INDEX_KINDS.names()
@@ -239,7 +239,7 @@ def test_lancedb_is_given_few_large_batches_which_it_keeps_in_one_file_each_time
     sizes: list[list[int]] = []
     reader = lancedb._reader
 
-    def counted(additions: Additions) -> pa.RecordBatchReader:
+    def counted(additions: VectorBlocks) -> pa.RecordBatchReader:
         batches = [*reader(additions)]
         sizes.append([len(batch) for batch in batches])
         return pa.RecordBatchReader.from_batches(batches[0].schema, batches)
@@ -271,6 +271,6 @@ def test_no_queries_have_no_results(searched: Index) -> None:
 
 def test_lancedb_says_that_a_name_may_have_no_dot(tmp_path: Path) -> None:
     table = pl.DataFrame({"id": [1], "modality": ["image"], "camera.name": ["a"]})
-    additions = Additions(table, 4, "float32", lambda: iter([unit_vectors(1, 4, 0)]))
+    additions = VectorBlocks(table, 4, "float32", lambda: iter([unit_vectors(1, 4, 0)]))
     with pytest.raises(ValueError, match=r"no column whose name has a dot, as camera\.name: rename it"):
         lancedb.LanceDB.build(additions, str(tmp_path / "made"))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from counterpoint.statistics.simulation import REGIMES, World, coverage, false_positives
+from counterpoint.statistics.simulation import REGIMES, SimulatedArms, coverage, false_positives
 
 PROMISE = 0.93
 
@@ -39,7 +39,7 @@ def test_a_world_has_the_noise_it_states() -> None:
     """Var(estimated difference) is the sum of the squares of its parts, and its expectation is 0."""
     rng = np.random.default_rng(0)
     for paired in (True, False):
-        world = World(seeds=2, examples=1, residual=0.5, n_seeds=4, n_examples=20, paired=paired)
+        world = SimulatedArms(seeds=2, examples=1, residual=0.5, n_seeds=4, n_examples=20, paired=paired)
         estimates = np.array([np.mean(a) - np.mean(b) for a, b in (world.draw(rng) for _ in range(1500))])
         assert np.var(estimates) == pytest.approx(4 + 1 + 0.25, rel=4 * np.sqrt(2 / 1500))
         assert abs(np.mean(estimates)) < 4 * np.sqrt(5.25 / 1500)

@@ -16,13 +16,13 @@ import torch
 import yaml
 
 import counterpoint as cp
-from counterpoint.execution import Progress
+from counterpoint.execution import UnitProgress
 from counterpoint.methods.arm import Arm
 from counterpoint.recipes import Recipe, override
 from counterpoint.spec import Spec
 from counterpoint.study.design import ArmCost, ArmPlan, Design, OtherStudyError
 from counterpoint.study.layout import run_folder
-from counterpoint.study.study import DryRun, folder_of, resummarise
+from counterpoint.study.study import DryRunExit, folder_of, resummarise
 from counterpoint.study.training.run import TrainingRun
 from counterpoint.study.training.study import compare
 from counterpoint.study.training.tuning import TUNING_SEED, Trial, choose, trials
@@ -48,7 +48,7 @@ class Heard:
     def begin(self, title: str, units: list[TrainingRun]) -> None:
         self.titles.append((title, len(units)))
 
-    def progressed(self, unit: TrainingRun, progress: Progress) -> None:
+    def progressed(self, unit: TrainingRun, progress: UnitProgress) -> None:
         return None
 
     def ended(self, unit: TrainingRun, result: RunState) -> None:
@@ -219,7 +219,7 @@ def test_a_dry_run_tells_the_cost_and_writes_nothing(quick: dict[str, Any]) -> N
         told.update({arm: plan.cost for arm, plan in plans.items() if plan.cost is not None})
         return False
 
-    with pytest.raises(DryRun):
+    with pytest.raises(DryRunExit):
         compare("clip", "slip", seeds=1, on_cost=on_cost, **quick)
     assert told["slip"].passes["image"] == 3 * told["clip"].passes["image"] == 3
     assert not quick["folder"].exists()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from counterpoint.data.derived.relabelled import Relabelled
+from counterpoint.data.derived.relabelled import RelabelledData
 from counterpoint.data.embeddings import EmbeddingCache
 from counterpoint.data.source import load_any
 from counterpoint.evaluation import create
@@ -54,7 +54,7 @@ def test_all_that_is_asked_is_part_of_a_run_and_of_a_study(folder: Path) -> None
 
 def test_the_run_goes_on_with_its_own_labels_alone(folder: Path) -> None:
     assert run(Run.read(folder), folder, tasks=("probe",)).status == "finished"
-    assert isinstance(open_data(Run.read(folder)), Relabelled)
+    assert isinstance(open_data(Run.read(folder)), RelabelledData)
     other = Run("supcon,on=images", DATA, RECIPE, labels="colour")
     with pytest.raises((OtherRunError, ChangedDataError)):
         run(other, folder, tasks=("probe",))
@@ -88,7 +88,7 @@ def test_a_label_that_is_shown_as_it_is_comes_first_and_alone_in_validation(
 
 def test_the_probe_learns_from_the_labels_that_training_saw(folder: Path) -> None:
     data, plain = open_data(Run.read(folder)), load_any(DATA)
-    assert isinstance(data, Relabelled)
+    assert isinstance(data, RelabelledData)
     model = load(folder)
     data = data.suited(model.inputs)
     rows = next(iter(data.splits.test.values()))
@@ -117,7 +117,7 @@ def test_a_label_that_is_not_there_is_refused_before_a_folder_is_taken(tmp_path:
 def test_similar_classes_may_be_those_of_a_model(folder: Path) -> None:
     planned = Run("moco", DATA, RECIPE, labels=f"colour,noise=0.5,kind=similar,encoder={folder}")
     data = open_data(planned)
-    assert isinstance(data, Relabelled)
+    assert isinstance(data, RelabelledData)
     values = data.labels["colour"].values
     assert len(data.wrong)
     assert (values[data.wrong] != data.true[data.wrong]).all()

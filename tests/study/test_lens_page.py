@@ -15,7 +15,7 @@ from counterpoint.cli import main
 from counterpoint.data.synthetic.scenes.world import Scenes
 from counterpoint.decoding.assistant import VisionLanguageAssistant
 from counterpoint.diagnostics.assistants.boxes import Box
-from counterpoint.diagnostics.assistants.captions import Layers, LookedAt, Word
+from counterpoint.diagnostics.assistants.captions import Layers, ReplySupport, Word
 from counterpoint.networks.tiny_vlm import build, processor, train_tokenizer
 from counterpoint.recipes.tiny_vlm import TinyVLM, Transformer
 from counterpoint.study.report import fidelity, lens
@@ -54,13 +54,13 @@ def picture(tmp_path: Path) -> Path:
     return path
 
 
-def looked_at() -> LookedAt:
+def looked_at() -> ReplySupport:
     def word(text: str, start: int, support: float) -> Word:
         heat = torch.tensor([[0.1, support], [0.2, 0.3]])
         return Word(text, start, start + len(text), support, 0.2, 0.5, heat, Box(0, 1, 1, 2, (2, 2), support))
 
     words = (word("A", 0, 0.7), word("red", 2, 0.9), word("cat", 6, 0.5))
-    return LookedAt("A red cat.", words, Layers(1, 2), (2, 2))
+    return ReplySupport("A red cat.", words, Layers(1, 2), (2, 2))
 
 
 def test_words_are_coloured_from_the_best_supported_to_the_least() -> None:
@@ -185,5 +185,5 @@ def test_little_fidelity_to_lose_is_said(
     data = Scenes.parse("scenes:tiny,train=1,validation=1,test=2,pixels=24")
     assistant = VisionLanguageAssistant.load(saved)
     rows = data.splits.test["as trained"]
-    told = fidelity.replies(fidelity.Spoken(assistant, data, rows, ("en", "de"))).sentence
+    told = fidelity.replies(fidelity.PromptedAssistant(assistant, data, rows, ("en", "de"))).sentence
     assert ("has little to take away" in told) == warned

@@ -18,7 +18,7 @@ from counterpoint.study.study import resummarise
 from counterpoint.study.summary import FinishedRun
 from counterpoint.study.training.runner import run
 from counterpoint.study.training.study import compare
-from counterpoint.training.loop import Progress
+from counterpoint.training.loop import TrainingProgress
 from counterpoint.training.record.provenance import ChangedDataError, counts
 from counterpoint.training.run import OtherRunError, Run
 from counterpoint.trust import given
@@ -112,7 +112,7 @@ def test_an_arm_does_not_join_a_study_of_other_data(
 def test_a_stopped_run_does_not_go_on_with_other_data(options: dict[str, Any]) -> None:
     what = Run("clip", "pairs", options["recipe"], 1)
 
-    def stop(progress: Progress) -> None:
+    def stop(progress: TrainingProgress) -> None:
         if progress.step == 2:
             raise _Stop
 

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from counterpoint.cli.common.arguments import parse
-from counterpoint.cli.compare import Compare
+from counterpoint.cli.compare import CompareOptions
 from counterpoint.data.base import Rows
 from counterpoint.data.listed.pairs import Pairs
 from counterpoint.files import DamagedFileError
@@ -234,7 +234,7 @@ def test_the_command_makes_the_same_study_again(
     assert f"{shipped} --tasks" in words
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(summary.recipe))
-    again = parse(Compare, shlex.split(words)[2:], "compare").study
+    again = parse(CompareOptions, shlex.split(words)[2:], "compare").study
     assert again == Design(
         tuple(arm.name for arm in summary.arms),
         data=summary.data,

@@ -12,17 +12,17 @@ from torch import Tensor
 
 from counterpoint.data.loading.loader import Loader
 from counterpoint.recipes import Recipe
-from counterpoint.training.loop import Progress, fit
+from counterpoint.training.loop import TrainingProgress, fit
 from counterpoint.training.run import Run
 from counterpoint.training.start import prepare
-from counterpoint.types import Clock, Examples
+from counterpoint.types import StepInfo, TrainingExamples
 from fixtures.tiny import TinyData
 
 RECIPE = Recipe(batch_size=10, steps=9, checkpoint_every=2, towers={"image_size": 24})
 
 
 def trained(
-    arm: str, folder: Path | None, on_step: Callable[[Progress], None] | None = None
+    arm: str, folder: Path | None, on_step: Callable[[TrainingProgress], None] | None = None
 ) -> dict[str, Tensor]:
     method, loader = prepare(Run(arm, "tiny", RECIPE), TinyData())
     assert loader.order.steps_per_epoch < 5, "so that it looks on the way"
@@ -41,7 +41,7 @@ def trained(
     ],
 )
 def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(arm: str, tmp_path: Path) -> None:
-    def stop(now: Progress) -> None:
+    def stop(now: TrainingProgress) -> None:
         if now.step == 7:
             raise KeyboardInterrupt
 
@@ -60,7 +60,7 @@ def test_a_method_looks_at_the_start_of_every_second_epoch() -> None:
     looks: list[tuple[int, int]] = []
     look = method.on_epoch_start
 
-    def recorded(examples: Examples, clock: Clock) -> None:
+    def recorded(examples: TrainingExamples, clock: StepInfo) -> None:
         looks.append((clock.step, clock.epoch))
         look(examples, clock)
 

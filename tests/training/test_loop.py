@@ -11,19 +11,19 @@ from torch import Tensor
 
 from counterpoint import trust
 from counterpoint.data.loading.loader import Loader
-from counterpoint.data.loading.order import InTurn, Shuffled
+from counterpoint.data.loading.order import SequentialOrder, ShuffledOrder
 from counterpoint.methods.arm import Arm
 from counterpoint.methods.base import Method
 from counterpoint.pairwise import Loss
 from counterpoint.recipes import Augmentation, Optimizer, Recipe, override
 from counterpoint.study.training.runner import run
-from counterpoint.training.loop import Progress, fit
+from counterpoint.training.loop import TrainingProgress, fit
 from counterpoint.training.run import OtherRunError, Run
 from counterpoint.training.saving import checkpoint as checkpoints
 from counterpoint.training.saving import saver
 from counterpoint.training.saving.checkpoint import CheckpointError
 from counterpoint.training.step.optim import learning_rate, optimizer_of
-from counterpoint.types import Clock, View
+from counterpoint.types import StepInfo, View
 from fixtures.tiny import TinyData
 
 CAPTIONS = [TinyData().captions(row)[0] for row in range(70)]
@@ -39,10 +39,10 @@ def loader_of(
     tasks: int = 1,
 ) -> Loader:
     data = data or TinyData()
-    orders = [Shuffled(data.splits.train, recipe.batch_size, seed)] * tasks
+    orders = [ShuffledOrder(data.splits.train, recipe.batch_size, seed)] * tasks
     return Loader(
         data,
-        InTurn(orders) if tasks > 1 else orders[0],
+        SequentialOrder(orders) if tasks > 1 else orders[0],
         method.views,  # type: ignore[attr-defined]
         augmentation=recipe.augmentation,
         inputs=method.inputs,
@@ -68,7 +68,7 @@ def test_equals_a_plain_pytorch_loop(arm: str, clip_norm: float, recipe: Recipe)
     plain.train()
     batches = loader_of(plain, recipe)
     for step in range(recipe.steps):
-        batch, clock = batches.batch(step), Clock(step, recipe.steps)
+        batch, clock = batches.batch(step), StepInfo(step, recipe.steps)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, recipe.steps, o)
         with torch.no_grad():
@@ -117,11 +117,11 @@ def test_momentum_of_other_optimisers_goes_on_where_a_run_was_stopped(
     changes = {"optimizer.name": name, "optimizer.lr": 0.05, "steps": 6, "checkpoint_every": 3}
     recipe = override(recipe, changes)
 
-    def stop(now: Progress) -> None:
+    def stop(now: TrainingProgress) -> None:
         if now.step == 4:
             raise KeyboardInterrupt
 
-    def trained(folder: Path | None, on_step: Callable[[Progress], None] | None = None) -> Method:
+    def trained(folder: Path | None, on_step: Callable[[TrainingProgress], None] | None = None) -> Method:
         method = Arm.parse("clip").build(recipe, {"text": CAPTIONS}, seed=0)
         return fit(method, loader_of(method, recipe), recipe, folder, on_step=on_step)
 
@@ -260,7 +260,7 @@ def test_views_draw_a_caption_each_or_share_one(recipe: Recipe) -> None:
         data = Several()
         loader = Loader(
             data,
-            Shuffled(data.splits.train, 16, 0),
+            ShuffledOrder(data.splits.train, 16, 0),
             {"text": View("text"), "text.1": View("text")},
             augmentation=Augmentation(captions=captions),  # type: ignore[arg-type] # one of the two
             inputs={"text": Listening()},
@@ -280,7 +280,7 @@ def test_training_needs_two_examples(recipe: Recipe) -> None:
     with pytest.raises(ValueError, match="has 1 example"):
         Loader(
             TinyData(),
-            Shuffled(TinyData().splits.train[:1], 4, 0),
+            ShuffledOrder(TinyData().splits.train[:1], 4, 0),
             method.views,
             augmentation=recipe.augmentation,
             inputs=method.inputs,

@@ -16,7 +16,7 @@ import pytest
 from counterpoint.files import checkpoints_in, files_within, latest_checkpoint
 from counterpoint.registry import MissingPackageError
 from counterpoint.study.training.runner import run
-from counterpoint.training.loop import Progress
+from counterpoint.training.loop import TrainingProgress
 from counterpoint.training.run import OtherRunError, Run
 from counterpoint.training.saving import remote
 from counterpoint.training.saving.remote import Copy, CopyError, copied
@@ -37,7 +37,7 @@ class _Gone(Exception):
 def broken_off(what: Run, folder: Path, url: str, step: int) -> None:
     """Train a run until a step, behind which the machine is gone."""
 
-    def end(now: Progress) -> None:
+    def end(now: TrainingProgress) -> None:
         if now.step == step:
             raise _Gone
 

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.data.loading.order import Shuffled
+from counterpoint.data.loading.order import ShuffledOrder
 from counterpoint.evaluation import create
 from counterpoint.execution.lease import LeaseLostError, leased
 from counterpoint.files import DamagedFileError, latest_checkpoint
@@ -27,7 +27,7 @@ from counterpoint.recipes import Recipe, override
 from counterpoint.study.training import runner
 from counterpoint.study.training.runner import run
 from counterpoint.training import start
-from counterpoint.training.loop import Progress
+from counterpoint.training.loop import TrainingProgress
 from counterpoint.training.run import OtherRunError, Run, RunState
 from counterpoint.training.saving import checkpoint as checkpoints
 from counterpoint.training.saving import saver
@@ -119,7 +119,7 @@ def test_a_run_whose_folder_another_process_took_writes_nothing_any_more(
         RunState(status="finished").write(folder)
         before.update(marks(folder))
 
-    def on_step(now: Progress) -> None:
+    def on_step(now: TrainingProgress) -> None:
         if now.step == 6 and moment != "the evaluation":
             take()
             if moment == "an error":
@@ -167,7 +167,7 @@ def test_a_run_that_was_killed_at_any_time_ends_as_if_it_had_not_been(
 def test_tensorboard_shows_each_step_once(what: Run, tmp_path: Path) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 
-    def stop(progress: Progress) -> None:
+    def stop(progress: TrainingProgress) -> None:
         if progress.step == 5:
             raise _Stop
 
@@ -182,7 +182,7 @@ def test_tensorboard_shows_each_step_once(what: Run, tmp_path: Path) -> None:
 
 
 def test_time_spent_waiting_for_data_is_that_of_all_processes(what: Run, tmp_path: Path) -> None:
-    def stop(progress: Progress) -> None:
+    def stop(progress: TrainingProgress) -> None:
         if progress.step == 4:
             raise _Stop
 
@@ -202,7 +202,7 @@ class _Stop(Exception):
 def test_ctrl_c_finishes_the_step_and_saves_it(what: Run, whole: Path, tmp_path: Path) -> None:
     stopped = tmp_path / "stopped"
 
-    def press(progress: Progress) -> None:
+    def press(progress: TrainingProgress) -> None:
         if progress.step == 4:
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -243,7 +243,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(
 
 
 def test_a_finished_run_is_not_repeated(what: Run, whole: Path) -> None:
-    def never(progress: Progress) -> None:
+    def never(progress: TrainingProgress) -> None:
         raise AssertionError("it trained again")
 
     assert run(what, whole, on_step=never) == RunState.read(whole)
@@ -384,15 +384,15 @@ def test_going_on_under_another_version_is_told(what: Run, tmp_path: Path) -> No
 
 
 def test_the_order_of_examples_is_in_the_folder_and_stays(tmp_path: Path) -> None:
-    keep_order(Shuffled(np.arange(30), 16, 0), tmp_path)
+    keep_order(ShuffledOrder(np.arange(30), 16, 0), tmp_path)
     written = json.loads((tmp_path / "order.json").read_text())
     assert written == {"format": 1, "order": "shuffled", "rows": 30, "batch_size": 16, "seed": 0}
-    keep_order(Shuffled(np.arange(30), 16, 0), tmp_path)
+    keep_order(ShuffledOrder(np.arange(30), 16, 0), tmp_path)
     with pytest.raises(OtherRunError, match=r"began in another order.*'rows': 30.*now .*'rows': 29"):
-        keep_order(Shuffled(np.arange(29), 16, 0), tmp_path)
+        keep_order(ShuffledOrder(np.arange(29), 16, 0), tmp_path)
     (tmp_path / "order.json").write_text("{")
     with pytest.raises(DamagedFileError, match=r"order\.json is damaged"):
-        keep_order(Shuffled(np.arange(30), 16, 0), tmp_path)
+        keep_order(ShuffledOrder(np.arange(30), 16, 0), tmp_path)
 
 
 def test_the_environment_names_the_dictionary(what: Run, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from counterpoint.training.tiny_vlm.conversations import (
     rating,
 )
 from counterpoint.training.tiny_vlm.grounding import first_token
-from counterpoint.training.tiny_vlm.perception import PLACES, Perception, targets
+from counterpoint.training.tiny_vlm.perception import PLACES, PerceptionHeads, targets
 from counterpoint.training.tiny_vlm.train import features, train_tiny_vlm
 
 SMALL = {
@@ -161,7 +161,7 @@ class TestPerception:
         scenes = [Scene(k, (Thing(config.concepts[k % 2], None, "large", 400, 500, 500),)) for k in range(8)]
         seen = targets(scenes, config, 4)
         given = torch.nn.functional.one_hot(seen.concept + 3 * seen.centre, 6).float()
-        heads = Perception(6, config)
+        heads = PerceptionHeads(6, config)
         optimizer = torch.optim.Adam(heads.parameters(), lr=0.05)
         for _ in range(150):
             optimizer.zero_grad()

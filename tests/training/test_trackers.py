@@ -14,7 +14,7 @@ from counterpoint.cli import main
 from counterpoint.recipes import Recipe, override
 from counterpoint.registry import MissingPackageError, UnknownNameError
 from counterpoint.study.training.runner import run
-from counterpoint.training.loop import Progress
+from counterpoint.training.loop import TrainingProgress
 from counterpoint.training.record.metrics import read_metrics
 from counterpoint.training.run import Run
 from counterpoint.training.saving.checkpoint import load as load_checkpoint
@@ -190,7 +190,7 @@ def test_a_tracker_that_cannot_be_opened_ends_no_run(
 
 
 def _stopped_and_gone_on(what: Run, folder: Path, tracker: str) -> None:
-    def stop(progress: Progress) -> None:
+    def stop(progress: TrainingProgress) -> None:
         if progress.step == 5:
             raise _Stop
 

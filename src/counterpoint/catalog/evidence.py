@@ -79,7 +79,7 @@ class Machine(_Record):
     device: str = "cpu"
 
 
-class Source(_Record):
+class ThresholdOrigin(_Record):
     """The origin of a smallest effect of interest, a margin or a level.
 
     Attributes:
@@ -93,7 +93,7 @@ class Source(_Record):
     text: str = Field(min_length=1)
 
 
-class Needed(_Record):
+class RequiredData(_Record):
     """More data that would decide an inconclusive result.
 
     By the estimate: four times of five, if the value is as estimated. By the width: whatever the value is.
@@ -153,11 +153,11 @@ class Result(_Record):
     high: float | None
     n_seeds: int | None = Field(default=None, ge=1)
     decides: bool = True
-    needed: Needed | None = None
+    needed: RequiredData | None = None
     role: Role | None = None
     delta: float | None = None
     margin: float | None = None
-    source: Source | None = None
+    source: ThresholdOrigin | None = None
     wide: Interval | None = None
 
     @model_validator(mode="after")
@@ -226,7 +226,7 @@ class Result(_Record):
         """The value depends on chance."""
         return self.n_seeds is not None
 
-    def _check_needed(self, needed: Needed) -> None:
+    def _check_needed(self, needed: RequiredData) -> None:
         if self.verdict != "inconclusive":
             raise ValueError(
                 f"needed: the verdict is {self.verdict}; only an inconclusive result needs more data"
@@ -324,7 +324,7 @@ class _Size(NamedTuple):
     seeds: int
 
 
-class Earlier(_Record):
+class FirstRun(_Record):
     """A first run that left the verdict open, and so led to a second one on seeds of its own.
 
     Attributes:
@@ -421,7 +421,7 @@ class Evidence(_Record):
     results: tuple[Result, ...] = Field(min_length=1)
     notes: str = ""
     quick: bool = False
-    earlier: Earlier | None = None
+    earlier: FirstRun | None = None
     declared: str | None = None
 
     @model_serializer(mode="wrap")
@@ -478,7 +478,7 @@ class Evidence(_Record):
             return ()
         return tuple(result for result in self.results if result.decides and result.verdict == "inconclusive")
 
-    def left_open(self) -> Earlier:
+    def left_open(self) -> FirstRun:
         """Return the first run whose open verdict a second one is to decide: this one, or the one before it.
 
         Raises:
@@ -486,7 +486,7 @@ class Evidence(_Record):
         """
         first = self.earlier
         if first is None and self.undecided and not self.quick:
-            first = Earlier(
+            first = FirstRun(
                 date=self.date,
                 seconds=self.seconds,
                 results=tuple(result for result in self.results if result.decides),

@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with signals.raised(), _plain_warnings(), trust.command(rest):
             return _run(command, rest)
     except KeyboardInterrupt as error:
-        stopped = error if isinstance(error, signals.Stopped) else signals.Stopped()
+        stopped = error if isinstance(error, signals.StopRequest) else signals.StopRequest()
         if first_to_fail(str(stopped)):
             advice = "; the same command goes on from here" if command in _RESUMED else ""
             print(f"\n{stopped}{advice}.", file=sys.stderr)
@@ -96,12 +96,12 @@ def _listen() -> None:
     """Show what the package says of its own choices (how pairs are evaluated), once each, beside the output."""
     import logging
 
-    class Plain(logging.Formatter):
+    class MessageFormatter(logging.Formatter):
         def format(self, record: logging.LogRecord) -> str:
             return printable(super().format(record))
 
     handler = logging.StreamHandler()
-    handler.setFormatter(Plain())
+    handler.setFormatter(MessageFormatter())
     logging.basicConfig(handlers=[handler])
     logging.getLogger("counterpoint").setLevel(logging.INFO)
 

@@ -11,28 +11,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic.dataclasses import dataclass as form
 
 from ..data.named import check_named
-from ..forms import FORM, Flat, Names
+from ..forms import FORM, FlatField, Names
 from ..reasons import between, counted, share_in_words
 from ..study.design import Design, check_names, check_options
 from .common.arguments import parse, value_of
 from .common.execution import Execution
-from .common.files import Files
+from .common.files import FileOptions
 from .common.study import Output, carry_out
 from .common.terminal import Terminal
 
 if TYPE_CHECKING:
     from ..study.design import ArmPlan
-    from ..study.presets import Preset
+    from ..study.presets import StudyPreset
     from ..study.schema import TrainingSummary
     from ..training.run import Run
 
 
 @form(frozen=True, config=FORM)
-class Compare:
+class CompareOptions:
     """Train several methods under one recipe, evaluate them on the same examples, say which differences are real."""
 
-    study: Annotated[Design, Flat()]
-    files: Annotated[Files, Flat()] = field(default_factory=Files)
+    study: Annotated[Design, FlatField()]
+    files: Annotated[FileOptions, FlatField()] = field(default_factory=FileOptions)
     preset: str | None = None
     """A published protocol (counterpoint list presets), or a paper whose claim compares training runs (moco, siglip):
     its arms, tasks, budget and margin, where none are given."""
@@ -40,8 +40,8 @@ class Compare:
     """Look inside the first run of every arm too (see: counterpoint diagnose); the report links the pages."""
     track: Names = ()
     """Trackers that the numbers of all runs go to besides metrics.parquet: tensorboard, wandb, mlflow."""
-    execution: Annotated[Execution, Flat()] = field(default_factory=Execution)
-    output: Annotated[Output, Flat()] = field(default_factory=Output)
+    execution: Annotated[Execution, FlatField()] = field(default_factory=Execution)
+    output: Annotated[Output, FlatField()] = field(default_factory=Output)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     named = value_of(arguments, "--preset")
     preset = reproductions().find(named) if named else None
     stated = {"arms": preset.arms, "budget": preset.budget, "margin": preset.margin} if preset else None
-    options = parse(Compare, arguments, "compare", stated)
+    options = parse(CompareOptions, arguments, "compare", stated)
     design = replace(options.study, data=options.files.of(options.study.data))
     where, executor = options.execution, options.execution.chosen
     check_named(design.data)
@@ -208,7 +208,7 @@ def cost_tables(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> tupl
     return times, sizes
 
 
-def show_standings(console: Any, summary: TrainingSummary, preset: Preset) -> None:
+def show_standings(console: Any, summary: TrainingSummary, preset: StudyPreset) -> None:
     """Print the arms by their mean rank over the preset's tasks, where there are several and its baseline is there."""
     from ..methods.arm import Arm
     from ..study.words.standings import mean_ranks, of_arms

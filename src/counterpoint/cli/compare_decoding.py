@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic.dataclasses import dataclass as form
 
 from ..data.named import check_named
-from ..forms import FORM, Count, Flat
+from ..forms import FORM, Count, FlatField
 from ..reasons import counted
 from ..study.decoding.design import DecodingDesign, check_names
 from .common.arguments import parse
 from .common.execution import Execution
-from .common.files import Files
+from .common.files import FileOptions
 from .common.study import Output, carry_out
 from .common.terminal import Terminal
 
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 
 
 @form(frozen=True, config=FORM)
-class CompareDecoding:
+class CompareDecodingOptions:
     """Ask one vision-language model the same questions, decoded by each method: does it help, and what does it cost?
 
     Plain sampling, and each method's plausibility rule with contrast 0, come by themselves.
     """
 
-    study: Annotated[DecodingDesign, Flat()]
-    files: Annotated[Files, Flat()] = field(default_factory=Files)
+    study: Annotated[DecodingDesign, FlatField()]
+    files: Annotated[FileOptions, FlatField()] = field(default_factory=FileOptions)
     batch_size: Count = 16
     """Prompts that are decoded at once."""
-    execution: Annotated[Execution, Flat()] = field(default_factory=Execution)
-    output: Annotated[Output, Flat()] = field(default_factory=Output)
+    execution: Annotated[Execution, FlatField()] = field(default_factory=Execution)
+    output: Annotated[Output, FlatField()] = field(default_factory=Output)
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = parse(CompareDecoding, arguments, "compare-decoding")
+    options = parse(CompareDecodingOptions, arguments, "compare-decoding")
     where, executor = options.execution, options.execution.chosen
     design = replace(options.study, data=options.files.of(options.study.data or None) or "")
     check_named(design.data)

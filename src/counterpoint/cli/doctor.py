@@ -22,7 +22,7 @@ _OF_DEVELOPERS = {"dev", "docs"}
 
 
 @form(frozen=True, config=FORM)
-class Doctor:
+class DoctorOptions:
     """A report on what is installed, on devices and threads, on what is missing and the command that installs it."""
 
     json: bool = False
@@ -30,7 +30,7 @@ class Doctor:
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = parse(Doctor, arguments, "doctor")
+    options = parse(DoctorOptions, arguments, "doctor")
     state = examine()
     if options.json:
         print(json.dumps(state, indent=2))

@@ -10,24 +10,24 @@ from typing import Annotated, Literal
 from pydantic.dataclasses import dataclass as form
 
 from ..data.named import check_named
-from ..execution import HandedOver
-from ..forms import FORM, Count, Flat, Names, OutFolder, Positional
+from ..execution import WorkHandover
+from ..forms import FORM, Count, FlatField, Names, OutFolder, Positional
 from ..reasons import counted
 from .common.arguments import parse
 from .common.execution import Execution
-from .common.files import Files, guesses
+from .common.files import FileOptions, guesses
 from .common.terminal import Terminal
 
 
 @form(frozen=True, config=FORM)
-class Embed:
+class EmbedOptions:
     """Embed the rows of a data set into a folder of Parquet files; the same command goes on where it stopped."""
 
     model: Annotated[str, Positional()]
     """A run folder; open_clip:NAME@TAG, transformers:PATH, sentence-transformers:PATH, timm:NAME@hub."""
     data: Annotated[str, Positional()]
     """A data set (see: counterpoint train --help); a folder of pictures without captions too."""
-    files: Annotated[Files, Flat()] = field(default_factory=Files)
+    files: Annotated[FileOptions, FlatField()] = field(default_factory=FileOptions)
     out: OutFolder = Path("vectors")
     """The folder of the vectors."""
     modality: Names = ()
@@ -40,11 +40,11 @@ class Embed:
     """Rows at a time; found by trial unless given, and halved where memory is used up."""
     limit: Count | None = None
     """Embed so many rows, the first ones."""
-    execution: Annotated[Execution, Flat()] = field(default_factory=Execution)
+    execution: Annotated[Execution, FlatField()] = field(default_factory=Execution)
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = parse(Embed, arguments, "embed")
+    options = parse(EmbedOptions, arguments, "embed")
     where, executor = options.execution, options.execution.chosen
 
     source = options.files.of(options.data)
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str]) -> int:
                 needs=where.needs,
                 listener=progress,
             )
-        except HandedOver as handed:
+        except WorkHandover as handed:
             console.print(str(handed), soft_wrap=True)
             return 0
     kinds = " and ".join(vectors.about.modalities)

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic.dataclasses import dataclass as form
 
 from ..data.named import check_named
-from ..forms import FORM, Flat, Folder, Names, Positional
+from ..forms import FORM, FlatField, Folder, Names, Positional
 from ..reasons import printable
 from .common.arguments import parse
-from .common.files import Files, guesses
+from .common.files import FileOptions, guesses
 from .common.terminal import Terminal, print_json
 
 if TYPE_CHECKING:
-    from ..study.side_by_side import SideBySide
+    from ..study.side_by_side import ModelComparison
 
 
 @form(frozen=True, config=FORM)
-class Evaluate:
+class EvaluateOptions:
     """Evaluate a trained run or other models, on a run's own test sets or on another data set's, side by side."""
 
     models: Annotated[tuple[str, ...], Positional()]
@@ -30,7 +30,7 @@ class Evaluate:
     scored on the same rows, with each one's difference from the first."""
     data: str | None = None
     """Another data set, or a copy of a benchmark (winoground:PATH, …); the first run's own unless given."""
-    files: Annotated[Files, Flat()] = field(default_factory=Files)
+    files: Annotated[FileOptions, FlatField()] = field(default_factory=FileOptions)
     split: Literal["test", "all"] | None = None
     """Score the test rows, or all rows; unless given, all rows of another data set that has no splits of its own.
 
@@ -48,7 +48,7 @@ class Evaluate:
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = parse(Evaluate, arguments, "evaluate")
+    options = parse(EvaluateOptions, arguments, "evaluate")
 
     if (source := options.files.of(options.data)) is not None:
         check_named(source)
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if evaluated.refusals else 0
 
 
-def _write(folder: Path, evaluated: SideBySide, scored: list[dict[str, Any]]) -> None:
+def _write(folder: Path, evaluated: ModelComparison, scored: list[dict[str, Any]]) -> None:
     """Write the scores with what they are of, and the outcomes of every example."""
     from ..files import write_json, write_table
 

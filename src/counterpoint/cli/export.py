@@ -17,11 +17,11 @@ from .common.terminal import Terminal
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..exporting import Exported, Possibility
+    from ..exporting import ExportResult, Possibility
 
 
 @form(frozen=True, config=FORM)
-class Export:
+class ExportOptions:
     """Write a model for another library, which reads it back before the folder is there; or say which can hold it."""
 
     model: Annotated[str, Positional()]
@@ -43,7 +43,7 @@ class Export:
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = parse(Export, arguments, "export")
+    options = parse(ExportOptions, arguments, "export")
     target = options.out or options.push
     if (options.to is None) != (target is None) or (options.out is not None and options.push is not None):
         raise ValueError(
@@ -124,7 +124,7 @@ def _table(possibilities: Mapping[str, Possibility]) -> Table:
     return table
 
 
-def _summary(done: Exported, where: str) -> list[str]:
+def _summary(done: ExportResult, where: str) -> list[str]:
     worst = ", ".join(f"{modality} {value:.0e}" for modality, value in done.differences.items())
     lines = [f"{where}: {done.layout} reads it back; largest difference of embeddings: {worst}"]
     if done.needs_counterpoint:

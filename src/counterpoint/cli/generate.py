@@ -14,7 +14,7 @@ from .common.terminal import Terminal, print_json
 
 
 @form(frozen=True, config=FORM)
-class Generate:
+class GenerateOptions:
     """Let a vision-language model reply about a picture, decoded by a method, and say what that cost."""
 
     model: str
@@ -40,12 +40,12 @@ class Generate:
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = parse(Generate, arguments, "generate")
+    options = parse(GenerateOptions, arguments, "generate")
     # Names and files are checked before torch is loaded, so that a typo is answered at once.
     from ..study.decoding.arm import DecodingArm
 
     arm = DecodingArm.parse(options.decoding)
-    if options.temperature != Generate.temperature and not options.sample:
+    if options.temperature != GenerateOptions.temperature and not options.sample:
         raise ValueError("--temperature is of the sampling, and the likeliest token is taken: add --sample")
     if not options.image.is_file():
         raise FileNotFoundError(f"there is no picture {options.image}")

@@ -29,7 +29,7 @@ _FAMILIES = frozenset({"losses", "methods", "tasks"})
 
 
 @form(frozen=True, config=FORM)
-class List:
+class ListOptions:
     """List what can be named on the command line, and what each is."""
 
     kind: Annotated[Kind, Positional()]
@@ -39,7 +39,7 @@ class List:
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = parse(List, arguments, "list")
+    options = parse(ListOptions, arguments, "list")
     named = known(options.kind)
     if options.json:
         print(json.dumps(list(named)))

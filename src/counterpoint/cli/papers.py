@@ -43,7 +43,7 @@ FORMS: dict[str, type[ListPapers] | type[ShowPaper]] = {"list": ListPapers, "sho
 
 
 @form(frozen=True, config=FORM)
-class Papers:
+class PapersOptions:
     """The papers: what each is, where it lives, what was measured."""
 
     action: Annotated[Literal["list", "show"], Positional()] = "list"
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     if not words or (words[0].startswith("-") and words[0] not in {"-h", "--help"}):
         words.insert(0, "list")
     if words[0] not in FORMS:
-        parse(Papers, words, "papers")  # answers --help, and a wrong word with what is right
+        parse(PapersOptions, words, "papers")  # answers --help, and a wrong word with what is right
         return 2
     options = parse(FORMS[words[0]], words[1:], f"papers {words[0]}")
 

@@ -15,7 +15,7 @@ from .common.terminal import Terminal
 
 
 @form(frozen=True, config=FORM)
-class Report:
+class ReportOptions:
     """Write a study's summary, tables and report again from its runs, and show them."""
 
     study: Annotated[Path, Positional()]
@@ -29,7 +29,7 @@ class Report:
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = parse(Report, arguments, "report")
+    options = parse(ReportOptions, arguments, "report")
 
     console = Terminal(stderr=options.json)
     with console.status("reading the runs"):

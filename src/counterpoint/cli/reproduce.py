@@ -15,14 +15,14 @@ from .common.terminal import Terminal
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from counterpoint_reproductions import Plan
+    from counterpoint_reproductions import RunPlan
     from counterpoint_reproductions.lab.plan import PlannedPart
 
     from ..catalog.evidence import Evidence
 
 
 @form(frozen=True, config=FORM)
-class Reproduce:
+class ReproduceOptions:
     """Run the experiment that tests a paper's claim; the same command goes on where it stopped."""
 
     slug: Annotated[str, Positional()]
@@ -44,7 +44,7 @@ class Reproduce:
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = parse(Reproduce, arguments, "reproduce")
+    options = parse(ReproduceOptions, arguments, "reproduce")
     # The name is checked before torch is loaded, so that a typo is answered at once.
     from ..catalog import paper, reproductions
 
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _plan(options: Reproduce) -> int:
+def _plan(options: ReproduceOptions) -> int:
     """Print what a pilot run says of the full one."""
     from ..catalog import reproductions
 
@@ -123,7 +123,7 @@ def _plan(options: Reproduce) -> int:
     return 0
 
 
-def plan_table(plan: Plan) -> Table:
+def plan_table(plan: RunPlan) -> Table:
     """Return a table of the deciding parts: the expected width of each against δ, and what would decide."""
     from rich.table import Table
     from rich.text import Text

@@ -19,7 +19,7 @@ _LONGEST = 80  # characters of a text in the table
 
 
 @form(frozen=True, config=FORM)
-class Search:
+class SearchOptions:
     """Find what is most like a text, a picture or another example in an index, by the model that made its vectors."""
 
     index: Annotated[str, Positional()]
@@ -44,7 +44,7 @@ class Search:
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = parse(Search, arguments, "search")
+    options = parse(SearchOptions, arguments, "search")
 
     sources = [options.query, options.image, options.file, options.queries]
     if sum(value is not None for value in sources) != 1:

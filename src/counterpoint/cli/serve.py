@@ -10,14 +10,14 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass as form
 
-from ..forms import FORM, Flat, Names, Positional
+from ..forms import FORM, FlatField, Names, Positional
 from ..serving.requests.limits import Limits
 from .common.arguments import parse
 from .common.terminal import Terminal
 
 
 @form(frozen=True, config=FORM)
-class Serve:
+class ServeOptions:
     """Serve an index: a page to search it, and an API, on this machine alone unless a host is given."""
 
     index: Annotated[str, Positional()]
@@ -39,11 +39,11 @@ class Serve:
     """More names by which the server is called, where a name server or a proxy has one for it."""
     origin: Names = ()
     """Pages of other origins that may ask, as https://example.org."""
-    limits: Annotated[Limits, Flat()] = field(default_factory=Limits)
+    limits: Annotated[Limits, FlatField()] = field(default_factory=Limits)
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = parse(Serve, arguments, "serve")
+    options = parse(ServeOptions, arguments, "serve")
 
     console = Terminal()
     with console.status("loading torch"):

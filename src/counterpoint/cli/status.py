@@ -18,14 +18,14 @@ from .common.terminal import Terminal
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..execution.watch import Standing
+    from ..execution.watch import UnitStatus
 
 _EVERY = 2.0
 """Seconds between two looks."""
 
 
 @form(frozen=True, config=FORM)
-class Status:
+class StatusOptions:
     """Show how every run of a study stands: state, step, pairs/s, waiting for data, where, last sign of life.
 
     All of it is read from files in the runs' folders, on any machine that sees them.
@@ -40,7 +40,7 @@ class Status:
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = parse(Status, arguments, "status")
+    options = parse(StatusOptions, arguments, "status")
     if options.watch and options.json:
         raise ValueError(
             "--watch shows a table again and again, and --json is printed once: give one of them"
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def table(runs: Sequence[Standing], now: float) -> Table:
+def table(runs: Sequence[UnitStatus], now: float) -> Table:
     """Return a table of how the runs stand, and of how many there are of each state."""
     from rich.table import Table
     from rich.text import Text

@@ -16,12 +16,12 @@ from pydantic.dataclasses import dataclass as form
 from ..data.derived.labelling import Labelled
 from ..data.kinds.written import MIXED
 from ..data.named import check_named
-from ..forms import FORM, Flat, Folder, Names, Positional, Seed
+from ..forms import FORM, FlatField, Folder, Names, Positional, Seed
 from ..recipes import Recipe
 from . import train_tiny_vlm as tiny_vlm
 from .common.arguments import parse
 from .common.before import show_forecast, show_memory
-from .common.files import Files
+from .common.files import FileOptions
 from .common.progress import LogFormat, progress_in
 from .common.terminal import Terminal
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @form(frozen=True, config=FORM)
-class Train:
+class TrainOptions:
     """Train and evaluate one method; the same command goes on where it stopped.
 
     On several processes: torchrun --nproc-per-node N -m counterpoint train METHOD …; the batch is that of all.
@@ -39,7 +39,7 @@ class Train:
     method: Annotated[str, Positional()] = ""
     """A method, with options after commas (see: counterpoint list methods); tiny-vlm has options of its own."""
     data: Annotated[str, Field(description=MIXED)] = "emoji"
-    files: Annotated[Files, Flat()] = field(default_factory=Files)
+    files: Annotated[FileOptions, FlatField()] = field(default_factory=FileOptions)
     seed: Seed = 0
     """Seed of the initial weights, the order of the data and every view."""
     recipe: Recipe = field(default_factory=Recipe)
@@ -72,7 +72,7 @@ class Train:
 def main(arguments: Sequence[str]) -> int:
     if arguments[:1] == [tiny_vlm.NAME]:
         return tiny_vlm.main(arguments[1:])
-    options = parse(Train, arguments, "train")
+    options = parse(TrainOptions, arguments, "train")
     if not options.method:
         raise ValueError(
             "which method? For example: counterpoint train clip (see: counterpoint list methods)"

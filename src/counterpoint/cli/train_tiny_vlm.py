@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic.dataclasses import dataclass as form
 
-from ..forms import FORM, Flat, Folder, Seed
+from ..forms import FORM, FlatField, Folder, Seed
 from ..recipes.tiny_vlm import TinyVLM
 from .common.arguments import parse
 from .common.terminal import Terminal
@@ -22,7 +22,7 @@ NAME = "tiny-vlm"
 
 
 @form(frozen=True, config=FORM)
-class TrainTinyVLM:
+class TrainTinyVLMOptions:
     """Train the tiny vision-language model on scenes; the same command goes on where it stopped."""
 
     data: str = "scenes:companions"
@@ -33,11 +33,11 @@ class TrainTinyVLM:
     """The run's folder; runs/DATA-tiny-vlm-SEED unless given."""
     json: bool = False
     """Print where the model is and how it did as JSON."""
-    options: Annotated[TinyVLM, Flat()] = field(default_factory=TinyVLM)
+    options: Annotated[TinyVLM, FlatField()] = field(default_factory=TinyVLM)
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = parse(TrainTinyVLM, arguments, f"train {NAME}")
+    options = parse(TrainTinyVLMOptions, arguments, f"train {NAME}")
     from ..data.synthetic.preset import preset_of
     from ..data.synthetic.scenes.presets import PRESETS
     from ..spec import Spec

@@ -15,7 +15,7 @@ from .common.terminal import Terminal
 
 
 @form(frozen=True, config=FORM)
-class Work:
+class WorkOptions:
     """Take the next unfinished run of a study, one after another, until none is left; then write its report.
 
     Start any number of these, on any machine that sees the folder. A run that a killed, removed or hanging process had
@@ -33,10 +33,10 @@ class Work:
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = parse(Work, arguments, "work")
-    from ..execution import Listed
+    options = parse(WorkOptions, arguments, "work")
+    from ..execution import WorkList
 
-    Listed.read(options.folder)  # before anything heavy is loaded
+    WorkList.read(options.folder)  # before anything heavy is loaded
     console = Terminal()
     from ..execution import work
 

@@ -4,7 +4,7 @@ from .base import Data as Data
 from .base import Splits as Splits
 from .converting import convert as convert
 from .curation.condensing import condense as condense
-from .derived.mixed import Mixed as Mixed
+from .derived.mixed import MixedData as MixedData
 from .embeddings import EmbeddingCache as EmbeddingCache
 from .labels import Classes as Classes
 from .labels import Numbers as Numbers
@@ -13,6 +13,6 @@ from .labels import Tags as Tags
 from .loading.loader import Loader as Loader
 from .pictured import PairedData as PairedData
 from .reporting import report as report
-from .sharded.index import Index as Index
+from .sharded.index import ShardIndex as ShardIndex
 from .sharded.indexing import index as index
 from .source import load as load

@@ -25,7 +25,7 @@ from .fingerprint import BLOCK, Fingerprint, bytes_of, digest
 from .items import Items
 from .labels import Classes, Label, SomeLabel, Tags, named, of_kind
 from .pictures.sheet import COLUMNS, contact_sheet, evenly, gapped
-from .replaced import Replaced
+from .replaced import Replacement
 from .sources import BROKEN
 
 Rows = Int[np.ndarray, " n"]
@@ -255,7 +255,7 @@ class Data(ABC):
         """Return which of some rows have a value in a column; all, unless the data says otherwise."""
         return np.ones(len(rows), dtype=bool)
 
-    def replaced(self) -> list[Replaced]:
+    def replaced(self) -> list[Replacement]:
         """Return the broken records that others took the place of since this was last asked; none unless said."""
         return []
 

@@ -21,11 +21,11 @@ from ..files import FORMAT, read_json, write_json, write_text
 from ..modalities import MODALITIES, PAIR
 from ..trust import given
 from .base import Data, view_size
-from .listed.stored import Stored
-from .pictured import PairedData, Pictured
+from .listed.stored import StoredData
+from .pictured import PairedData, PictureData
 from .pictures.decode import MOST_PIXELS, reduced
 from .sharded.sizes import SIZES
-from .sharded.writing import SUFFIX, Form, Sample, reserve, write_shard
+from .sharded.writing import SUFFIX, Form, ShardSample, reserve, write_shard
 from .sides import SIDES
 from .source import load_any, records_of, rooted
 from .sources import CAPTION_COLUMNS, CONVERTED, PICTURE_COLUMNS, Ledger, Records, caption_lines, with_columns
@@ -137,15 +137,15 @@ def _copy(
         raise ValueError(f"{written}: no file in a tar can bear the name of the column {bad[0]!r}: rename it")
     if size is not None:
         # Data is told the size of views, and keeps pictures that are larger.
-        data = data if isinstance(data, Stored) else data.sized(view_size(size))
-    rows = _Rows(data, records_of(written, Ledger()) if isinstance(data, Stored) else None, to)
+        data = data if isinstance(data, StoredData) else data.sized(view_size(size))
+    rows = _Rows(data, records_of(written, Ledger()) if isinstance(data, StoredData) else None, to)
     planned = list(_planned(data, to))
     manifest = _Manifest(
         format=FORMAT,
         source=rooted(written),
         digest=data.identity(
             data.columns
-            if isinstance(data, Stored)
+            if isinstance(data, StoredData)
             else [c for c, modality in data.columns.items() if MODALITIES.get(modality).held != "files"]
         ),
         to=to,
@@ -161,7 +161,7 @@ def _copy(
         )
     if data.attribution:
         write_text(folder / "README.md", f"# {written}\n\n{data.attribution}\n")
-    most = data.most_pixels if isinstance(data, Pictured) else MOST_PIXELS
+    most = data.most_pixels if isinstance(data, PictureData) else MOST_PIXELS
     there = [shard for shard in planned if (folder / shard.file).exists()]
     done, total = sum(len(shard.rows) for shard in there), sum(len(shard.rows) for shard in planned)
     on_rows(done, total)
@@ -198,7 +198,9 @@ class _Rows:
         whole = all(data.present(column, every).all() for column in data.columns)
         usual = "image" in data.columns and data.columns.items() <= PAIR.items() and whole
         self.told = {} if usual else dict(data.columns)
-        self._records = records if records is None or not isinstance(data, Stored) else data.among(records)
+        self._records = (
+            records if records is None or not isinstance(data, StoredData) else data.among(records)
+        )
         self._names: Sequence[str] | None = None
         self._ids: Sequence[str] | None = None
         if self._records is None:
@@ -229,7 +231,7 @@ class _Rows:
 
     def samples(
         self, shard: _Planned, made: Callable[[bytes], tuple[bytes, str]], pool: ThreadPoolExecutor
-    ) -> Iterator[Sample]:
+    ) -> Iterator[ShardSample]:
         """Yield the samples of a shard.
 
         Args:
@@ -281,7 +283,7 @@ class _Rows:
         """Return the column that a label is written to: none that is read as something else."""
         return f"{label} (label)" if label in {*_TAKEN, *self._data.columns} else label
 
-    def _sample(self, row: int, split: str, files: Mapping[str, tuple[str, bytes]]) -> Sample:
+    def _sample(self, row: int, split: str, files: Mapping[str, tuple[str, bytes]]) -> ShardSample:
         number = int(self._data.ids[row])
         read = {"texts": self._texts, "values": self._values}
         cells = {
@@ -307,7 +309,7 @@ class _Rows:
         lines = "\n".join(texts)
         captions = lines if texts and caption_lines(lines, Ledger(), "") == tuple(texts) else None
         name = f"{number:012d}" if self._names is None else self._names[row]
-        return Sample(name, files, captions, values, values)
+        return ShardSample(name, files, captions, values, values)
 
 
 def _planned(data: Data, to: Form) -> Iterator[_Planned]:

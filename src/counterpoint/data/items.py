@@ -245,7 +245,7 @@ class Instructions(Items):
         """Return the pictures of some items."""
 
 
-class Twins(Items):
+class TwinItems(Items):
     """Rows, and of each a twin that differs from it in one thing, which the kind names.
 
     Attributes:

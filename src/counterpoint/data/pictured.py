@@ -23,7 +23,7 @@ from .pictures.decode import MOST_PIXELS
 from .pictures.sheet import store_picture
 
 
-class Pictured(Data):
+class PictureData(Data):
     """Examples with a picture each, in the column ``image``, that can be had at the size that a tower asks for.
 
     Attributes:
@@ -89,7 +89,7 @@ class Pictured(Data):
         return digests_of_images(self.images, len(self))
 
 
-class PairedData(Pictured):
+class PairedData(PictureData):
     """Examples with a picture and one or more captions: the columns ``image`` and ``text``."""
 
     columns: Mapping[str, str] = MappingProxyType(PAIR)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Replaced:
+class Replacement:
     """A record that could not be used when its row was asked for.
 
     Attributes:

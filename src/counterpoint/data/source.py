@@ -14,7 +14,7 @@ from ..trust import given
 from .base import IMAGE_SIZE, Data, stored_size
 from .derived.gaps import gaps_of
 from .derived.mixture import each_changed, parts_of
-from .kinds.files import Defined
+from .kinds.files import PythonFileResolver
 from .kinds.parsing import is_there, parse
 from .pictured import PairedData
 from .pictures.single import form_of
@@ -80,10 +80,10 @@ def load_any(source: str, image_size: int = IMAGE_SIZE, *, inputs: Mapping[str, 
     Args:
         source: the name or the path; after a path ``,broken=0.05`` says what share of its rows may be left out, in
             place of 1 %, and ``,columns=image:path+text:alt`` what columns of a table are for
-            (`counterpoint.data.sources.Options` has them all);
-            ``,missing=text:0.4`` withholds values (`counterpoint.data.derived.missing.Missing`). ``stamps`` and the
-            other collections (`counterpoint.data.collections`) are found where their package installs them, or in a
-            folder (``stamps:FOLDER``). ``FILE.py:NAME`` is a `Data` object, or a `Source`, that a file of Python
+            (`counterpoint.data.sources.SourceOptions` has them all);
+            ``,missing=text:0.4`` withholds values (`counterpoint.data.derived.missing.MissingValuesData`). ``stamps``
+            and the other collections (`counterpoint.data.collections`) are found where their package installs them, or
+            in a folder (``stamps:FOLDER``). ``FILE.py:NAME`` is a `Data` object, or a `Source`, that a file of Python
             defines; ``hf:NAME`` a data set of the hub.
         image_size: of the views that will be cut from the pictures, in pixels.
         inputs: of a model, by column, in place of a size: the data suits them (`Data.suited`), and its files are
@@ -161,7 +161,7 @@ def is_of_python(source: str) -> bool:
     >>> is_of_python("waves.py:WAVES"), is_of_python("pairs.csv")
     (True, False)
     """
-    return any(isinstance(parse(gaps_of(one)[0]), Defined) for one in _each(source))
+    return any(isinstance(parse(gaps_of(one)[0]), PythonFileResolver) for one in _each(source))
 
 
 def short_name(source: str) -> str:

@@ -26,7 +26,7 @@ from .methods.plain import Plain
 from .methods.ritual import Ritual
 from .prompts import chat_text, digest_of, image_of, messages_of, pictures_of, tensor_of
 from .rule import PlausibilityOnly
-from .sampling import Sampled
+from .sampling import SamplingProcessor
 
 DESCRIBING = "describing"
 """Name of the descriptions that a method needs, in the cost report."""
@@ -158,7 +158,7 @@ class VisionLanguageAssistant(Checked):
         replies = [""] * len(prompts)
         for indices in self._batches(prompts):
             batch = [prompts[index] for index in indices]
-            drawn = [Sampled(self.temperature, self.top_p, batch, seed)] if self.do_sample else []
+            drawn = [SamplingProcessor(self.temperature, self.top_p, batch, seed)] if self.do_sample else []
             tokens = self._generate(batch, self._method(batch), self.max_new_tokens, drawn)
             texts = self.processor.batch_decode(tokens, skip_special_tokens=True)
             for index, text in zip(indices, texts, strict=True):
@@ -230,7 +230,7 @@ class VisionLanguageAssistant(Checked):
         return self.decoding if from_words or pictures_of(batch[0]) else Plain()
 
     def _generate(
-        self, prompts: Prompts, method: Decoding, max_new_tokens: int, drawn: Sequence[Sampled]
+        self, prompts: Prompts, method: Decoding, max_new_tokens: int, drawn: Sequence[SamplingProcessor]
     ) -> Int[Tensor, "b t"]:
         """Return the new tokens. Warpers are left to ``drawn``, after which the largest score is the sample."""
         needed = {branch.needs for branch in method.branches() if branch.needs is not None}

@@ -98,7 +98,7 @@ class TextOnly(Branch):
 
 @final
 @dataclass(frozen=True)
-class Described(Branch):
+class DescriptionBranch(Branch):
     """The prompt with the description's words in the place of the picture's tokens, and no picture of earlier turns."""
 
     name: str = "description"

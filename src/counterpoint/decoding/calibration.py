@@ -12,7 +12,7 @@ from torch import Tensor
 from ..registry import unknown
 from .branch import Branch
 from .chooser import Logits
-from .combine import Weights
+from .combine import BranchWeights
 from .method import Decoding
 from .methods.vdd import image_free
 
@@ -107,9 +107,9 @@ class _Reader(Decoding):
     def branches(self) -> tuple[Branch, ...]:
         return self.inputs
 
-    def weights(self, logits: Logits, others: Sequence[Logits]) -> Weights:
+    def weights(self, logits: Logits, others: Sequence[Logits]) -> BranchWeights:
         self.logits = (logits, *others)
-        return Weights([0.0] * len(others))
+        return BranchWeights([0.0] * len(others))
 
     def keep(self, logits: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
         return torch.ones_like(logits, dtype=torch.bool)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from .branch import Branch
-from .combine import Weights
+from .combine import BranchWeights
 
 Logits = Float[Tensor, "b v"]
 
@@ -21,5 +21,5 @@ class Chooser(Protocol):
     beams: ClassVar[bool]
 
     def branches(self) -> tuple[Branch, ...]: ...
-    def weights(self, logits: Logits, others: Sequence[Logits]) -> Weights: ...
+    def weights(self, logits: Logits, others: Sequence[Logits]) -> BranchWeights: ...
     def keep(self, logits: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]: ...

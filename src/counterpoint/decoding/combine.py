@@ -17,7 +17,7 @@ Weight = float | Float[Tensor, " b"]
 
 
 @dataclass(frozen=True)
-class Weights:
+class BranchWeights:
     """The weights of one step: ``w_i`` for the i-th further branch, and the rest of ``total`` for the user's own.
 
     ``combined = (total − Σ w_i)·l + Σ w_i·l_i``, computed as ``total·l + Σ w_i·(l_i − l)``, so that branches equal
@@ -29,12 +29,12 @@ class Weights:
 
 
 def combine(
-    logits: Float[Tensor, "b v"], others: Sequence[Float[Tensor, "b v"]], weights: Weights
+    logits: Float[Tensor, "b v"], others: Sequence[Float[Tensor, "b v"]], weights: BranchWeights
 ) -> Float[Tensor, "b v"]:
     """Return the weighted sum of the branches' logits.
 
     >>> logits, other = torch.tensor([[2.0, 1.0]]), torch.tensor([[2.0, 0.0]])
-    >>> combine(logits, [other], Weights([-0.5]))
+    >>> combine(logits, [other], BranchWeights([-0.5]))
     tensor([[2.0000, 1.5000]])
     """
     result = _column(weights.total) * logits

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..types import Prompt
 from .branch import Branch
 from .chooser import Logits
-from .combine import Weights, combine
+from .combine import BranchWeights, combine
 from .method import Decoding
 from .prompts import Message, chat_text, message, messages_of
 
@@ -66,9 +66,9 @@ class Combined(Decoding):
     def branches(self) -> tuple[Branch, ...]:
         return self.method.branches()
 
-    def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:
+    def weights(self, own: Logits, others: Sequence[Logits]) -> BranchWeights:
         self.logits = combine(own, others, self.method.weights(own, others))
-        return Weights([0.0] * len(others))
+        return BranchWeights([0.0] * len(others))
 
     def keep(self, own: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
         return torch.ones_like(own, dtype=torch.bool)

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..ranges import Checked
 from .branch import Branch
 from .chooser import Logits
-from .combine import Weights, plausible
+from .combine import BranchWeights, plausible
 from .generate import BoundDecoding
 
 
@@ -38,7 +38,7 @@ class Decoding(Checked, ABC):
         """Return the further branches, in the order in which ``weights`` and ``keep`` see their logits."""
 
     @abstractmethod
-    def weights(self, logits: Logits, others: Sequence[Logits]) -> Weights:
+    def weights(self, logits: Logits, others: Sequence[Logits]) -> BranchWeights:
         """Return the weights by which the branches' logits add up at one step."""
 
     @abstractmethod
@@ -103,10 +103,10 @@ class SumOfMethods(Decoding):
     def branches(self) -> tuple[Branch, ...]:
         return tuple(branch for method in self.methods for branch in method.branches())
 
-    def weights(self, logits: Logits, others: Sequence[Logits]) -> Weights:
+    def weights(self, logits: Logits, others: Sequence[Logits]) -> BranchWeights:
         parts = [method.weights(logits, theirs) for method, theirs in self._each(others)]
         total = 1.0 + sum(part.total - 1.0 for part in parts)
-        return Weights([weight for part in parts for weight in part.others], total)
+        return BranchWeights([weight for part in parts for weight in part.others], total)
 
     def keep(self, logits: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
         first, *rest = (method.keep(logits, theirs) for method, theirs in self._each(others))

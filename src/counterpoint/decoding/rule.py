@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .branch import Branch
 from .chooser import Logits
-from .combine import Weights
+from .combine import BranchWeights
 from .method import Contrastive, Decoding, SumOfMethods
 from .methods.plain import Plain
 
@@ -34,8 +34,8 @@ class PlausibilityOnly(Decoding):
     def branches(self) -> tuple[Branch, ...]:
         return self.method.branches()
 
-    def weights(self, logits: Logits, others: Sequence[Logits]) -> Weights:
-        return Weights([0.0] * len(others))
+    def weights(self, logits: Logits, others: Sequence[Logits]) -> BranchWeights:
+        return BranchWeights([0.0] * len(others))
 
     def keep(self, logits: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
         return self.method.keep(logits, others)

@@ -14,7 +14,7 @@ from .prompts import key_of
 
 
 @final
-class Sampled:
+class SamplingProcessor:
     """A last logits processor, after which the largest score is a sample: ``argmax_y log p(y) − log E_y``.
 
     ``E_y`` is exponential and drawn for each row by itself.

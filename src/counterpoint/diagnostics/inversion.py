@@ -32,7 +32,7 @@ TEMPLATE = "a photo of"
 
 
 @dataclass(frozen=True)
-class Inverted:
+class InversionSamples:
     """Samples on the other side.
 
     Attributes:
@@ -53,7 +53,7 @@ def to_text(
     tokens: int = 1,
     steps: int = 150,
     seed: int = 0,
-) -> Inverted:
+) -> InversionSamples:
     """Find the pseudo-words after "a photo of" that make the text encoder say what the image encoder says (OTI).
 
         u* = argmin_u  1 − cos( f_T(template with u), f_I(picture) )
@@ -94,7 +94,7 @@ def to_text(
 
 def to_image(
     model: TowerMethod, captions: Sequence[str], *, tokens: int = 1, steps: int = 1000, seed: int = 0
-) -> Inverted:
+) -> InversionSamples:
     """Find visual pseudo-tokens for patches that make the image encoder say what the text says (OVI).
 
     As `to_text`; each of the R tokens stands for a contiguous share of the patches.
@@ -170,7 +170,7 @@ def _invert(
     shape: tuple[int, int],
     steps: int,
     seed: int,
-) -> Inverted:
+) -> InversionSamples:
     start = SPREAD * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
     features, cosines = [], []
     was_training = model.training
@@ -190,7 +190,7 @@ def _invert(
                 cosines.append((features[-1] * part).sum(1))
     finally:
         model.train(was_training)
-    return Inverted(torch.cat(features), torch.cat(cosines))
+    return InversionSamples(torch.cat(features), torch.cat(cosines))
 
 
 def _project(model: TowerMethod, modality: str, features: Tensor) -> Float[Tensor, "n d"]:

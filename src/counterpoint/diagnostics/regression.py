@@ -12,7 +12,7 @@ PAPERS = {"dense-align-uniform": ("multiple_correlation",)}
 
 
 @dataclass(frozen=True)
-class Fit:
+class RegressionFit:
     """A least-squares fit of one number by others, all standardised over M models.
 
     Attributes:
@@ -33,7 +33,7 @@ def multiple_correlation(
     outcome: Float[np.ndarray, " M"],
     permutations: int = 2000,
     seed: int = 0,
-) -> Fit:
+) -> RegressionFit:
     """Fit ``outcome ~ 1 + predictors`` and test it by permutation.
 
     Models that differ in one factor alone show what that factor does, not what the predictors explain: let
@@ -70,7 +70,7 @@ def multiple_correlation(
     rng = np.random.default_rng(seed)
     reached = sum(_r(basis, rng.permutation(y)) >= r - 1e-12 for _ in range(permutations))
     names = list(predictors)
-    return Fit(
+    return RegressionFit(
         r,
         dict(zip(names, np.linalg.lstsq(x, y, rcond=None)[0].tolist(), strict=True)),
         {name: _partial(np.delete(x, k, axis=1), x[:, k], y) for k, name in enumerate(names)},

@@ -6,8 +6,8 @@ from ._registry import TASKS as TASKS
 from ._registry import check_name as check_name
 from ._registry import create as create
 from ._registry import create_answering as create_answering
+from .class_descriptions import CachedDescriptions as CachedDescriptions
 from .class_descriptions import Describe as Describe
-from .class_descriptions import Kept as Kept
 from .class_descriptions import LanguageModel as LanguageModel
 from .class_descriptions import from_grammar as from_grammar
 from .counting import confusion as confusion

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, final
 
-from ..data.synthetic.scenes.words.descriptions import Difference, concept, differences
+from ..data.synthetic.scenes.words.descriptions import TraitDifference, concept, differences
 from ..files import write_json
 from ..registry import unknown
 
-PAPERS = {"fudd": ("Kept", "LanguageModel")}
+PAPERS = {"fudd": ("CachedDescriptions", "LanguageModel")}
 
 Told = tuple[str, str, str]
 """An attribute in which two classes differ, a caption that says it of the first, and one of the second."""
@@ -36,7 +36,7 @@ First: {first}. Second: {second}.
 """
 
 
-def from_grammar(first: str, second: str) -> tuple[Difference, ...]:
+def from_grammar(first: str, second: str) -> tuple[TraitDifference, ...]:
     """Return the known differences between two concepts of ``scenes``.
 
     >>> for attribute, one, other in from_grammar("a lemon", "a carrot")[:2]:
@@ -55,7 +55,7 @@ class LanguageModel:
     """Descriptions by a language model, which is asked for visible attributes and shown the form of an answer.
 
     Lines of its answer that do not have three parts with ``|`` between are passed over; nothing is known of a pair
-    whose answer has no other line. Wrap it in `Kept`, or a second run asks again.
+    whose answer has no other line. Wrap it in `CachedDescriptions`, or a second run asks again.
 
     Args:
         generate: from a prompt to an answer.
@@ -78,7 +78,7 @@ class LanguageModel:
 
 
 @final
-class Kept:
+class CachedDescriptions:
     """Descriptions in a JSON file; pairs that it lacks are asked for once, and written as soon as they are known.
 
     The layout is that of the files published with the paper, in which classes are numbers::

@@ -62,7 +62,7 @@ def confusion(
     Numbers that are never the true one have rows of NaN.
 
     Args:
-        scores: what `CountToTen` returned.
+        scores: what `CountBench` returned.
     """
     pairs = scores.examples.select(pl.col("number").cast(pl.Int64), pl.col("said").cast(pl.Int64))
     numbers = np.unique(pairs.to_numpy())

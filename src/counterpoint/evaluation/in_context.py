@@ -10,7 +10,7 @@ import polars as pl
 from ..data.base import Rows
 from ..data.pictured import PairedData
 from ..diagnostics.plots import Curve, lines
-from ..diagnostics.report import Section
+from ..diagnostics.report import DiagnosticSection
 from ..registry import unknown
 from ..types import Assistant, Scores
 from .in_context_shots import NOTHING, ZERO_SHOT, Shots
@@ -19,7 +19,7 @@ from .task import NotApplicableError
 from .tasks.abstention import Abstention
 from .tasks.captioning import Captioning
 from .tasks.explanation import Explanation
-from .tasks.following import Following
+from .tasks.following import InstructionFollowing
 from .tasks.matching import Matching
 from .tasks.selection import Selection
 
@@ -55,7 +55,7 @@ AXES: Mapping[str, Axis] = {
         "Compositionality: selection", "accuracy of choosing the caption over its foil", Selection
     ),
     "explanation": Axis("Explanation", "CIDEr of reasons", Explanation),
-    "following": Axis("Following instructions", "CIDEr of replies", Following),
+    "following": Axis("Following instructions", "CIDEr of replies", InstructionFollowing),
 }
 """The paper's axes: compositionality is two of these."""
 
@@ -72,8 +72,8 @@ def examine(
 ) -> pl.DataFrame:
     """Ask a model along every axis, in every variant, after as many examples as are named, drawn by each seed.
 
-    All variants are shown the same examples for one seed. `ZERO_SHOT` is the paper's zero-shot but for `Following`,
-    where it is `NOTHING`.
+    All variants are shown the same examples for one seed. `ZERO_SHOT` is the paper's zero-shot but for
+    `InstructionFollowing`, where it is `NOTHING`.
 
     Args:
         assistant: is asked.
@@ -133,7 +133,7 @@ def _numbers(scores: Scores) -> Iterator[dict[str, object]]:
             }
 
 
-def sections(outcomes: pl.DataFrame) -> list[Section]:
+def sections(outcomes: pl.DataFrame) -> list[DiagnosticSection]:
     """Make a section for each axis that `examine` found: a curve for each variant, a sentence and all numbers.
 
     Args:
@@ -144,7 +144,7 @@ def sections(outcomes: pl.DataFrame) -> list[Section]:
     ]
 
 
-def _section(name: str, outcomes: pl.DataFrame) -> Section:
+def _section(name: str, outcomes: pl.DataFrame) -> DiagnosticSection:
     axis = AXES[name]
     metric = axis.task.primary
     order = outcomes["shots"].unique(maintain_order=True).to_list()
@@ -180,4 +180,4 @@ def _section(name: str, outcomes: pl.DataFrame) -> Section:
         if row["metric"] == metric and row["subset"] == "all" and row["deviation"] is not None:
             numbers[f"{label}: standard deviation over draws"] = row["deviation"]
     figure = lines(curves, x="examples", y=axis.meaning, ticks=order) if curves else None
-    return Section(name, axis.title, sentence, numbers, figure)
+    return DiagnosticSection(name, axis.title, sentence, numbers, figure)

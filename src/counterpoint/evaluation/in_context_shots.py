@@ -80,7 +80,7 @@ ZERO_SHOT = Shots(2, pictures=False)
 
 @final
 @dataclass(frozen=True)
-class Example:
+class InContextExample:
     """A request with all that can be shown of it.
 
     Attributes:
@@ -99,10 +99,10 @@ class Example:
 
 
 @runtime_checkable
-class Form(Protocol):
+class ShotFormat(Protocol):
     """The form in which an example is shown, and so a reply is asked for."""
 
-    def reply(self, example: Example) -> str:
+    def reply(self, example: InContextExample) -> str:
         """Return the reply that an example shows."""
         ...
 
@@ -113,17 +113,17 @@ class Form(Protocol):
 
 @final
 @dataclass(frozen=True)
-class Plain:
+class PlainFormat:
     """Examples with their right replies."""
 
-    def reply(self, example: Example) -> str:
+    def reply(self, example: InContextExample) -> str:
         return sentence(example.reply)
 
     def read(self, reply: str) -> str:
         return reply.strip()
 
 
-PLAIN = Plain()
+PLAIN = PlainFormat()
 
 
 @final
@@ -138,7 +138,7 @@ class MultiTask:
 
     mark: str
 
-    def reply(self, example: Example) -> str:
+    def reply(self, example: InContextExample) -> str:
         return f"{sentence(example.reply)} {self.mark} {sentence(example.aside)}"
 
     def read(self, reply: str) -> str:
@@ -154,7 +154,7 @@ class Hindsight:
     'The cat is red.'
     """
 
-    def reply(self, example: Example) -> str:
+    def reply(self, example: InContextExample) -> str:
         return f"Good: {sentence(example.reply)} Bad: {sentence(example.worse)}"
 
     def read(self, reply: str) -> str:
@@ -187,15 +187,16 @@ class InContext:
     ...         return [prompt.turns[0].reply for prompt in prompts]
     ...     def word_logits(self, prompts, words): ...
     >>> grey = torch.zeros(3, 4, 4, dtype=torch.uint8)
-    >>> shown = InContext(Echo(), [Example(grey, "What is there?", "a cat", aside="cat")], Shots(1), MultiTask(OBJECTS))
+    >>> shown = InContext(Echo(), [InContextExample(grey, "What is there?", "a cat", aside="cat")], Shots(1),
+    MultiTask(OBJECTS))
     >>> shown.reply([Prompt("What is there?", grey)])
     ['A cat.']
     """
 
     assistant: Assistant
-    pool: Sequence[Example]
+    pool: Sequence[InContextExample]
     shots: Shots
-    form: Form = PLAIN
+    form: ShotFormat = PLAIN
     seed: int = 0
     purpose: str = ""
 
@@ -266,8 +267,8 @@ def sentence(text: str) -> str:
 
 
 def with_objects(
-    pool: Sequence[Example], ids: Int[np.ndarray, " k"], data: PairedData, rows: Rows, task: str
-) -> list[Example]:
+    pool: Sequence[InContextExample], ids: Int[np.ndarray, " k"], data: PairedData, rows: Rows, task: str
+) -> list[InContextExample]:
     """Give examples a list of what their pictures show as the auxiliary reply.
 
     Args:
@@ -289,6 +290,6 @@ def with_objects(
     ]
 
 
-def prompts(queries: Sequence[Example]) -> list[Prompt]:
+def prompts(queries: Sequence[InContextExample]) -> list[Prompt]:
     """Return the requests alone, without examples."""
     return [Prompt(query.text, query.picture) for query in queries]

@@ -27,13 +27,13 @@ from ..data.items import (
     Questions,
     QuestionVariants,
     Regions,
-    Twins,
+    TwinItems,
 )
 from ..data.pictures.frames import sheet
 from ..files import writing
 from ..modalities import MODALITIES, resolve
 from ..pages.sheet import Card, is_page, write_sheet
-from ..pages.things import Thing, drawing, thing
+from ..pages.things import PageExample, drawing, thing
 from ..raw import Clips
 from ..types import Embedder, Scores
 from . import create
@@ -84,7 +84,7 @@ class Exhibit:
     @property
     def card(self) -> Card:
         """The example on a page."""
-        shown = Thing("", drawing(self.whole)) if self.of is None else thing(*self.of)
+        shown = PageExample("", drawing(self.whole)) if self.of is None else thing(*self.of)
         return Card([shown], self.lines)
 
 
@@ -235,7 +235,7 @@ def _of_items(
             return _of_frames(items.frames(at), (kind, *lines))
         if isinstance(items, QuestionVariants):
             return _of_variants(task, items, k)
-        if isinstance(items, Twins):
+        if isinstance(items, TwinItems):
             return _of_rows(data, None)(int(data.ids[items.rows[k]]), outcomes)
         if isinstance(items, Questions):
             question = items.questions[k]

@@ -19,7 +19,7 @@ from ..ranges import Checked
 PAPERS = {"cl-simplicity-bias": ("Subclasses", "spectral_descent")}
 
 
-class Sample(NamedTuple):
+class SubclassExamples(NamedTuple):
     """Examples of `Subclasses`.
 
     Attributes:
@@ -65,7 +65,7 @@ class Subclasses(Checked):
                 f"dimension={self.dimension} must be at least {2 + len(self.irrelevant)}, one for each feature"
             )
 
-    def sample(self, n: int, rng: np.random.Generator) -> Sample:
+    def sample(self, n: int, rng: np.random.Generator) -> SubclassExamples:
         """Draw examples, balanced exactly.
 
         Raises:
@@ -81,7 +81,7 @@ class Subclasses(Checked):
         if self.irrelevant:
             k = rng.integers(len(self.irrelevant), size=n)
             x[np.arange(n), 2 + k] += rng.choice([-1.0, 1.0], n) * np.asarray(self.irrelevant)[k]
-        return Sample(x, y, sub)
+        return SubclassExamples(x, y, sub)
 
 
 class Pull(NamedTuple):

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Generic, TypeVar, final
 
-from .children import Ended
+from .children import UnitOutcome
 from .unit import Listener, NullListener, Unit, UnitFailedError
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class Work(Generic[T]):
         self.ends[index] = result
         self.listener.ended(self.units[index], result)
 
-    def failed(self, index: int, ended: Ended) -> UnitFailedError:
+    def failed(self, index: int, ended: UnitOutcome) -> UnitFailedError:
         """Say which unit failed, why, and how far the work has come."""
         unit, reason = self.units[index], ended.error or "ended without a result"
         if ended.short_of_memory and unit.lighter:

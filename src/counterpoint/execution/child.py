@@ -20,11 +20,11 @@ from typing import Any, TextIO
 
 from ..reasons import reason
 from .lease import InUseError, leased
-from .orders import Order
-from .signals import Stopped, follow, lapse, let_through, raised, request_end
+from .orders import WorkItem
+from .signals import StopRequest, follow, lapse, let_through, raised, request_end
 from .state import finish
 from .together import launch
-from .unit import Progress
+from .unit import UnitProgress
 
 _EVERY = 0.25
 """Seconds between two reports of progress: a few a second are all a person can see."""
@@ -42,8 +42,8 @@ def main(descriptor: int) -> int:
             let_through()
             threading.Thread(target=_listen, args=(orders, os.getppid()), daemon=True).start()
             while True:
-                _carry_out(Order.read(json.loads(orders.get())), report)
-    except Stopped as stopped:
+                _carry_out(WorkItem.read(json.loads(orders.get())), report)
+    except StopRequest as stopped:
         return stopped.status
 
 
@@ -59,7 +59,7 @@ def _listen(orders: queue.SimpleQueue[bytes], parent: int) -> None:
     follow(parent, lapse)
 
 
-def _carry_out(order: Order, report: TextIO) -> None:
+def _carry_out(order: WorkItem, report: TextIO) -> None:
     try:
         if order.needs.gpus > 1:
             launch(order, _Reporter(report))
@@ -81,7 +81,7 @@ class _Reporter:
     def __init__(self, report: TextIO) -> None:
         self.report, self.last = report, 0.0
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: UnitProgress) -> None:
         now = time.monotonic()
         if now - self.last > _EVERY or progress.done == progress.total:
             self.last = now

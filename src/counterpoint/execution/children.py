@@ -15,16 +15,16 @@ from types import TracebackType
 from typing import Any, final
 
 from .. import trust
-from .orders import Order
+from .orders import WorkItem
 from .signals import held_back
-from .unit import Progress, Unit
+from .unit import Unit, UnitProgress
 
 _WAIT = 0.2
 """Seconds between two looks at what else has happened."""
 
 
 @dataclass(frozen=True)
-class Ended:
+class UnitOutcome:
     """End of a unit in a child.
 
     Attributes:
@@ -39,13 +39,13 @@ class Ended:
 
 
 @dataclass(frozen=True)
-class InTheWay:
+class LeaseConflict:
     """Another process has the unit in hand; ``reason`` says which."""
 
     reason: str
 
 
-Message = Progress | Ended | InTheWay
+Message = UnitProgress | UnitOutcome | LeaseConflict
 
 
 class _Child:
@@ -67,7 +67,7 @@ class _Child:
         self.index: int | None = None
         self.heard = b""
 
-    def order(self, index: int, order: Order) -> None:
+    def order(self, index: int, order: WorkItem) -> None:
         self.index = index
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(order.plain()).encode() + b"\n")
@@ -87,7 +87,7 @@ class _Child:
         *lines, self.heard = self.heard.split(b"\n")
         yield from lines
 
-    def dead(self) -> Ended | None:
+    def dead(self) -> UnitOutcome | None:
         """Describe how the child ended; None while it lives."""
         if self.process.returncode is not None:
             return None
@@ -100,12 +100,12 @@ class _Child:
         if code < 0:
             name = signal.Signals(-code).name
             why = ", as the system does that has no memory left," if code == -signal.SIGKILL else ""
-            return Ended(
+            return UnitOutcome(
                 f"was killed by {name}{why} at {peak:.1f} GB", short_of_memory=code == -signal.SIGKILL
             )
         if code == 128 + signal.SIGTERM:
-            return Ended("was stopped by SIGTERM")
-        return Ended(f"its process ended with status {code}, at {peak:.1f} GB of memory")
+            return UnitOutcome("was stopped by SIGTERM")
+        return UnitOutcome(f"its process ended with status {code}, at {peak:.1f} GB of memory")
 
 
 @final
@@ -146,7 +146,7 @@ class Children:
         Raises:
             TypeError: if other processes cannot be told of it.
         """
-        order = Order.of(unit)
+        order = WorkItem.of(unit)
         child = next((c for c in self._children if c.index is None), None)
         if child is None:
             child = _Child(self._threads)
@@ -164,7 +164,7 @@ class Children:
                 index = child.index
                 assert index is not None
                 message = _read(json.loads(line))
-                if not isinstance(message, Progress):
+                if not isinstance(message, UnitProgress):
                     child.index = None
                 yield index, message
             if dead is not None:
@@ -192,10 +192,10 @@ class Children:
 
 def _read(message: dict[str, Any]) -> Message:
     if "progress" in message:
-        return Progress(**message["progress"])
+        return UnitProgress(**message["progress"])
     if "in_use" in message:
-        return InTheWay(message["in_use"])
-    return Ended(message.get("error", ""), message.get("traceback", ""))
+        return LeaseConflict(message["in_use"])
+    return UnitOutcome(message.get("error", ""), message.get("traceback", ""))
 
 
 def environment(threads: int) -> dict[str, str]:

@@ -15,8 +15,8 @@ from ..files import FORMAT, DamagedFileError, read_json, write_json
 from ..registry import load
 from ..units import STEPS, UNITS
 from .executors.local import Local
-from .orders import Order, given_in, here
-from .unit import Listener, Needs, NullListener, Unit
+from .orders import WorkItem, given_in, here
+from .unit import Listener, NullListener, ResourceRequest, Unit
 
 FILE = "units.json"
 _REMEDY = "run the command that began the work again, which writes the file again"
@@ -35,7 +35,7 @@ class _Unit(BaseModel):
     key: str
     folder: str
     given: dict[str, Any]
-    needs: Needs
+    needs: ResourceRequest
 
 
 class _File(BaseModel):
@@ -50,7 +50,7 @@ class _File(BaseModel):
 
 
 @dataclass(frozen=True)
-class Then:
+class FollowUp:
     """Step that comes when all units of a list are done.
 
     Attributes:
@@ -64,11 +64,11 @@ class Then:
     more: bool = True
 
 
-NOTHING = Then(more=False)
+NOTHING = FollowUp(more=False)
 
 
 @dataclass(frozen=True)
-class Listed:
+class WorkList:
     """Units that a folder lists.
 
     Attributes:
@@ -79,12 +79,12 @@ class Listed:
     """
 
     title: str
-    orders: Sequence[Order]
-    then: Then = NOTHING
+    orders: Sequence[WorkItem]
+    then: FollowUp = NOTHING
     given_in: str = ""
 
     @classmethod
-    def of(cls, title: str, units: Sequence[Unit[Any]], folder: Path, then: Then = NOTHING) -> Listed:
+    def of(cls, title: str, units: Sequence[Unit[Any]], folder: Path, then: FollowUp = NOTHING) -> WorkList:
         """Return the list of some units.
 
         Raises:
@@ -92,14 +92,14 @@ class Listed:
                 `counterpoint.units.UNITS`.
             ValueError: for a unit whose folder is not below the folder.
         """
-        orders = [Order.of(unit, folder) for unit in units]
+        orders = [WorkItem.of(unit, folder) for unit in units]
         for order in orders:
             _name(order.unit)
             order.check_below(folder)
         return cls(title, orders, then, here())
 
     @classmethod
-    def read(cls, folder: Path) -> Listed:
+    def read(cls, folder: Path) -> WorkList:
         """Read what a folder lists.
 
         Raises:
@@ -122,11 +122,11 @@ class Listed:
             if name not in known:
                 raise DamagedFileError(path, f"there is no {kind} of work {name!r}", _REMEDY)
         orders = [
-            Order(UNITS[unit.unit], unit.key, unit.folder, unit.given, unit.needs) for unit in file.units
+            WorkItem(UNITS[unit.unit], unit.key, unit.folder, unit.given, unit.needs) for unit in file.units
         ]
         for order in orders:
             order.check_below(folder)
-        return cls(file.title, orders, Then(**file.then.model_dump()), file.given_in)
+        return cls(file.title, orders, FollowUp(**file.then.model_dump()), file.given_in)
 
     def write(self, folder: Path) -> None:
         """Let a folder list these units, in place of those that it listed before."""
@@ -174,7 +174,7 @@ def work(
     """
     base, listener = Path(folder).absolute(), listener or NullListener()
     while True:
-        listed = Listed.read(base)
+        listed = WorkList.read(base)
         with given_in(listed.given_in), trusting.everything(trust):
             units = [order.parse(base) for order in listed.orders]
             listener.begin(listed.title, units)

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ..registry import load
-from .unit import Needs, Portable, Unit
+from .unit import PortableUnit, ResourceRequest, Unit
 
 
 @dataclass(frozen=True)
-class Order:
+class WorkItem:
     """A unit, told to another process.
 
     Attributes:
@@ -30,10 +30,10 @@ class Order:
     key: str
     folder: str
     given: dict[str, Any]
-    needs: Needs = field(default_factory=Needs)
+    needs: ResourceRequest = field(default_factory=ResourceRequest)
 
     @classmethod
-    def of(cls, unit: Unit[Any], base: Path | None = None) -> Order:
+    def of(cls, unit: Unit[Any], base: Path | None = None) -> WorkItem:
         """Write the order that tells of a unit.
 
         Args:
@@ -43,7 +43,7 @@ class Order:
         Raises:
             TypeError: if other processes cannot be told of the unit.
         """
-        if not isinstance(unit, Portable):
+        if not isinstance(unit, PortableUnit):
             raise TypeError(f"{unit.key} cannot be told to another process: carry it out one at a time")
         folder = unit.folder.absolute()
         inside = base is not None and folder.is_relative_to(base.absolute())
@@ -71,7 +71,7 @@ class Order:
                 f"{base}: the folder {self.folder!r} of the unit {self.key!r} is not below {base}"
             )
 
-    def parse(self, base: Path = Path()) -> Portable[Any]:
+    def parse(self, base: Path = Path()) -> PortableUnit[Any]:
         """Make the unit."""
         return load(self.unit).parse(self.given, self.folder_in(base), self.needs)
 
@@ -79,8 +79,8 @@ class Order:
         return asdict(self)
 
     @classmethod
-    def read(cls, plain: dict[str, Any]) -> Order:
-        return cls(**{**plain, "needs": Needs(**plain["needs"])})
+    def read(cls, plain: dict[str, Any]) -> WorkItem:
+        return cls(**{**plain, "needs": ResourceRequest(**plain["needs"])})
 
 
 @contextmanager

@@ -19,11 +19,11 @@ _ECHO = 0.5
 """Seconds in which a second signal counts as the first: launchers pass on what the terminal has sent already."""
 
 
-class Stopped(KeyboardInterrupt):
+class StopRequest(KeyboardInterrupt):
     """Work was asked to end, by Ctrl-C or by the system; what it had done is kept.
 
     >>> import signal
-    >>> stopped = Stopped(signal.SIGTERM)
+    >>> stopped = StopRequest(signal.SIGTERM)
     >>> str(stopped), stopped.status
     ('stopped by SIGTERM', 143)
 
@@ -50,9 +50,9 @@ class Stop:
         return self.number is not None
 
     def check(self) -> None:
-        """Raise `Stopped` if the request has been made."""
+        """Raise `StopRequest` if the request has been made."""
         if self.number is not None:
-            raise Stopped(self.number)
+            raise StopRequest(self.number)
 
 
 @contextmanager
@@ -75,10 +75,10 @@ def postponed(at_once: Callable[[], None] | None = None) -> Iterator[Stop]:
 
 @contextmanager
 def raised() -> Iterator[None]:
-    """Raise `Stopped` in the block where a signal arrives; a second signal ends the process at once."""
+    """Raise `StopRequest` in the block where a signal arrives; a second signal ends the process at once."""
 
     def first(number: int) -> None:
-        raise Stopped(number)
+        raise StopRequest(number)
 
     with _handled(_Handler(first, None)):
         yield

@@ -18,8 +18,8 @@ from typing import Any, Generic, Literal, TypeVar
 from ..reasons import reason
 from .folders import LEASES
 from .lease import check_held
-from .signals import Stopped
-from .unit import OnProgress, Progress, Unit
+from .signals import StopRequest
+from .unit import OnProgress, Unit, UnitProgress
 
 T = TypeVar("T")
 FILE = "progress.json"
@@ -44,7 +44,7 @@ class State:
     """
 
     status: Status
-    progress: Progress
+    progress: UnitProgress
     words: str
     host: str
     process: int
@@ -56,9 +56,9 @@ class State:
         """Read the state in a unit's folder; None where there is none that can be read."""
         try:
             plain = json.loads((folder / FILE).read_text(encoding="utf-8"))
-            known = Progress.__dataclass_fields__.keys()
+            known = UnitProgress.__dataclass_fields__.keys()
             progress = {name: value for name, value in plain["progress"].items() if name in known}
-            return cls(**{**plain, "progress": Progress(**progress)})
+            return cls(**{**plain, "progress": UnitProgress(**progress)})
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
 
@@ -88,7 +88,7 @@ def finish(unit: Unit[T], on_progress: OnProgress | None = None) -> T:
     if result is None:
         try:
             result = unit.work(note)
-        except Stopped as stopped:
+        except StopRequest as stopped:
             note.end("stopped", str(stopped))
             raise
         except Exception as error:
@@ -105,10 +105,10 @@ class _Note(Generic[T]):
 
     def __init__(self, unit: Unit[T], on_progress: OnProgress | None) -> None:
         self.unit, self.on_progress = unit, on_progress
-        self.progress, self.written, self.since = Progress(0), -_EVERY, time.time()
+        self.progress, self.written, self.since = UnitProgress(0), -_EVERY, time.time()
         self.first = os.environ.get("RANK", "0") == "0"  # of several processes, the first speaks
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: UnitProgress) -> None:
         check_held(self.unit.folder)
         self.progress = progress
         if time.monotonic() - self.written >= _EVERY:

@@ -21,11 +21,11 @@ from typing import TypeVar
 from ..reasons import printable, reason
 from .children import environment
 from .lease import InUseError, holder, leased
-from .orders import Order
+from .orders import WorkItem
 from .ranks import first_to_fail
-from .signals import Stopped, end_with_grace, follow, postponed, raised
+from .signals import StopRequest, end_with_grace, follow, postponed, raised
 from .state import State, finish
-from .unit import OnProgress, Portable, Unit, UnitFailedError
+from .unit import OnProgress, PortableUnit, Unit, UnitFailedError
 
 T = TypeVar("T")
 _WAIT = 0.5
@@ -43,9 +43,9 @@ def carry_out(unit: Unit[T], on_progress: OnProgress | None = None) -> T:
         InUseError: if another process has the folder.
         UnitFailedError: if one of several processes failed.
     """
-    if isinstance(unit, Portable) and unit.needs.gpus > 1 and "WORLD_SIZE" not in os.environ:
+    if isinstance(unit, PortableUnit) and unit.needs.gpus > 1 and "WORLD_SIZE" not in os.environ:
         if (result := unit.read()) is None:
-            launch(Order.of(unit), on_progress)
+            launch(WorkItem.of(unit), on_progress)
             result = unit.read()
         if result is None:
             raise UnitFailedError(f"{unit.key}: its processes ended without a result")
@@ -54,13 +54,13 @@ def carry_out(unit: Unit[T], on_progress: OnProgress | None = None) -> T:
         return finish(unit, on_progress)
 
 
-def launch(order: Order, on_progress: OnProgress | None = None) -> None:
+def launch(order: WorkItem, on_progress: OnProgress | None = None) -> None:
     """Carry out an order by as many processes as it needs GPUs, until they end.
 
     Raises:
         InUseError: if another process has the folder.
         UnitFailedError: if one of the processes failed; they have said why.
-        Stopped: if a stop was asked for; they have come to where the unit can go on.
+        StopRequest: if a stop was asked for; they have come to where the unit can go on.
     """
     folder = Path(order.folder)
     if (other := holder(folder)) is not None:
@@ -91,7 +91,7 @@ def launch(order: Order, on_progress: OnProgress | None = None) -> None:
             raise UnitFailedError(f"{order.key}: one of {order.needs.gpus} processes failed: {why}")
 
 
-def command(order: Order) -> list[str]:
+def command(order: WorkItem) -> list[str]:
     """Return the command that starts the processes of an order: on this machine, or on all those of a SLURM job.
 
     Raises:
@@ -112,12 +112,12 @@ def command(order: Order) -> list[str]:
     return ["srun", f"--nodes={nodes}", "--ntasks-per-node=1", *launcher, f"--nnodes={nodes}", *meet, *begun]
 
 
-def _owner(order: Order) -> dict[str, str]:
+def _owner(order: WorkItem) -> dict[str, str]:
     # On other machines the number means nothing, and srun ends what it has started there.
     return {_OWNER: str(os.getpid())} if order.needs.nodes == 1 else {}
 
 
-def main(order: Order) -> int:
+def main(order: WorkItem) -> int:
     """Do this process's part of an order."""
     follow(os.getppid(), end_with_grace)
     if owner := os.environ.get(_OWNER):
@@ -125,7 +125,7 @@ def main(order: Order) -> int:
     try:
         with raised(), leased(Path(order.folder)):
             finish(order.parse())
-    except Stopped as stopped:
+    except StopRequest as stopped:
         return stopped.status
     except Exception as error:
         if first_to_fail(message := reason(error)):
@@ -149,4 +149,4 @@ def _follow_owner(owner: int, launcher: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Order.read(json.loads(sys.argv[1]))))
+    sys.exit(main(WorkItem.read(json.loads(sys.argv[1]))))

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Progress:
+class UnitProgress:
     """Progress of a unit that is being worked on.
 
     Attributes:
@@ -27,11 +27,11 @@ class Progress:
     numbers: Mapping[str, float] = field(default_factory=dict)
 
 
-OnProgress = Callable[[Progress], None]
+OnProgress = Callable[[UnitProgress], None]
 
 
 @dataclass(frozen=True)
-class Needs:
+class ResourceRequest:
     """Needs of a unit while it is worked on.
 
     Attributes:
@@ -51,7 +51,7 @@ class UnitFailedError(RuntimeError):
     """A unit ended with an error or was killed; the message says which, why, and what is done."""
 
 
-class HandedOver(Exception):
+class WorkHandover(Exception):
     """Units are carried out by others from here on; the message says by whom, and what to do."""
 
 
@@ -91,11 +91,11 @@ class Unit(Protocol[T]):
 
 
 @runtime_checkable
-class Portable(Unit[T], Protocol[T]):
+class PortableUnit(Unit[T], Protocol[T]):
     """Unit that another process can be told of, as JSON."""
 
     @property
-    def needs(self) -> Needs:
+    def needs(self) -> ResourceRequest:
         """Return what the unit needs while it is worked on."""
         ...
 
@@ -104,7 +104,7 @@ class Portable(Unit[T], Protocol[T]):
         ...
 
     @classmethod
-    def parse(cls, plain: dict[str, Any], folder: Path, needs: Needs) -> Portable[T]:
+    def parse(cls, plain: dict[str, Any], folder: Path, needs: ResourceRequest) -> PortableUnit[T]:
         """Make the unit that `plain` described, with its folder and its needs."""
         ...
 
@@ -117,7 +117,7 @@ class Listener(Protocol):
         """Announce units that are about to be carried out, under a title; none for work that has no parts."""
         ...
 
-    def progressed(self, unit: Unit[Any], progress: Progress) -> None:
+    def progressed(self, unit: Unit[Any], progress: UnitProgress) -> None:
         """Report progress of a unit."""
         ...
 
@@ -137,7 +137,7 @@ class NullListener:
     def begin(self, title: str, units: Sequence[Unit[Any]]) -> None:
         return None
 
-    def progressed(self, unit: Unit[Any], progress: Progress) -> None:
+    def progressed(self, unit: Unit[Any], progress: UnitProgress) -> None:
         return None
 
     def ended(self, unit: Unit[Any], result: Any) -> None:
@@ -151,7 +151,7 @@ class NullListener:
 class Executor(Protocol):
     """Carries out units somewhere: on this machine (`Local`), on a cluster."""
 
-    def check(self, needs: Needs) -> None:
+    def check(self, needs: ResourceRequest) -> None:
         """Refuse what can be known to be wrong before there are units.
 
         Args:
@@ -167,9 +167,9 @@ class Executor(Protocol):
         Args:
             units: what is to be done.
             listener: told of every event.
-            listed: the folder whose `Listed` has them, for those who come to it by themselves.
+            listed: the folder whose `WorkList` has them, for those who come to it by themselves.
 
         Raises:
-            HandedOver: if others carry them out, after this process.
+            WorkHandover: if others carry them out, after this process.
         """
         ...

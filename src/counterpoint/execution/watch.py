@@ -9,16 +9,16 @@ from typing import Any
 
 from .holder import Holder
 from .lease import HEARTBEAT, last_beat
-from .listed import FILE, Listed
+from .listed import FILE, WorkList
 from .state import State
-from .unit import Progress
+from .unit import UnitProgress
 
 UNSEEN = 3 * HEARTBEAT
 """Seconds without a sign of life from which on a unit at work is said to be silent."""
 
 
 @dataclass(frozen=True)
-class Standing:
+class UnitStatus:
     """A unit as it stands.
 
     Attributes:
@@ -36,7 +36,7 @@ class Standing:
     key: str
     folder: str
     status: str
-    progress: Progress
+    progress: UnitProgress
     words: str
     where: str
     at: float | None
@@ -46,7 +46,7 @@ class Standing:
         return self.status in {"done", "failed"}
 
 
-def standings(folder: str | os.PathLike[str], now: float) -> list[Standing]:
+def standings(folder: str | os.PathLike[str], now: float) -> list[UnitStatus]:
     """Return how every unit that a folder lists stands; of a single run's folder, how the run does.
 
     Args:
@@ -59,29 +59,29 @@ def standings(folder: str | os.PathLike[str], now: float) -> list[Standing]:
     base = Path(folder)
     if not (base / FILE).exists() and (state := State.read(base)) is not None:
         return [_standing(base.name, base, now, state)]
-    orders = Listed.read(base).orders
+    orders = WorkList.read(base).orders
     return [
         _standing(order.key, order.folder_in(base), now, State.read(order.folder_in(base)))
         for order in orders
     ]
 
 
-def _standing(key: str, folder: Path, now: float, state: State | None) -> Standing:
+def _standing(key: str, folder: Path, now: float, state: State | None) -> UnitStatus:
     beat = last_beat(folder)
     known: dict[str, Any] = {"key": key, "folder": str(folder)}
     if beat is None and state is None:
-        return Standing(**known, status="waiting", progress=Progress(0), words="", where="", at=None)
-    progress = Progress(0) if state is None else state.progress
+        return UnitStatus(**known, status="waiting", progress=UnitProgress(0), words="", where="", at=None)
+    progress = UnitProgress(0) if state is None else state.progress
     if beat is not None:
         holder, age = beat
         status = "working" if age < UNSEEN else "silent"
-        return Standing(
+        return UnitStatus(
             **known, status=status, progress=progress, words="", where=_where(holder), at=now - age
         )
     assert state is not None
     status = "lost" if state.status == "working" else state.status
     where = f"{state.host} ({state.process})"
-    return Standing(**known, status=status, progress=progress, words=state.words, where=where, at=state.at)
+    return UnitStatus(**known, status=status, progress=progress, words=state.words, where=where, at=state.at)
 
 
 def _where(holder: Holder) -> str:

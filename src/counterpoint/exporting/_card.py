@@ -26,13 +26,13 @@ from ..spec import slug, without_folders
 from ..study import Study
 from ..study.layout import run_folder
 from ..study.numbers import StudyScores
-from ..study.schema import Score, TrainedArm, TrainingSummary
+from ..study.schema import ScoreSummary, TrainedArm, TrainingSummary
 from ..study.scored import RunScores
 from ..study.words.tables import as_markdown, cells_of, columns, number
 from ..training.folder import is_checkpoint
 from ..training.record.environment import Environment
 from ..training.run import Run, data_of
-from ._comparison import Comparison
+from ._comparison import ExportComparison
 from ._layout import Layout
 from ._opening import lines as opening_lines
 
@@ -97,7 +97,7 @@ def write_card(
     on_hub: bool,
     licence: str | None,
     left_out: Sequence[str],
-    compared: Comparison,
+    compared: ExportComparison,
 ) -> None:
     """Write the card of an export into its folder.
 
@@ -162,7 +162,9 @@ def _what(model: TowerMethod, origin: Origin, name: str, differences: Mapping[st
     )
 
 
-def _loading(model: TowerMethod, layout: Layout, location: str, compared: Comparison, *, on_hub: bool) -> str:
+def _loading(
+    model: TowerMethod, layout: Layout, location: str, compared: ExportComparison, *, on_hub: bool
+) -> str:
     folder = f'huggingface_hub.snapshot_download("{location}")' if on_hub else f'"{Path(location).name}"'
     first = ["import huggingface_hub", ""] if on_hub else []
     use, after = layout.use(model, 'open_rgb("picture.jpg")'), []
@@ -174,7 +176,7 @@ def _loading(model: TowerMethod, layout: Layout, location: str, compared: Compar
     return "\n".join(["```python", *first, f"folder = {folder}", *use, "```", *after])
 
 
-def _opening(compared: Comparison) -> str:
+def _opening(compared: ExportComparison) -> str:
     """Say what differs where a picture file is opened without `open_rgb`."""
     differing = {kind: gap for kind, gap in compared.opened.items() if gap < math.inf}
     refused = [kind for kind in compared.opened if kind not in differing]
@@ -190,7 +192,7 @@ def _opening(compared: Comparison) -> str:
     return f"{text} Scale grey pictures of 32 bits a pixel (TIFF) to 8 bits first."
 
 
-def _scores(origin: Origin) -> list[Score]:
+def _scores(origin: Origin) -> list[ScoreSummary]:
     """Return every number of the run itself, with its interval over the test examples."""
     if origin.folder is None or origin.run is None or origin.earlier:
         return []
@@ -215,11 +217,11 @@ def _of_study(origin: Origin) -> tuple[TrainedArm | None, TrainingSummary | None
     return next((arm for arm in summary.arms if arm.name in named), None), summary
 
 
-def _main(scores: Sequence[Score]) -> list[Score]:
+def _main(scores: Sequence[ScoreSummary]) -> list[ScoreSummary]:
     return [score for score in scores if score.subset == "all" and score.mean is not None][:_MOST_ROWS]
 
 
-def _results(origin: Origin, scores: Sequence[Score]) -> Iterator[str]:
+def _results(origin: Origin, scores: Sequence[ScoreSummary]) -> Iterator[str]:
     if not scores:
         return
     arm, summary = _of_study(origin)
@@ -351,7 +353,7 @@ def _metadata(
     *,
     location: str,
     licence: str | None,
-    scores: Sequence[Score],
+    scores: Sequence[ScoreSummary],
 ) -> dict[str, Any]:
     from huggingface_hub import EvalResult, ModelCardData
 

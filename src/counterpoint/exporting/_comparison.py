@@ -32,7 +32,7 @@ MOST = 1e-5
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ExportComparison:
     """Largest differences between unit-norm embeddings by a model and by what reads its export.
 
     Attributes:
@@ -47,7 +47,7 @@ class Comparison:
     opened: Mapping[str, float] = field(default_factory=dict)
 
 
-def compare(model: TowerMethod, layout: Layout, folder: Path) -> Comparison:
+def compare(model: TowerMethod, layout: Layout, folder: Path) -> ExportComparison:
     """Compare a model's embeddings with those of what a layout wrote.
 
     The model is given the bytes of picture files, as ``embed``, ``search`` and ``serve`` are, and the other library the
@@ -78,7 +78,7 @@ def compare(model: TowerMethod, layout: Layout, folder: Path) -> Comparison:
                     [one for _, one in each.values()],
                 )
             gaps[modality] = _apart(expected, read(modality, theirs))
-    return Comparison(gaps, extreme, opened)
+    return ExportComparison(gaps, extreme, opened)
 
 
 def _apart(expected: Tensor, actual: Tensor) -> float:

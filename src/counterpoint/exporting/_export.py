@@ -15,7 +15,7 @@ from ..methods.tower_method import TowerMethod
 from ..models import load
 from ..registry import Registry, missing_package, require
 from ._card import Origin, write_card
-from ._comparison import MOST, Comparison, compare
+from ._comparison import MOST, ExportComparison, compare
 from ._layout import Layout
 from ._left_out import left_out
 from ._licence import check
@@ -26,7 +26,7 @@ LAYOUTS = Registry("layout", "counterpoint.exporting.layouts")
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportResult:
     """A finished export.
 
     Attributes:
@@ -66,7 +66,7 @@ def export(
     licence: str | None = None,
     repository: str | None = None,
     allow_custom_code: bool = False,
-) -> Exported:
+) -> ExportResult:
     """Export a model to another library's layout.
 
     The folder is read back by that library, and embeddings of pictures of every kind and of texts are compared; the
@@ -117,7 +117,7 @@ def export(
         target.settle(part, repository or str(folder.resolve()))
         phrases = [*left_out(model, target), *(_extreme(kind, gap) for kind, gap in compared.extreme.items())]
         needs = target.needs_counterpoint(model)
-        exported = Exported(folder, name, compared.differences, tuple(phrases), needs)
+        exported = ExportResult(folder, name, compared.differences, tuple(phrases), needs)
         write_card(
             part,
             model,
@@ -143,7 +143,7 @@ def _extreme(kind: str, difference: float) -> str:
     return f"pictures like the sample {kind!r}: {by}"
 
 
-def _read_back(model: TowerMethod, target: Layout, folder: Path, layout: str) -> Comparison:
+def _read_back(model: TowerMethod, target: Layout, folder: Path, layout: str) -> ExportComparison:
     """Return how far embeddings by the model and by who reads the folder differ.
 
     Raises:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ._card import listed
-from ._export import Exported, export
+from ._export import ExportResult, export
 
 _OF_THE_HUB = ".gitattributes"
 
 
 @dataclass(frozen=True)
-class Pushed:
+class HubUpload:
     """An export on the hub.
 
     Attributes:
@@ -28,7 +28,7 @@ class Pushed:
 
     address: str
     files: tuple[str, ...]
-    exported: Exported
+    exported: ExportResult
 
 
 def push(
@@ -39,7 +39,7 @@ def push(
     licence: str,
     agree: Callable[[str], bool] = lambda question: False,
     allow_custom_code: bool = False,
-) -> Pushed:
+) -> HubUpload:
     """Export a model, and send it to the hub in one commit; a push that was stopped has changed nothing.
 
     Args:
@@ -95,7 +95,7 @@ def push(
                 ],
                 commit_message=f"Export to {exported.layout} by counterpoint",
             )
-    return Pushed(str(address), tuple(files), exported)
+    return HubUpload(str(address), tuple(files), exported)
 
 
 def _sent(folder: Path) -> list[str]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..types import Embedder, Picture
 
-PAPERS = {"pmt2i": ("Candidates",)}
+PAPERS = {"pmt2i": ("CandidatePictures",)}
 
 
 @runtime_checkable
@@ -23,7 +23,7 @@ class Generator(Protocol):
 
 
 @dataclass(frozen=True)
-class Candidates:
+class CandidatePictures:
     """Several pictures of one description.
 
         best = argmax_k s(picture_k, text)
@@ -69,7 +69,7 @@ class Candidates:
         return 1 - float(total)
 
 
-def draw(generate: Generator, text: str, prompts: Sequence[str], seeds: Sequence[int]) -> Candidates:
+def draw(generate: Generator, text: str, prompts: Sequence[str], seeds: Sequence[int]) -> CandidatePictures:
     """Draw a picture for each prompt and its seed.
 
     A fair control for prompts in several languages is as many pictures of the plain description:
@@ -96,4 +96,4 @@ def draw(generate: Generator, text: str, prompts: Sequence[str], seeds: Sequence
     sizes = {tuple(picture.shape) for picture in pictures}
     if len(sizes) > 1:
         raise ValueError(f"pictures to choose among must be of one size, got {sorted(sizes)}")
-    return Candidates(text, tuple(prompts), torch.stack(pictures))
+    return CandidatePictures(text, tuple(prompts), torch.stack(pictures))

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..forms import Positive
 from ..pairwise.inputs import paired
 from ..pairwise.loss import PairwiseLoss
-from ..pairwise.reduce import Reduced, Terms
+from ..pairwise.reduce import ReductionResults, Terms
 from ..pairwise.temperature import Temperature
 from ..pairwise.tile import Tile
 
@@ -27,7 +27,9 @@ class LabelLoss(PairwiseLoss):
         super().__init__()
         self.temperature = Temperature.of(temperature, Temperature(0.05))
 
-    def over_labels(self, terms: Terms, queries: Tensor, labels_z: Tensor, **row: Tensor | None) -> Reduced:
+    def over_labels(
+        self, terms: Terms, queries: Tensor, labels_z: Tensor, **row: Tensor | None
+    ) -> ReductionResults:
         """Reduce the logits ``<q_i, z_l> / τ``, with those row tensors beside the queries that there are."""
         beside = {name: tensor for name, tensor in row.items() if tensor is not None}
         rows = {"z": self.temperature.scale(queries), **beside}

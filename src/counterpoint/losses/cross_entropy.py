@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..forms import Fraction
-from ..pairwise.reductions import At, LogSumExp, Reduction, Sum
+from ..pairwise.reductions import Gather, LogSumExp, Reduction, Sum
 from ..pairwise.tile import Tile
 from ._class_scores import ClassLoss, checked, columns_of
 
@@ -64,7 +64,7 @@ class CrossEntropyLoss(ClassLoss):
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
             s = tile.dot() if bias is None else tile.dot() + tile.column.bias
             # Within the tiles: picked out of the bank, own vectors would have a gradient as large as the bank.
-            reductions: dict[str, Reduction] = {"all": LogSumExp(s), "own": At(s, tile.row.label)}
+            reductions: dict[str, Reduction] = {"all": LogSumExp(s), "own": Gather(s, tile.row.label)}
             return {"row": {**reductions, "sum": Sum(s)} if self.smoothing else reductions}
 
         rows = {"z": z, "label": labels}

@@ -15,7 +15,7 @@ CHUNK = 4096
 """Queries that are compared with all documents at once."""
 
 
-class Mined(NamedTuple):
+class MinedCandidates(NamedTuple):
     """Candidates of some queries, the most similar one first.
 
     Attributes:
@@ -37,7 +37,7 @@ def mine(
     skip: int = 0,
     most: float = 1.0,
     draws: torch.Generator | None = None,
-) -> Mined:
+) -> MinedCandidates:
     """Find for each query the documents that it is most similar to, or some at random, its own left out.
 
     Args:
@@ -55,7 +55,7 @@ def mine(
     >>> mine(z[:1] * 0.6 + z[1:2] * 0.8, z, torch.tensor([1]), 2).documents.tolist()
     [[0, 2]]
     """
-    chunks: list[Mined] = []
+    chunks: list[MinedCandidates] = []
     for start in range(0, len(queries), CHUNK):
         answers, part = positives[start : start + CHUNK, None], queries[start : start + CHUNK]
         scores = part @ documents.T
@@ -70,8 +70,10 @@ def mine(
         best = ranked.topk(min(count + skip, scores.shape[1]), dim=1).indices[:, skip:]
         lacking = (0, count - best.shape[1])
         values = F.pad(scores.gather(1, best), lacking, value=-torch.inf)
-        chunks.append(Mined(torch.where(values.isinf(), -1, F.pad(best, lacking, value=-1)), values))
-    return Mined(*(torch.cat(each) for each in zip(*chunks, strict=True)))
+        chunks.append(
+            MinedCandidates(torch.where(values.isinf(), -1, F.pad(best, lacking, value=-1)), values)
+        )
+    return MinedCandidates(*(torch.cat(each) for each in zip(*chunks, strict=True)))
 
 
 def easy(
@@ -121,7 +123,7 @@ class Candidates(nn.Module):
                 name, torch.zeros(0, dtype=torch.float32 if name == "first" else torch.int64)
             )
 
-    def fill(self, ids: Tensor, own: Tensor, documents: Tensor, mined: Mined) -> None:
+    def fill(self, ids: Tensor, own: Tensor, documents: Tensor, mined: MinedCandidates) -> None:
         """Begin anew with what was mined; the first candidates of each list count."""
         order, length = ids.argsort(), mined.documents.shape[1]
         places = torch.arange(self.taken)

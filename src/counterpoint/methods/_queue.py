@@ -21,7 +21,7 @@ from ..networks.state.momentum import PREFIX
 from ..pairwise import Loss
 from ..pairwise.ranks import Ranks as Processes
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings
+from ..types import Batch, Embeddings, StepInfo
 from .base import Ranges
 from .needs import Needs
 from .tower_method import TowerMethod, contrasted
@@ -86,7 +86,7 @@ class MomentumContrast(TowerMethod):
     def encode(self, batch: Batch) -> Embeddings:
         return {view: self.features(self.views[view].column, batch[view]) for view, _ in self.query_and_key}
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         losses = [
             self.contrast(F.normalize(self.projection(z[query]), dim=-1), z[PREFIX + key], batch, clock)
             for query, key in self.query_and_key
@@ -95,7 +95,7 @@ class MomentumContrast(TowerMethod):
 
     @abstractmethod
     def contrast(
-        self, q: Float[Tensor, "B d"], k: Float[Tensor, "B d"], batch: Batch, clock: Clock
+        self, q: Float[Tensor, "B d"], k: Float[Tensor, "B d"], batch: Batch, clock: StepInfo
     ) -> Float[Tensor, ""]:
         """Compute the loss of the queries of one view and the keys of the other."""
 
@@ -119,7 +119,7 @@ class MomentumContrast(TowerMethod):
             raise ValueError(f"queue=0: {self.name} chooses among the keys of a queue; give at least 1")
         return self.queue
 
-    def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
+    def after_step(self, z: Embeddings, batch: Batch, clock: StepInfo) -> None:
         super().after_step(z, batch, clock)
         # After the step, and before the next keys: the paper's order.
         self.momentum.update()

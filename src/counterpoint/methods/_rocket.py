@@ -20,7 +20,7 @@ from ..networks.heads import mlp
 from ..networks.state.momentum import PREFIX
 from ..pairwise import Temperature
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings, View
+from ..types import Batch, Embeddings, StepInfo, View
 from ._rocket_terms import CrossModalTerm, TargetedTerm
 from .base import Ranges
 from .dual_encoder import linear_heads
@@ -229,7 +229,7 @@ class RocketCLIP(TowerMethod):
         assert heads is not None
         return heads[self.columns[column]](features)
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         embeddings = {}
         for name, view in self.views.items():
             head = "local" if name in self.local[view.column] and self.local_projections else "global"
@@ -251,7 +251,7 @@ class RocketCLIP(TowerMethod):
             losses[self.term.name] = self.ssl_weight * self.term(views, embeddings, targets, clock)
         return losses
 
-    def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
+    def after_step(self, z: Embeddings, batch: Batch, clock: StepInfo) -> None:
         super().after_step(z, batch, clock)
         if self.momentum is not None:
             self.momentum.update()

@@ -14,7 +14,7 @@ from ..losses import BarlowTwinsLoss, NegativeCosineLoss, SwALIPLoss, SwALIPProt
 from ..networks.batch_norm import BatchNorm1d
 from ..networks.heads import Prototypes, mlp
 from ..pairwise import Temperature
-from ..types import Clock, Embeddings
+from ..types import Embeddings, StepInfo
 
 
 class CrossModalTerm(nn.Module, ABC):
@@ -30,7 +30,7 @@ class CrossModalTerm(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, features: Embeddings, embeddings: Embeddings, targets: Embeddings, clock: Clock
+        self, features: Embeddings, embeddings: Embeddings, targets: Embeddings, clock: StepInfo
     ) -> Float[Tensor, ""]:
         """Compute the loss.
 
@@ -104,7 +104,7 @@ class SiamLIPTerm(TargetedTerm):
         }
 
     def forward(
-        self, features: Embeddings, embeddings: Embeddings, targets: Embeddings, clock: Clock
+        self, features: Embeddings, embeddings: Embeddings, targets: Embeddings, clock: StepInfo
     ) -> Float[Tensor, ""]:
         v = self.project(features)
         p = {view: F.normalize(self._of(self.predictor, view)(v[view]), dim=-1) for view in v}
@@ -157,7 +157,7 @@ class BarLIPTerm(CrossModalTerm):
         return projected
 
     def forward(
-        self, features: Embeddings, embeddings: Embeddings, targets: Embeddings, clock: Clock
+        self, features: Embeddings, embeddings: Embeddings, targets: Embeddings, clock: StepInfo
     ) -> Float[Tensor, ""]:
         v = self.project(features)
         return torch.stack([self.objective(v[image], v[text]) for image, text in pairs(features)]).mean()
@@ -210,7 +210,7 @@ class PrototypeTerm(TargetedTerm):
         return scores
 
     def forward(
-        self, features: Embeddings, embeddings: Embeddings, targets: Embeddings, clock: Clock
+        self, features: Embeddings, embeddings: Embeddings, targets: Embeddings, clock: StepInfo
     ) -> Float[Tensor, ""]:
         s = self.project(features, frozen=clock.step < self.frozen_steps)
         return torch.stack(
@@ -232,7 +232,7 @@ class SwALIPTerm(CrossModalTerm):
         self.objective = objective
 
     def forward(
-        self, features: Embeddings, embeddings: Embeddings, targets: Embeddings, clock: Clock
+        self, features: Embeddings, embeddings: Embeddings, targets: Embeddings, clock: StepInfo
     ) -> Float[Tensor, ""]:
         one, other = (
             [z for name, z in embeddings.items() if name.startswith(f"{column}.")]

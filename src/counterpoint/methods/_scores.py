@@ -17,7 +17,7 @@ from ..networks.mixup import PARTNER, SHARE, mixup
 from ..networks.weights import is_restored
 from ..recipes.schema import Recipe
 from ..registry import load
-from ..types import Batch, Clock, Embeddings, Target
+from ..types import Batch, Embeddings, StepInfo, Target
 from .classifying import Classifying
 from .dropout import Rates, check_rates, dropped, listed
 from .needs import Needs
@@ -80,7 +80,7 @@ class ClassScores(Classifying):
         if start and not is_restored():
             self.head.starts = self._named(start)
 
-    def prepare(self, batch: Batch, clock: Clock) -> Batch:
+    def prepare(self, batch: Batch, clock: StepInfo) -> Batch:
         return mixup(batch, self.alpha) if self.alpha else batch
 
     def numbers(self) -> dict[str, float]:
@@ -93,7 +93,7 @@ class ClassScores(Classifying):
         (column,) = self.columns
         return dropped(self.tower(column), {name: batch[name] for name in self.scored}, self.by_view)
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         # The mean over views, as one loss of so many times as many rows.
         views = len(self.scored)
         features, weights = torch.cat([z[name] for name in self.scored]), None

@@ -14,7 +14,7 @@ from ..losses import AMCLLoss
 from ..networks.base import Towers
 from ..networks.heads import mlp
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings
+from ..types import Batch, Embeddings, StepInfo
 from .base import Ranges
 from .dual_encoder import linear_heads
 from .needs import Needs
@@ -80,7 +80,7 @@ class AMCL(TowerMethod):
     def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
         return torch.cat(self._heads(column, features), dim=-1) if self.pairs else features
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         x, y = (self._heads(view.column, z[name]) for name, view in self.views.items())
         return {"amcl": self.objective(x, y)}
 

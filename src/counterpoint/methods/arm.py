@@ -280,7 +280,7 @@ class Arm:
         from ..files import run_of
         from ..networks import build_towers, tune
         from ..networks.init import initialise
-        from ..networks.towers.trained import Weights
+        from ..networks.towers.trained import CheckpointWeights
         from ..networks.weights import is_restored
         from . import assemble
         from .dual_encoder import begin_as_identity
@@ -303,7 +303,7 @@ class Arm:
             folder=folder,
             origin=before and run_of(before),
         )
-        weights = before and Weights.of_run(before, f"arm {self.spec!r}")
+        weights = before and CheckpointWeights.of_run(before, f"arm {self.spec!r}")
         lent = lend_towers(weights, towers, named, f"arm {self.spec!r}") if weights else {}
         if not is_restored():
             for modality in named.keys() - self.towers.keys():

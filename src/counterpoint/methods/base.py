@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..networks.base import Input
 from ..pairwise import Loss, Temperature
 from ..ranges import Checked
-from ..types import Batch, Clock, Embeddings, Examples, Kind, Stage, ViewSpec
+from ..types import Batch, Embeddings, Kind, Stage, StepInfo, TrainingExamples, ViewSpec
 from .needs import Needs
 
 Ranges = Mapping[str, tuple[float, float]]
@@ -104,7 +104,7 @@ class Method(Checked, nn.Module, ABC):
             ValueError: naming the option that is wrong, and what would be right.
         """
 
-    def on_epoch_start(self, examples: Examples, clock: Clock) -> None:
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         """Learn what follows from all training examples: clusters, counts of classes, what to contrast with what.
 
         Called without gradient and in evaluation mode before the first step of every ``epoch_start_every``-th epoch
@@ -120,7 +120,7 @@ class Method(Checked, nn.Module, ABC):
         """
         return None
 
-    def prepare(self, batch: Batch, clock: Clock) -> Batch:
+    def prepare(self, batch: Batch, clock: StepInfo) -> Batch:
         """Return the batch that a step is about: what is chosen, cut or mixed of the one that was loaded.
 
         Called once a step before everything else, without gradient and whatever the size of microbatches; what it
@@ -145,10 +145,10 @@ class Method(Checked, nn.Module, ABC):
         """Return features of every view, sample by sample."""
 
     @abstractmethod
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         """Return the named terms whose sum is minimised. ``z`` holds what ``targets`` and ``encode`` returned."""
 
-    def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
+    def after_step(self, z: Embeddings, batch: Batch, clock: StepInfo) -> None:
         """Move the state that moves once per optimiser step: losses commit theirs; momentum copies, queues.
 
         ``z`` is detached. Not called where the optimiser leaves a step out, as gradients of float16 overflow, unless a

@@ -22,7 +22,7 @@ from ..pairwise.inputs import upcast
 from ..pairwise.ranks import Ranks
 from ..raw import check_waves
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings
+from ..types import Batch, Embeddings, StepInfo
 from .base import Ranges
 from .needs import Needs
 from .tower_method import TowerMethod, paired
@@ -101,7 +101,7 @@ class BestAlignment(TowerMethod):
     def width(self) -> int:
         return self.norm.normalized_shape[0]
 
-    def prepare(self, batch: Batch, clock: Clock) -> Batch:
+    def prepare(self, batch: Batch, clock: StepInfo) -> Batch:
         """Mask tokens of the texts, by draws that do not depend on the number of ranks."""
         if not self.masked:
             return batch
@@ -140,7 +140,7 @@ class BestAlignment(TowerMethod):
             x = block(x, mask)
         return self.norm(x).mT * mask[..., None]
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         text, tokens = self.text_tower, batch[self.text]
         token_mask = inside(tokens, text.tokenizer.end, begins_with_end=text.begins_with_end)
         heard = (z[self.speech] != 0).any(-1)

@@ -17,7 +17,7 @@ from ..networks.heads import mlp
 from ..networks.state.momentum import PREFIX
 from ..networks.towers.parts.regions import RegionTower
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings
+from ..types import Batch, Embeddings, StepInfo
 from .base import Ranges
 from .tower_method import TowerMethod, distinct, paired
 
@@ -88,7 +88,7 @@ class BriVL(TowerMethod):
             for column, name in self.columns.items()
         }
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         losses = {}
         for of, to in permutations(self.columns, 2):
             q = F.normalize(self.project(of, z[of], "global"), dim=-1)
@@ -97,7 +97,7 @@ class BriVL(TowerMethod):
             losses[f"{of}_to_{to}"] = self.objective(q, z[PREFIX + to], queue.keys, batch.ids, queue.ids)
         return losses
 
-    def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
+    def after_step(self, z: Embeddings, batch: Batch, clock: StepInfo) -> None:
         super().after_step(z, batch, clock)
         # As in MoCo: the copy moves before the next keys, and this step's keys were not negatives of their own pairs.
         self.momentum.update()

@@ -17,7 +17,7 @@ from ..networks.base import Towers
 from ..networks.heads import mlp
 from ..networks.state.momentum import PREFIX, Schedule
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings, View
+from ..types import Batch, Embeddings, StepInfo, View
 from .needs import Needs
 from .tower_method import TowerMethod
 
@@ -87,13 +87,13 @@ class BYOL(TowerMethod):
     def targets(self, batch: Batch) -> Embeddings:
         return {PREFIX + view: F.normalize(self.momentum(batch[view]), dim=-1) for view in self.views}
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         first, second = self.views
         p = {view: F.normalize(self.predictor(self.projection(z[view])), dim=-1) for view in self.views}
         distance = self.objective if self.alike is None or clock.progress < self.warmup else self.alike
         return {"byol": distance(p[first], z[PREFIX + second]) + distance(p[second], z[PREFIX + first])}
 
-    def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
+    def after_step(self, z: Embeddings, batch: Batch, clock: StepInfo) -> None:
         super().after_step(z, batch, clock)
         self.momentum.update(clock.progress)
 

@@ -9,7 +9,7 @@ import torch
 from ..losses import BCELoss
 from ..networks.base import Towers
 from ..recipes.schema import Recipe
-from ..types import Clock, Examples, Target
+from ..types import StepInfo, Target, TrainingExamples
 from ._tags import TagScores
 from .base import ONCE
 
@@ -50,7 +50,7 @@ class CatLIP(TagScores):
         super().__init__(towers, recipe, target=target)
         self.objective = BCELoss()
 
-    def on_epoch_start(self, examples: Examples, clock: Clock) -> None:
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         """Start the bias at the prior."""
         if clock.step or self.head.bias is None:
             return

@@ -21,7 +21,7 @@ from ..pairwise.inputs import upcast
 from ..pairwise.ranks import Ranks
 from ..raw import ends
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings, View
+from ..types import Batch, Embeddings, StepInfo, View
 from .base import Ranges
 from .needs import Needs
 from .tower_method import TowerMethod
@@ -118,7 +118,7 @@ class CCCWav2Vec2(TowerMethod):
         assert isinstance(tower, WaveEncoder)
         return tower
 
-    def prepare(self, batch: Batch, clock: Clock) -> Batch:
+    def prepare(self, batch: Batch, clock: StepInfo) -> Batch:
         """Cut both copies of each sound at one drawn place, and draw its masked frames and their negatives."""
         ranks, device = Ranks.present(), batch.ids.device
         counts = ranks.counts(len(batch), device)
@@ -172,7 +172,7 @@ class CCCWav2Vec2(TowerMethod):
         chosen = [z.gather(1, here.expand(-1, -1, z.shape[2])) for z in (contexts, features)]
         return torch.cat([*chosen, square], 2)
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         config, ranks = self.encoder.model.config, Ranks.present()
         self.quantizer.temperature = max(2 * 0.999995**clock.step, 0.5)
         widths = [config.hidden_size, config.conv_dim[-1], 1]

@@ -17,7 +17,7 @@ from ..networks.base import Towers
 from ..pairwise import moments
 from ..pairwise.ranks import Ranks
 from ..registry import unknown
-from ..types import Batch, Embeddings, Examples, Kind, Target
+from ..types import Batch, Embeddings, Kind, Target, TrainingExamples
 from .tower_method import TowerMethod, paired
 
 
@@ -100,7 +100,7 @@ class Classifying(TowerMethod):
         terms = F.cross_entropy(logits, classes.clamp_min(0), reduction="none")
         return moments.mean(terms, known if weights is None else known * weights, ranks=Ranks.present())
 
-    def classes(self, batch: Batch | Examples, prefix: str = "") -> Tensor:
+    def classes(self, batch: Batch | TrainingExamples, prefix: str = "") -> Tensor:
         """Return the class of every example, −1 where it has none; see `cross_entropy` for errors.
 
         Args:

@@ -13,7 +13,7 @@ from ..networks.base import Towers
 from ..networks.heads import Linear
 from ..pairwise import Temperature
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings
+from ..types import Batch, Embeddings, StepInfo
 from .base import Ranges
 from .tower_method import TowerMethod, distinct, paired
 
@@ -50,6 +50,6 @@ class CLIP(TowerMethod):
         # Without the lower bound τ may shrink until a batch's gradients are those of its hardest pair alone.
         self.objective = InfoNCELoss(Temperature(temperature, bounds=(0.01, 1.0)))
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         x, y = (F.normalize(self.project(column, z[column], "global"), dim=-1) for column in self.columns)
         return {"clip": self.objective(x, y)}

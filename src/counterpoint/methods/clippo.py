@@ -14,7 +14,7 @@ from ..networks.base import Towers
 from ..pairwise import Temperature
 from ..pairwise.ranks import Ranks as Processes
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings
+from ..types import Batch, Embeddings, StepInfo
 from .base import Ranges
 from .dual_encoder import linear_heads
 from .needs import Needs
@@ -54,7 +54,7 @@ class CLIPPO(TowerMethod):
         self.projections = nn.ModuleDict(linear_heads(towers, recipe.widths.embedding))
         self.objective = InfoNCELoss(Temperature(temperature, bounds=(0.01, 1.0)))
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         units = torch.stack(
             [F.normalize(self.project(column, z[column], "global"), dim=-1) for column in self.columns], 1
         )

@@ -19,7 +19,7 @@ from ..pairwise.ranks import Ranks
 from ..pairwise.temperature import Temperature
 from ..recipes.schema import Recipe
 from ..registry import unknown
-from ..types import Batch, Clock, Embeddings, View
+from ..types import Batch, Embeddings, StepInfo, View
 from .base import Ranges
 from .needs import Needs
 from .tower_method import TowerMethod
@@ -111,7 +111,7 @@ class ColloSSL(TowerMethod):
             for x in [_lengths(batch[device])]
         }
 
-    def prepare(self, batch: Batch, clock: Clock) -> Batch:
+    def prepare(self, batch: Batch, clock: StepInfo) -> Batch:
         """Choose for the batch which devices are positives, what the others weigh, and which rows they are of."""
         apart = self.discrepancies(batch)
         chosen = {
@@ -132,7 +132,7 @@ class ColloSSL(TowerMethod):
             },
         )
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         anchor, *others = (F.normalize(z[device], dim=-1) for device in (self.anchor, *self.others))
         loss = self.objective(anchor, torch.stack(others, 1), batch[PARTNER], batch[POSITIVE], batch[WEIGHT])
         return {"collossl": loss}

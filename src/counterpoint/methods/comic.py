@@ -20,7 +20,7 @@ from ..pairwise import moments
 from ..pairwise.inputs import upcast
 from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings, Examples, Target
+from ..types import Batch, Embeddings, StepInfo, Target, TrainingExamples
 from ._tags import TagScores
 from .base import Ranges
 
@@ -96,7 +96,7 @@ class COMIC(TagScores):
         self.register_buffer("common", torch.zeros(width))
         self.items = ItemState(wrong=_UNKNOWN)
 
-    def on_epoch_start(self, examples: Examples, clock: Clock) -> None:
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         """Count tags, pairs of them and those that are put right, and judge which examples lack one."""
         tags = self.classes(examples).cpu()
         true = (tags == 1).float()
@@ -126,7 +126,7 @@ class COMIC(TagScores):
         """Return the tags that seem not to apply, and do, as the classifier is sure."""
         return (tags == 0) & (p > self.threshold) & (p > usual)
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         losses = super().losses(z, batch, clock)
         if self.weight and clock.epoch >= self.warmup:
             (column,) = self.columns
@@ -163,7 +163,7 @@ class COMIC(TagScores):
         rest = rows - (rows @ c)[:, None] * c
         return torch.where((batch.labels[STREAM] == _BALANCED)[:, None], rows, rest)
 
-    def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
+    def after_step(self, z: Embeddings, batch: Batch, clock: StepInfo) -> None:
         super().after_step(z, batch, clock)
         (column,) = self.columns
         self.common.lerp_(moments.mean(z[column], ranks=Ranks.present()).to(self.common), 0.1)

@@ -16,7 +16,7 @@ from ..losses import CoSENTLoss, HardNegativesLoss
 from ..networks.base import TextTower, Tokenizer, Towers
 from ..recipes.schema import Recipe
 from ..registry import unknown
-from ..types import Batch, Clock, Embeddings, Examples
+from ..types import Batch, Embeddings, StepInfo, TrainingExamples
 from ._candidates import Candidates, easy, mine
 from .base import ONCE, Ranges
 from .dual_encoder import linear_heads
@@ -119,7 +119,7 @@ class Conan(TowerMethod):
             self.epoch_start_every = 0
         self.candidates = Candidates(negatives)
 
-    def on_epoch_start(self, examples: Examples, clock: Clock) -> None:
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         """Mine candidates for every query, from all documents."""
         mask = examples.map(lambda batch: batch.has(self.query) & batch.has(self.document))
         inputs = examples.map(lambda batch: self._whole(batch[self.document]))[mask]
@@ -137,7 +137,7 @@ class Conan(TowerMethod):
         )
         self.candidates.fill(examples.ids[mask], numbers, documents, mined)
 
-    def prepare(self, batch: Batch, clock: Clock) -> Batch:
+    def prepare(self, batch: Batch, clock: StepInfo) -> Batch:
         """Add the negatives that count, those that have become easy replaced by the next of their lists."""
         if not self.negatives:
             return batch
@@ -243,7 +243,7 @@ class Conan(TowerMethod):
         assert isinstance(tower, TextTower)
         return tower.tokenizer
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         terms = {"conan": self._retrieval(z, batch)}
         if self.pair:
             if self.graded not in batch.labels:
@@ -271,7 +271,7 @@ class Conan(TowerMethod):
             documents = numbers[:, 0], numbers[:, 1:]
         return self.objective(q, p, negatives, counts, documents)
 
-    def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
+    def after_step(self, z: Embeddings, batch: Batch, clock: StepInfo) -> None:
         super().after_step(z, batch, clock)
         if self.renew == "easy" and _OFFSETS in batch.views:
             self.candidates.store(batch.ids, batch[_OFFSETS], batch[_FIRST], batch[_NEXT])

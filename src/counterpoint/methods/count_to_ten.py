@@ -12,7 +12,7 @@ from ..losses import CountToTenLoss
 from ..networks.base import Towers
 from ..pairwise import Temperature
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings
+from ..types import Batch, Embeddings, StepInfo
 from .base import Ranges
 from .dual_encoder import linear_heads
 from .needs import Needs
@@ -59,7 +59,7 @@ class CountToTen(TowerMethod):
     def embeds(self) -> tuple[str, ...]:
         return tuple(self.columns)[:2]
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         first, true, false = self.columns
         both = batch.has(first) & batch.has(true)
         x, y, n = (

@@ -16,7 +16,7 @@ from ..networks import MomentumCopy
 from ..networks.base import Tower, Towers
 from ..networks.state.momentum import PREFIX
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings
+from ..types import Batch, Embeddings, StepInfo
 from .base import Ranges
 from .dual_encoder import linear_heads
 from .tower_method import TowerMethod, paired
@@ -126,7 +126,7 @@ class DBL(TowerMethod):
             beside = {BESIDE + c: self.anchor(self.columns[c], batch[c]) for c in self.columns}
         return {**super().encode(batch), **beside}
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         x, y = (F.normalize(self.project(column, z[column], "global"), dim=-1) for column in self.columns)
         terms = {"hinge": self.hinge(x, y)}
         anchors = [z[name] for prefix in (BESIDE, PREFIX) for c in self.columns if (name := prefix + c) in z]
@@ -136,7 +136,7 @@ class DBL(TowerMethod):
             terms["anchor"] = self.hinge(*anchors)
         return terms
 
-    def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
+    def after_step(self, z: Embeddings, batch: Batch, clock: StepInfo) -> None:
         super().after_step(z, batch, clock)
         if self.copy is None:
             return

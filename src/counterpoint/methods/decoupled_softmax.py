@@ -13,7 +13,7 @@ from ..losses import DecoupledSoftmaxLoss, MultiLabelSoftmaxLoss
 from ..losses.soft_top_k import log_soft_top_k
 from ..networks.base import Towers
 from ..recipes.schema import Recipe
-from ..types import Clock, Examples, Target
+from ..types import StepInfo, Target, TrainingExamples
 from ._scores import ScoreOptions
 from ._tags import TagScores
 from .base import ONCE
@@ -78,7 +78,7 @@ class DecoupledSoftmax(TagScores):
         )
         self.register_buffer("usual", torch.tensor(1.0))
 
-    def on_epoch_start(self, examples: Examples, clock: Clock) -> None:
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         """Count how many tags an example has on average."""
         tags = self.classes(examples)
         # Half a row more for either answer: with no tag, or with all of them, there would be no threshold.

@@ -19,7 +19,7 @@ from ..pairwise import Temperature, moments
 from ..pairwise.inputs import upcast
 from ..pairwise.ranks import Ranks as Processes
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings
+from ..types import Batch, Embeddings, StepInfo
 from .base import Ranges
 from .dual_encoder import linear_heads
 from .frozen import check_weights, trained_tower
@@ -97,7 +97,7 @@ class DistilledDiHT(TowerMethod):
     def targets(self, batch: Batch) -> Embeddings:
         return {TEACHER + self.picture: self.teacher(batch[self.picture])}
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         seen = self.teacher_concepts(z[TEACHER + self.picture])
         likely = upcast(seen.detach()).softmax(-1).topk(self.top)
         target = torch.zeros_like(seen, dtype=likely.values.dtype)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..networks.base import Towers
 from ..networks.heads import Linear
-from ..types import Batch, Clock, Embeddings, ViewSpec
+from ..types import Batch, Embeddings, StepInfo, ViewSpec
 from .tower_method import TowerMethod, distinct, paired
 
 
@@ -43,7 +43,7 @@ class DualEncoder(TowerMethod):
         self.objective = objective
         self.name, self.order = name, tuple(order or towers)
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         x, y = (F.normalize(self.project(column, z[column], "global"), dim=-1) for column in self.order)
         return {self.name: self.objective(x, y)}
 

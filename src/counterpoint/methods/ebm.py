@@ -15,7 +15,7 @@ from ..networks.energy import ReplayBuffer, langevin
 from ..networks.heads import Linear
 from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings
+from ..types import Batch, Embeddings, StepInfo
 from .base import Ranges
 from .needs import Needs
 from .tower_method import TowerMethod, paired
@@ -100,11 +100,11 @@ class EBM(TowerMethod):
         x = 2 * batch[self.column] - 1
         return {self.column: self._features(x + self.noise * torch.randn_like(x) if self.noise else x)}
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         positive = self.projection(z[self.column])[:, 0]
         return {"ebm": self.objective(positive, self._energy(z[SAMPLED]))}
 
-    def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
+    def after_step(self, z: Embeddings, batch: Batch, clock: StepInfo) -> None:
         # Here and not where they are drawn: state moves once per step, and not with a step that is left out. The chains
         # of all ranks, so that a checkpoint, which one rank writes, holds them.
         ranks = Ranks.present()

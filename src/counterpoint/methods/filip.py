@@ -19,7 +19,7 @@ from ..pairwise import Temperature
 from ..pairwise.inputs import upcast
 from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings
+from ..types import Batch, Embeddings, StepInfo
 from .base import Ranges
 from .dual_encoder import linear_heads
 from .needs import Needs
@@ -76,7 +76,7 @@ class FILIP(TowerMethod):
             return self.image_tower.patches(inputs).flatten(2).mT
         return self.text_tower.states(inputs)
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         x, y = (self._tokens(column, z[column]) for column in self.columns)
         # A part of a batch is as long as its longest caption, and the parts of all ranks meet.
         longest = max(Ranks.present().counts(y.shape[1], y.device))

@@ -16,7 +16,7 @@ from ..networks.base import Towers
 from ..networks.heads import ResidualMLP
 from ..pairwise import Temperature
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings, View
+from ..types import Batch, Embeddings, StepInfo, View
 from .base import Ranges
 from .tower_method import TowerMethod, distinct
 
@@ -97,7 +97,7 @@ class FuseMix(TowerMethod):
     def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
         return self.adapters[self.columns[column]](features)
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         one, other = self.columns
         a, b = self.mix(z[one], z[other])
         x = F.normalize(self.project(one, a, "global"), dim=-1)

@@ -18,7 +18,7 @@ from ..networks.state.momentum import PREFIX
 from ..pairwise import Temperature
 from ..pairwise.ranks import Ranks as Processes
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings, Examples, Target
+from ..types import Batch, Embeddings, StepInfo, Target, TrainingExamples
 from .base import Ranges
 from .logit_adjusted import LogitAdjusted
 from .tower_method import contrasted
@@ -87,7 +87,7 @@ class GML(LogitAdjusted):
         self.contrast = GMLLoss(Temperature(temperature), average=average)
         self.weight, self.adjusted = weight, adjusted
 
-    def on_epoch_start(self, examples: Examples, clock: Clock) -> None:
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         super().on_epoch_start(examples, clock)
         self.queue.divide(self.prior)
 
@@ -99,7 +99,7 @@ class GML(LogitAdjusted):
         (column,) = self.columns
         return {**super().encode(batch), self.query: self.features(column, batch[self.query])}
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         q, k, labels = (
             F.normalize(self.projection(z[self.query]), dim=-1),
             z[PREFIX + self.key],
@@ -115,7 +115,7 @@ class GML(LogitAdjusted):
         contrast = self.contrast(q, keys, key_labels, prior, key_ids, labels=labels, ids=batch.ids)
         return {**super().losses(z, batch, clock), "gml": self.weight * contrast}
 
-    def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
+    def after_step(self, z: Embeddings, batch: Batch, clock: StepInfo) -> None:
         super().after_step(z, batch, clock)
         self.momentum.update()
         self.queue.enqueue(z[PREFIX + self.key], batch.ids, self.classes(batch))

@@ -18,7 +18,7 @@ from ..pairwise.inputs import upcast
 from ..pairwise.ranks import Ranks as Processes
 from ..recipes.schema import Recipe
 from ..registry import unknown
-from ..types import Batch, Clock, Embeddings
+from ..types import Batch, Embeddings, StepInfo
 from .base import Ranges
 from .dual_encoder import linear_heads
 from .needs import Needs
@@ -126,7 +126,7 @@ class Harmonized(TowerMethod):
         self.threshold, self.last = threshold, last
         self._share = 1.0  # of the last batch
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         embeddings = {column: self.project(column, z[column], "global") for column in self.columns}
         pull = self.pull(embeddings)
         kept = self.learning_mask(pull.cosines, clock)
@@ -161,14 +161,14 @@ class Harmonized(TowerMethod):
                     kept.append(one)
         return pull
 
-    def learning_mask(self, cosines: Float[Tensor, " B"], clock: Clock) -> Bool[Tensor, " B"]:
+    def learning_mask(self, cosines: Float[Tensor, " B"], clock: StepInfo) -> Bool[Tensor, " B"]:
         """Return which examples learn at a step, given how well their gradients agree."""
         if self.mode in ("project", "none") or not self._begun(clock):
             return torch.ones_like(cosines, dtype=torch.bool)
         mask = cosines > self.gamma(clock)
         return mask[torch.randperm(len(mask)).to(mask.device)] if self.mode == "random" else mask
 
-    def gamma(self, clock: Clock) -> float:
+    def gamma(self, clock: StepInfo) -> float:
         """Return γ of a step."""
         done = max(clock.progress - self.plain, 0.0) / (1 - self.plain)
         return self.threshold + (self.last - self.threshold) * done
@@ -179,7 +179,7 @@ class Harmonized(TowerMethod):
         assert objective.temperature.parameter is not None
         return objective.temperature.parameter
 
-    def _begun(self, clock: Clock) -> bool:
+    def _begun(self, clock: StepInfo) -> bool:
         return clock.progress >= self.plain
 
 

@@ -16,7 +16,7 @@ from ..pairwise.inputs import upcast
 from ..pairwise.joint_selection import FirstChunk, Judge, select
 from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings, View
+from ..types import Batch, Embeddings, StepInfo, View
 from .base import Ranges
 from .dual_encoder import DualEncoder, linear_heads
 from .frozen import embed_in_parts, frozen
@@ -127,7 +127,7 @@ class JEST(DualEncoder):
         (reference,) = self._reference
         return {REFERENCE_TEXT: reference.inputs[_by_modality(reference)["text"]]}
 
-    def prepare(self, batch: Batch, clock: Clock) -> Batch:
+    def prepare(self, batch: Batch, clock: StepInfo) -> Batch:
         # A trained method that is read again has no reference: its loss is that of all pairs.
         if not self.filter or not self._reference:
             return batch

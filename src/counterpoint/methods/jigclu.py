@@ -17,7 +17,7 @@ from ..networks.heads import ClassHead, mlp
 from ..networks.towers.parts.regions import grid
 from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings, View
+from ..types import Batch, Embeddings, StepInfo, View
 from .base import Ranges
 from .needs import Needs
 from .tower_method import TowerMethod
@@ -87,7 +87,7 @@ class JigClu(TowerMethod):
         self.clustering = temperature / _RELEASED if clustering is None else clustering
         self.location = location
 
-    def prepare(self, batch: Batch, clock: Clock) -> Batch:
+    def prepare(self, batch: Batch, clock: StepInfo) -> Batch:
         ranks = Ranks.present()
         counts = ranks.counts(len(batch), batch.ids.device)
         if (n := sum(counts)) < 2:
@@ -102,7 +102,7 @@ class JigClu(TowerMethod):
     def encode(self, batch: Batch) -> Embeddings:
         return {MONTAGE: cells(self.image_tower.patches(batch[MONTAGE]))}
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         v = z[MONTAGE].flatten(0, 1)
         picture, quadrant = batch[PICTURE].flatten(), batch[QUADRANT].flatten()
         return {

@@ -11,7 +11,7 @@ from ..networks.base import Towers
 from ..pairwise import moments
 from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings, Examples, Kind, Target
+from ..types import Batch, Embeddings, Kind, StepInfo, Target, TrainingExamples
 from .needs import Needs
 from .tower_method import TowerMethod, paired
 
@@ -50,14 +50,14 @@ class L1(TowerMethod):
         self.head = nn.Linear(tower.width, 1)
         self.register_buffer("scale", torch.tensor([0.0, 1.0]))  # μ and s
 
-    def on_epoch_start(self, examples: Examples, clock: Clock) -> None:
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         known = examples.labels[self.label]
         known = known[known.isfinite()].double()
         spread = known.std(correction=0)
         # Of numbers that are all the same there is nothing to learn but that one.
         self.scale.copy_(torch.stack([known.mean(), spread if spread > 0 else torch.ones_like(spread)]))
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         (column,) = self.columns
         y = batch.labels[self.label]
         known = y.isfinite()

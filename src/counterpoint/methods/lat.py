@@ -15,7 +15,7 @@ from ..networks.base import Towers
 from ..networks.heads import Linear, ResidualMLP
 from ..pairwise.inputs import squared_distance
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings
+from ..types import Batch, Embeddings, StepInfo
 from .base import Ranges
 from .tower_method import TowerMethod, paired
 
@@ -88,7 +88,7 @@ class LaT(TowerMethod):
         first = column == next(iter(self.columns))
         return torch.cat([original, translated] if first else [translated, original], dim=-1)
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         one, other = self.columns
         v, t = z[one], z[other]
         there, here = self.translators[one](v), self.translators[other](t)

@@ -14,7 +14,7 @@ from ..networks.base import Towers
 from ..networks.heads import mlp
 from ..pairwise.inputs import upcast
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings, Target
+from ..types import Batch, Embeddings, StepInfo, Target
 from ._prediction import LinearMaps, Prediction, joined
 from ._running import RunningMean
 from .base import Ranges
@@ -133,7 +133,7 @@ class Late(Classifying):
         instead, _ = joined(self.prediction.of_pairs(z), there)
         return self.decide(filled(h, instead, there))
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         there = self.dropout_masks({column: batch.has(column) for column in self.columns})
         h = self.projected(z)
         if self.prediction is None:
@@ -188,7 +188,7 @@ class Late(Classifying):
             return self.classifier(stacked.mean(0))
         return self.classifier(stacked.prod(0) if self.operator == "mul" else stacked.amax(0))
 
-    def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
+    def after_step(self, z: Embeddings, batch: Batch, clock: StepInfo) -> None:
         super().after_step(z, batch, clock)
         if self.maps is None and not self.means:
             return

@@ -19,7 +19,7 @@ from ..pairwise import moments
 from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
 from ..registry import unknown
-from ..types import Batch, Clock, Embeddings, Examples, Stage, View
+from ..types import Batch, Embeddings, Stage, StepInfo, TrainingExamples, View
 from .base import ONCE, Ranges
 from .needs import Needs
 from .tower_method import TowerMethod
@@ -105,7 +105,7 @@ class LLMVEM(TowerMethod):
     def embeds(self) -> tuple[str, ...]:
         return (self.picture, self.text) if self.weight else (self.picture,)
 
-    def on_epoch_start(self, examples: Examples, clock: Clock) -> None:
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         """Begin the last layer as the principal components of the training rows' voxels, and their mean."""
         if clock.step:
             return  # a later stage goes on with what was learned
@@ -129,7 +129,7 @@ class LLMVEM(TowerMethod):
             self.voxels: batch[self.voxels],
         }
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         features = z[self.picture]
         terms = {"voxels": self._regression(features, z[self.voxels])}
         if self.projection is not None:

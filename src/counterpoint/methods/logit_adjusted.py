@@ -12,7 +12,7 @@ from ..forms import Fraction, NonNegative
 from ..losses import LogitAdjustedLoss
 from ..networks.base import Towers
 from ..recipes.schema import Recipe
-from ..types import Clock, Examples, Target
+from ..types import StepInfo, Target, TrainingExamples
 from ._priors import class_priors
 from ._scores import ClassScores, ScoreOptions
 
@@ -59,7 +59,7 @@ class LogitAdjusted(ClassScores):
         classes = len(self.required_target().classes)
         self.register_buffer("prior", torch.full((classes,), 1 / classes))
 
-    def on_epoch_start(self, examples: Examples, clock: Clock) -> None:
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         self.prior.copy_(class_priors(self.classes(examples), len(self.prior)))
 
     def loss(

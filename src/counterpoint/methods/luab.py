@@ -17,7 +17,7 @@ from ..networks.heads import Linear
 from ..pairwise import draws, moments
 from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings, Kind, Target
+from ..types import Batch, Embeddings, Kind, StepInfo, Target
 from .base import Ranges
 from .cross_entropy import CrossEntropy
 from .needs import Needs
@@ -77,7 +77,7 @@ class LUAB(CrossEntropy):
         self.pointer = Linear(tower.width, 2, bias=True)
         self.points, self.weight, self.chance = points, weight, chance
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         clicks = batch.labels[self.points]
         if self.chance:
             clicks = torch.where(clicks.isnan(), clicks, draws.uniform(batch.ids, 2, _CHANCE).to(clicks))

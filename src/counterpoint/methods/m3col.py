@@ -14,7 +14,7 @@ from ..losses import M3CoLoss, MultiSClipLoss
 from ..networks.base import Towers
 from ..networks.heads import Linear, mlp
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings, Target
+from ..types import Batch, Embeddings, StepInfo, Target
 from .base import Ranges
 from .classifying import Classifying
 from .tower_method import distinct
@@ -88,7 +88,7 @@ class M3Col(Classifying):
             {name: mlp(width, 256, classes, norm=False) for name, width in widths.items()} if classes else {}
         )
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         u, v = (self.project(column, z[column], "global") for column in self.columns)
         x, y = F.normalize(u, dim=-1), F.normalize(v, dim=-1)
         if clock.progress < self.mixing:

@@ -21,7 +21,7 @@ from ..pairwise import moments
 from ..pairwise.inputs import upcast
 from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings, Examples, Target
+from ..types import Batch, Embeddings, StepInfo, Target, TrainingExamples
 from .base import Ranges
 from .classifying import Classifying
 from .needs import Needs
@@ -91,7 +91,7 @@ class MDYR(Classifying):
     def logits(self, z: Embeddings, batch: Batch) -> Float[Tensor, "B classes"]:
         return self.classifier(z[self.column])
 
-    def on_epoch_start(self, examples: Examples, clock: Clock) -> None:
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         """Fit the mixture to the losses of all examples, and keep what it says of each."""
         if clock.progress < self.warmup:
             return
@@ -108,7 +108,7 @@ class MDYR(Classifying):
         (posterior,) = self.items.recall(ids)
         return posterior.masked_fill(posterior == _UNKNOWN, math.nan)
 
-    def prepare(self, batch: Batch, clock: Clock) -> Batch:
+    def prepare(self, batch: Batch, clock: StepInfo) -> Batch:
         if not self.mixture.fitted:
             return mixup(batch, self.alpha)
         # As evaluation sees the examples: neither dropout nor other examples of the batch have a say in w.
@@ -125,7 +125,7 @@ class MDYR(Classifying):
         """Return the mixtures of a batch whose labels were judged."""
         return mixup(batch, self.alpha)
 
-    def believed(self, logits: Float[Tensor, "B classes"], clock: Clock) -> Float[Tensor, "B classes"]:
+    def believed(self, logits: Float[Tensor, "B classes"], clock: StepInfo) -> Float[Tensor, "B classes"]:
         """Return z."""
         if self.belief == "hard":
             return F.one_hot(logits.argmax(1), logits.shape[1]).to(logits)
@@ -135,7 +135,7 @@ class MDYR(Classifying):
         """Return the weight of the example itself in the loss of its mixture."""
         return batch.labels[SHARE]
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         log_h, share = upcast(self.logits(z, batch)).log_softmax(1), self.share(batch)
         parts = [self._part(log_h, batch, prefix) for prefix in ("", PARTNER)]
         terms = torch.cat([term for term, _ in parts])

@@ -19,7 +19,7 @@ from ..networks.clusters import nearest_centres
 from ..networks.state.item_state import ItemState
 from ..networks.towers.parts.side_by_side import again, side_by_side
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings, Examples, Stage
+from ..types import Batch, Embeddings, Stage, StepInfo, TrainingExamples
 from ._registry import METHODS, create
 from .base import ONCE
 from .needs import Needs
@@ -116,7 +116,7 @@ class MCL(TowerMethod):
     def context(self) -> int | None:
         return self._learners()[0].context
 
-    def on_epoch_start(self, examples: Examples, clock: Clock) -> None:
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         """Divide the groups by clusters of what the last stage says of all examples."""
         self.now = self._numbers[clock.stage]
         self.reached.fill_(self.now + 1)
@@ -138,7 +138,7 @@ class MCL(TowerMethod):
         groups = self.items.recall(ids.to(self.items.ids.device))[0].long().cpu()
         return groups if groups.any() else None
 
-    def prepare(self, batch: Batch, clock: Clock) -> Batch:
+    def prepare(self, batch: Batch, clock: StepInfo) -> Batch:
         self.now = self._numbers.get(clock.stage, len(self.learners) - 1)
         return self._learner.prepare(batch, self._stage_clock(clock))
 
@@ -148,10 +148,10 @@ class MCL(TowerMethod):
     def encode(self, batch: Batch) -> Embeddings:
         return self._learner.encode(batch)
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         return self._learner.losses(z, batch, self._stage_clock(clock))
 
-    def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
+    def after_step(self, z: Embeddings, batch: Batch, clock: StepInfo) -> None:
         self._learner.after_step(z, batch, self._stage_clock(clock))
 
     def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
@@ -182,7 +182,7 @@ class MCL(TowerMethod):
     def _learner(self) -> TowerMethod:
         return self._learners()[self.now]
 
-    def _stage_clock(self, clock: Clock) -> Clock:
+    def _stage_clock(self, clock: StepInfo) -> StepInfo:
         """Return the clock of a stage, as a run of its own would have it."""
         if not clock.stage:
             return clock

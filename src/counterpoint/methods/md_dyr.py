@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..networks.mixup import mixup
-from ..types import Batch, Clock
+from ..types import Batch, StepInfo
 from .m_dyr import MDYR, WRONG
 
 _LAST = 1e-3
@@ -31,7 +31,7 @@ class MDDYR(MDYR):
     def mixed(self, batch: Batch) -> Batch:
         return mixup(batch, self.alpha, trust=1 - batch.labels[WRONG])
 
-    def believed(self, logits: Float[Tensor, "B classes"], clock: Clock) -> Float[Tensor, "B classes"]:
+    def believed(self, logits: Float[Tensor, "B classes"], clock: StepInfo) -> Float[Tensor, "B classes"]:
         passed = (clock.progress - self.warmup) / max(1 - self.warmup, 1e-9)
         return (logits / (1 + passed * (_LAST - 1))).softmax(1)
 

@@ -17,7 +17,7 @@ from ..networks.base import Towers
 from ..networks.towers.parts.regions import grid
 from ..pairwise import Temperature
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings, View
+from ..types import Batch, Embeddings, StepInfo, View
 from .base import Ranges
 from .dual_encoder import linear_heads
 from .needs import Needs
@@ -91,7 +91,7 @@ class MIL(TowerMethod):
             return super().features(column, inputs)
         return self.image_tower.patches(inputs).flatten(2).mT
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         x = self._instances(self.picture, z[self.picture])
         y = torch.stack([self._instances(self.text, z[name]) for name in self.captions], 1)
         losses = {"mil": self.objective(x, y)}

@@ -18,7 +18,7 @@ from ..networks.state.item_state import ItemState
 from ..pairwise.ranks import Ranks as Processes
 from ..reasons import counted
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings, Examples
+from ..types import Batch, Embeddings, StepInfo, TrainingExamples
 from .base import ONCE, Ranges
 from .frozen import check_weights, trained_tower
 from .needs import Needs
@@ -95,7 +95,7 @@ class MLCD(TowerMethod):
             )
         self._clustered()
 
-    def on_epoch_start(self, examples: Examples, clock: Clock) -> None:
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         """Cluster the encoder's embeddings of all pictures."""
         (column,), encoder = self.columns, self._clustered()
 
@@ -107,7 +107,7 @@ class MLCD(TowerMethod):
         device = self.items.ids.device
         self.items.store(examples.ids.to(device), positives=nearest.float().to(device))
 
-    def prepare(self, batch: Batch, clock: Clock) -> Batch:
+    def prepare(self, batch: Batch, clock: StepInfo) -> Batch:
         """Draw the classes that take part in the step."""
         ranks = Processes.present()
         of_all = ranks.gather(self._positives(batch), ranks.counts(len(batch), batch.ids.device))
@@ -118,7 +118,7 @@ class MLCD(TowerMethod):
         self._sample = order.topk(max(round(self.share * clusters), len(there), 1)).indices.sort().values
         return batch
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         (features,) = (z[column] for column in self.columns)
         positives, sample = self._positives(batch), self._sample.to(batch.ids.device)
         places = torch.where(positives < 0, -1, torch.searchsorted(sample, positives))

@@ -12,7 +12,7 @@ from ..losses import MoCHiLoss
 from ..losses.mochi import draw
 from ..networks.base import Towers
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock
+from ..types import Batch, StepInfo
 from ._queue import MomentumContrast, QueueOptions
 
 
@@ -64,7 +64,7 @@ class MoCHi(MomentumContrast):
         self.pairs, self.with_query, self.warmup = pairs, with_query, warmup
 
     def contrast(
-        self, q: Float[Tensor, "B d"], k: Float[Tensor, "B d"], batch: Batch, clock: Clock
+        self, q: Float[Tensor, "B d"], k: Float[Tensor, "B d"], batch: Batch, clock: StepInfo
     ) -> Float[Tensor, ""]:
         queue = self.long_queue()
         # The hardest of random vectors are hard by chance.

@@ -11,7 +11,7 @@ from ..forms import Positive
 from ..losses import MoCoLoss
 from ..networks.base import Towers
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock
+from ..types import Batch, StepInfo
 from ._queue import MomentumContrast, QueueOptions
 
 
@@ -61,6 +61,6 @@ class MoCo(MomentumContrast):
         super().__init__(towers, recipe, objective=MoCoLoss(temperature), symmetric=symmetric, **options)
 
     def contrast(
-        self, q: Float[Tensor, "B d"], k: Float[Tensor, "B d"], batch: Batch, clock: Clock
+        self, q: Float[Tensor, "B d"], k: Float[Tensor, "B d"], batch: Batch, clock: StepInfo
     ) -> Float[Tensor, ""]:
         return self.of_queue(q, k, batch)

@@ -14,7 +14,7 @@ from ..losses import DualViewLoss
 from ..networks.base import Towers
 from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings
+from ..types import Batch, Embeddings, StepInfo
 from ._queue import MomentumContrast, QueueOptions
 
 
@@ -82,7 +82,7 @@ class MoCoDualView(MomentumContrast):
         self.noise = noise
 
     def contrast(
-        self, q: Float[Tensor, "B d"], k: Float[Tensor, "B d"], batch: Batch, clock: Clock
+        self, q: Float[Tensor, "B d"], k: Float[Tensor, "B d"], batch: Batch, clock: StepInfo
     ) -> Float[Tensor, ""]:
         queue = self.long_queue()
         # The hardest of random vectors are hard by chance.

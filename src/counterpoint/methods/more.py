@@ -16,7 +16,7 @@ from ..pairwise import Temperature
 from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
 from ..registry import unknown
-from ..types import Batch, Clock, Embeddings
+from ..types import Batch, Embeddings, StepInfo
 from .base import Ranges
 from .dual_encoder import linear_heads
 from .needs import Needs
@@ -87,7 +87,7 @@ class MoRE(TowerMethod):
         for tower in attending:
             tower.dropkey = dropkey
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         units = {
             column: F.normalize(self.project(column, z[column], "global"), dim=-1) for column in self.columns
         }

@@ -15,7 +15,7 @@ from ..networks.heads import Linear, ResidualProjection
 from ..pairwise import Temperature, moments
 from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings, Kind, Stage
+from ..types import Batch, Embeddings, Kind, Stage, StepInfo
 from .base import Ranges
 from .tower_method import TowerMethod, distinct, paired
 
@@ -96,7 +96,7 @@ class MSCLAP(TowerMethod):
             second = ("towers.", "projections.", "objective.")
             self.stages = (Stage(SUPERVISED, share, first), Stage(CONTRASTIVE, 1 - share, second))
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         if clock.stage == SUPERVISED:
             return self.supervised(z[self.taught], batch)
         x, y = (F.normalize(self.project(column, z[column], "global"), dim=-1) for column in self.columns)

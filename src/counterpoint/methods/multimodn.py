@@ -16,7 +16,7 @@ from ..networks.heads import mlp
 from ..pairwise import moments
 from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings, Target
+from ..types import Batch, Embeddings, StepInfo, Target
 from .base import Ranges
 from .classifying import Classifying
 from .needs import Needs
@@ -94,7 +94,7 @@ class MultiModN(Classifying):
     def logits(self, z: Embeddings, batch: Batch) -> Float[Tensor, "B classes"]:
         return self.decoder(self.states(z, batch)[-1])
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         states = self.states(z, batch)
         classes, ranks = self.classes(batch), Ranks.present()
         known = (classes >= 0).to(self.start.dtype)

@@ -14,7 +14,7 @@ from ..losses import HardNegativesLoss
 from ..networks.base import Towers
 from ..pairwise import Temperature
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings
+from ..types import Batch, Embeddings, StepInfo
 from .base import Ranges
 from .dual_encoder import linear_heads
 from .needs import Needs
@@ -74,7 +74,7 @@ class NegCLIP(TowerMethod):
     def embeds(self) -> tuple[str, ...]:
         return self.pair
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         first, second = self.pair
         both = batch.has(first) & batch.has(second)
         x, y = (self._unit(column, z[column][both]) for column in self.pair)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..networks.base import Towers
 from ..networks.state.momentum import MomentumCopy
-from ..networks.towers.trained import Weights
-from ..networks.weights import Source
+from ..networks.towers.trained import CheckpointWeights
+from ..networks.weights import TowerSource
 from ..pairwise import Temperature
 from ..reasons import listing
 from .tower_method import TowerMethod, distinct
@@ -36,7 +36,7 @@ def lend_recipe(recipe: Recipe, before: Recipe, modalities: Collection[str], ori
     changes: dict[str, Any] = {}
     for modality in names:
         changes |= before.towers.sizes(modality)
-    for modality, source in {name: Source.parse(it) for name, it in names.items()}.items():
+    for modality, source in {name: TowerSource.parse(it) for name, it in names.items()}.items():
         borrowed = not source.library and source.name != "pixels"  # which has no weights of its own
         changes[modality] = f"{source.name}@{origin}" if borrowed else str(source)
     widths = recipe.widths.model_copy(update={"embedding": before.widths.embedding})
@@ -44,7 +44,9 @@ def lend_recipe(recipe: Recipe, before: Recipe, modalities: Collection[str], ori
     return recipe.model_copy(update={"towers": towers, "widths": widths})
 
 
-def lend_towers(weights: Weights, towers: Towers, own: Collection[str], named: str) -> dict[str, str]:
+def lend_towers(
+    weights: CheckpointWeights, towers: Towers, own: Collection[str], named: str
+) -> dict[str, str]:
     """Read the weights of a run's towers into those of an arm, and return whose each is: a column to the run's column.
 
     Args:
@@ -78,7 +80,7 @@ def lend_towers(weights: Weights, towers: Towers, own: Collection[str], named: s
 
 
 def lend_heads(
-    weights: Weights, method: TowerMethod, lent: Mapping[str, str], stated: Collection[str]
+    weights: CheckpointWeights, method: TowerMethod, lent: Mapping[str, str], stated: Collection[str]
 ) -> None:
     """Read the run's heads behind lent towers, and its learned numbers of the same names, into a method at its start.
 

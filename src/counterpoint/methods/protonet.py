@@ -16,7 +16,7 @@ from ..pairwise.inputs import upcast
 from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
 from ..registry import unknown
-from ..types import Batch, Clock, Embeddings, Target
+from ..types import Batch, Embeddings, StepInfo, Target
 from .base import Ranges
 from .needs import Needs
 from .tower_method import TowerMethod, paired
@@ -102,7 +102,7 @@ class ProtoNet(TowerMethod):
         self.icnn = ICNNLoss(neighbours, pool=shots + queries, detached=detached)
         self.icnn_near = ICNNLoss(neighbours, detached=detached)
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         ((name, _),) = self.views.items()
         if self.labels not in batch.labels:
             raise unknown("label", self.labels, batch.labels)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..forms import Count, Fraction, Positive, Share
 from ..networks.base import Towers
-from ..networks.retrieval import Retrieval
+from ..networks.retrieval import RetrievalReconstruction
 from ..networks.towers.series import SeriesTower
 from ..pairwise.loss import PairwiseLoss
 from ..pairwise.ranks import Ranks
@@ -21,7 +21,7 @@ from ..pairwise.temperature import Temperature
 from ..pairwise.tile import NEG, Tile
 from ..raw import ends
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings, Stage, View
+from ..types import Batch, Embeddings, Stage, StepInfo, View
 from .base import Ranges
 from .needs import Needs
 from .tower_method import TowerMethod
@@ -104,7 +104,7 @@ class REBAR(TowerMethod):
             )
         self.column = column
         self.views = {column: View("series", "plain", column)}
-        self.retrieval = Retrieval(len(tower.standardised.means), width)
+        self.retrieval = RetrievalReconstruction(len(tower.standardised.means), width)
         self.of_batch = candidates_from == "batch"
         self.candidates, self.window, self.overlap, self.nearest = candidates, window, overlap, nearest
         self.alpha = 1.0 if self.of_batch else alpha
@@ -118,7 +118,7 @@ class REBAR(TowerMethod):
     def passes(self) -> dict[str, float]:
         return {"series": 1 + (self.candidates if self.alpha < 1 else 1)}
 
-    def prepare(self, batch: Batch, clock: Clock) -> Batch:
+    def prepare(self, batch: Batch, clock: StepInfo) -> Batch:
         """Cut a stretch of each row, and mask a part of it, or choose its positive."""
         series = batch[self.column]
         steps = _most(series)
@@ -179,7 +179,7 @@ class REBAR(TowerMethod):
             "others": features.view(*others.shape[:2], -1),
         }
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         if "error" in z:
             return {"reconstruction": self.objective.mean(z["error"])}
         anchor, others = (F.normalize(z[name], dim=-1) for name in ("anchor", "others"))

@@ -15,7 +15,7 @@ from ..networks.base import Towers
 from ..networks.clusters import balanced_kmeans
 from ..networks.state.item_state import ItemState
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings, Examples, Target
+from ..types import Batch, Embeddings, StepInfo, Target, TrainingExamples
 from .base import Ranges
 from .needs import Needs
 from .single_loss import SingleLoss
@@ -82,7 +82,7 @@ class SBCL(SingleLoss):
         )
         self.temperature, self.items = temperature, ItemState(subclass=-1.0, temperature=temperature)
 
-    def on_epoch_start(self, examples: Examples, clock: Clock) -> None:
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         """Find the subclasses of all examples, and the temperatures of their classes."""
         if clock.epoch < self.warmup:
             return

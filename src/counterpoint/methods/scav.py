@@ -17,7 +17,7 @@ from ..networks.base import Towers
 from ..pairwise import Temperature
 from ..pairwise.inputs import upcast
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings
+from ..types import Batch, Embeddings, StepInfo
 from .base import Ranges
 from .dual_encoder import linear_heads
 from .tower_method import TowerMethod, paired
@@ -80,7 +80,7 @@ class SCAV(TowerMethod):
         lengths = states.ne(0).any(-1).sum(1).clamp_min(1)
         return resampled(states, lengths, self.steps)
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         x, y = (self._steps(column, z[column]) for column in self.columns)
         return {"scav": self.objective(x, y)}
 

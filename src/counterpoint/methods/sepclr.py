@@ -19,7 +19,7 @@ from ..pairwise.inputs import squared_distance
 from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
 from ..registry import unknown
-from ..types import Batch, Clock, Embeddings, Target
+from ..types import Batch, Embeddings, StepInfo, Target
 from .base import Ranges
 from .needs import Needs
 from .tower_method import TowerMethod, contrasted
@@ -117,7 +117,7 @@ class SepCLR(TowerMethod):
             raise LookupError("places are those of the common tower: take head=common")
         return self.common_layer(common) if head == "common" else self.salient_layer(salient)
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         parts = [torch.split(z[view], self.each, 1) for view in self.views]
         c = [F.normalize(self.common_head(self.common_layer(common)), dim=-1) for common, _ in parts]
         s = [self.salient_head(self.salient_layer(salient)) for _, salient in parts]

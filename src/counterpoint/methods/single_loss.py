@@ -15,7 +15,7 @@ from ..networks.heads import mlp
 from ..pairwise import Loss
 from ..recipes.schema import Recipe
 from ..registry import unknown
-from ..types import Batch, Clock, Embeddings, Target
+from ..types import Batch, Embeddings, StepInfo, Target
 from .dropout import Rates, check_rates, dropped, listed, stated
 from .dual_encoder import linear_heads
 from .needs import Needs
@@ -138,7 +138,7 @@ class SingleLoss(TowerMethod):
         left_off = self.head == "mlp" and not self.pairs
         return features if left_off else super().project(column, features, head)
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         heads = {name: self.projections[self.columns[view.column]] for name, view in self.views.items()}
         views = [F.normalize(head(z[name]), dim=-1) for name, head in heads.items()]
         if self.head == "relu":

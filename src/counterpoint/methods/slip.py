@@ -13,7 +13,7 @@ from ..networks.base import Towers
 from ..networks.heads import mlp
 from ..pairwise import Temperature
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings
+from ..types import Batch, Embeddings, StepInfo
 from .base import Ranges
 from .dual_encoder import linear_heads
 from .tower_method import TowerMethod, contrasted, paired
@@ -60,7 +60,7 @@ class SLIP(TowerMethod):
         self.ssl_objective = NTXentLoss(ssl_temperature)
         self.ssl_weight = ssl_weight
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         x, y = (F.normalize(self.project(column, z[column], "global"), dim=-1) for column in self.columns)
         v1, v2 = (F.normalize(self.ssl_projection(z[view]), dim=-1) for view in self.contrasted)
         return {"clip": self.objective(x, y), "simclr": self.ssl_weight * self.ssl_objective(v1, v2)}

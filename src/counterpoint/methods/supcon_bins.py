@@ -12,7 +12,7 @@ from ..forms import Count, Positive
 from ..losses import SupConLoss
 from ..networks.base import Towers
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings, Examples, Kind, Target
+from ..types import Batch, Embeddings, Kind, StepInfo, Target, TrainingExamples
 from .base import Ranges
 from .needs import Needs
 from .single_loss import SingleLoss
@@ -66,7 +66,7 @@ class SupConBins(SingleLoss):
         # Fewer ranges leave edges over, behind all numbers.
         self.register_buffer("edges", torch.full((bins + 1,), torch.inf))
 
-    def on_epoch_start(self, examples: Examples, clock: Clock) -> None:
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         edges = torch.from_numpy(
             edges_of(examples.labels[self.labels].cpu().double().numpy(), len(self.edges) - 1)
         )

@@ -15,7 +15,7 @@ from ..networks import KeyQueue
 from ..networks.base import ImageTower, Tower, Towers
 from ..networks.heads import Prototypes, mlp
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings, View
+from ..types import Batch, Embeddings, StepInfo, View
 from .base import Ranges
 from .needs import Needs
 from .tower_method import TowerMethod
@@ -93,7 +93,7 @@ class SwAV(TowerMethod):
     def encode(self, batch: Batch) -> Embeddings:
         return self.encode_by_size(batch)
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         rows = [len(batch)] * len(self.views)
         projected = self.projection(torch.cat([z[view] for view in self.views]))
         scores = torch.split(self.prototypes(projected, frozen=clock.step < self.frozen_steps), rows)
@@ -102,7 +102,7 @@ class SwAV(TowerMethod):
         queues = [self.prototypes(queue.keys) for queue in self._queues() if queue.full]
         return {"swav": self.objective(scores[:_LARGE], scores[_LARGE:], queues=queues)}
 
-    def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
+    def after_step(self, z: Embeddings, batch: Batch, clock: StepInfo) -> None:
         super().after_step(z, batch, clock)
         for queue, embeddings in zip(self._queues(), self._fresh, strict=False):
             queue.enqueue(embeddings, batch.ids)

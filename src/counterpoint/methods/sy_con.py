@@ -15,7 +15,7 @@ from ..networks.base import Towers
 from ..networks.heads import mlp
 from ..networks.state.momentum import PREFIX
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings
+from ..types import Batch, Embeddings, StepInfo
 from .base import Ranges
 from .needs import Needs
 from .tower_method import TowerMethod, contrasted
@@ -96,7 +96,7 @@ class SyCon(TowerMethod):
             targets |= {PREVIOUS + v: F.normalize(self.previous(batch[v]), dim=-1) for v in self.views}
         return targets
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         q = [F.normalize(self.projection(z[v]), dim=-1) for v in self.views]
         k = [z[PREFIX + v] for v in self.views]
         keys, ids = _contents(self.queues)
@@ -110,7 +110,7 @@ class SyCon(TowerMethod):
         previous, previous_ids = _contents(self.previous_queues)
         return {"sy_con": self.objective(q, k, p, old, keys, previous, batch.ids, ids, previous_ids)}
 
-    def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
+    def after_step(self, z: Embeddings, batch: Batch, clock: StepInfo) -> None:
         super().after_step(z, batch, clock)
         self.momentum.update()
         for made, queues in ((PREFIX, self.queues), (PREVIOUS, self.previous_queues)):

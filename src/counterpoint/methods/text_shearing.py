@@ -18,7 +18,7 @@ from ..networks.towers.parts.pooling import inside
 from ..pairwise import Temperature
 from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings, View
+from ..types import Batch, Embeddings, StepInfo, View
 from .base import Ranges
 from .dual_encoder import linear_heads
 from .needs import Needs
@@ -85,7 +85,7 @@ class TextShearing(TowerMethod):
         # Tokens of the raw captions so far, and their number.
         self.register_buffer("raw", torch.zeros(2, dtype=torch.int64))
 
-    def prepare(self, batch: Batch, clock: Clock) -> Batch:
+    def prepare(self, batch: Batch, clock: StepInfo) -> Batch:
         if not self.shear:
             return batch
         tokens, captions = (self.raw + self._counted(batch)).tolist()
@@ -99,7 +99,7 @@ class TextShearing(TowerMethod):
         cut[self._inside(tokens).sum(1) > most, -1] = self.text_tower.tokenizer.end
         return cut
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         x = F.normalize(self.project(self.picture, z[self.picture], "global"), dim=-1)
         raw = torch.ones_like(batch.ids, dtype=torch.bool)
         there = torch.stack([raw, *(self.says(batch[name]) for name in self.slots[1:])])
@@ -111,7 +111,7 @@ class TextShearing(TowerMethod):
                 terms.append(self.objective(x[rows], y[rows]))
         return {"infonce": torch.stack(terms).mean()}
 
-    def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
+    def after_step(self, z: Embeddings, batch: Batch, clock: StepInfo) -> None:
         super().after_step(z, batch, clock)
         self.raw += self._counted(batch)
 

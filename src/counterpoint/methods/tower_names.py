@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
 from ..modalities import MODALITIES
-from ..networks.weights import Source
+from ..networks.weights import TowerSource
 
 _LOG = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def tower_names(
     names, entries = dict(own), {modality: MODALITIES.get(modality) for modality in modalities if asked}
     for what in asked:
         chosen = {it: {**of_recipe, **names}.get(it, of.towers[0]) for it, of in entries.items()}
-        if any(Source.parse(chosen[it]).form in of.able.get(what, ()) for it, of in entries.items()):
+        if any(TowerSource.parse(chosen[it]).form in of.able.get(what, ()) for it, of in entries.items()):
             continue
         for it, of in entries.items():
             if what in of.able and it not in own and chosen[it] == of.towers[0]:

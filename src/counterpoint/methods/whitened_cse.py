@@ -16,7 +16,7 @@ from ..networks.base import Towers
 from ..networks.whitening import GroupWhitening
 from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings
+from ..types import Batch, Embeddings, StepInfo
 from .base import Ranges
 from .needs import Needs
 from .tower_method import TowerMethod, contrasted
@@ -94,7 +94,7 @@ class WhitenedCSE(TowerMethod):
         dropped = {"dropout": self.dropout} if self.dropout else {}
         return {name: self.tower(view.column)(batch[name], **dropped) for name, view in self.views.items()}
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         views = [F.normalize(self.head(self._whitened(z[name])), dim=-1) for name in self.views]
         return {"whitened-cse": self.objective(*views)}
 

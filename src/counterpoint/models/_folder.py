@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..networks.towers.libraries.hugging_face import ModelFiles
-from ..networks.weights import Source
-from ._kind import Kind
+from ..networks.weights import TowerSource
+from ._kind import ModelLoader
 
 
-def opened(kind: Kind, text: str) -> tuple[Source, ModelFiles, str]:
+def opened(kind: ModelLoader, text: str) -> tuple[TowerSource, ModelFiles, str]:
     """Return the source that a reference means, its files, and the command that fetches it.
 
     A folder stands for itself: ``transformers:PATH`` is the tower ``transformers:PATH@PATH``.
@@ -21,7 +21,11 @@ def opened(kind: Kind, text: str) -> tuple[Source, ModelFiles, str]:
     """
     library, _, rest = text.partition(":")
     # A folder may have an @ in its name.
-    source = Source(library, "folder", rest) if "@" in rest and Path(rest).is_dir() else Source.parse(text)
+    source = (
+        TowerSource(library, "folder", rest)
+        if "@" in rest and Path(rest).is_dir()
+        else TowerSource.parse(text)
+    )
     if source.weights is None:
         source = replace(source, weights=source.name)
         if source.path is None:

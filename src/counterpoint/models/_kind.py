@@ -9,7 +9,7 @@ from typing import ClassVar
 from ..methods.tower_method import TowerMethod
 
 
-class Kind(ABC):
+class ModelLoader(ABC):
     """A kind of model, written ``KIND:NAME`` after its file; hyphens and underscores are alike.
 
     Attributes:

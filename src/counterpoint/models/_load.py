@@ -11,10 +11,10 @@ from ..networks.weights import has_weights
 from ..registry import Registry, UnknownNameError
 from ..training.folder import is_checkpoint, is_run, not_a_run
 from ..trust import everything
-from ._kind import Kind
+from ._kind import ModelLoader
 
 KINDS = Registry("kind of model", "counterpoint.models")
-"""Kinds of model; each file holds a `Kind`."""
+"""Kinds of model; each file holds a `ModelLoader`."""
 
 
 def load(reference: str | os.PathLike[str], *, trust: bool = False) -> TowerMethod:
@@ -60,14 +60,14 @@ def load(reference: str | os.PathLike[str], *, trust: bool = False) -> TowerMeth
     return model
 
 
-def kind_of(text: str) -> Kind:
+def kind_of(text: str) -> ModelLoader:
     """Return the kind of a model, by what stands before the colon or by what lies in the folder; nothing is loaded.
 
     Raises:
         UnknownNameError: for a kind that is not known.
         ValueError: for a folder that is no model, and a kind without a name.
     """
-    kinds: dict[str, Kind] = {name: KINDS.get(name)() for name in KINDS.names()}
+    kinds: dict[str, ModelLoader] = {name: KINDS.get(name)() for name in KINDS.names()}
     for kind in kinds.values():
         if kind.holds(Path(text)):
             return kind

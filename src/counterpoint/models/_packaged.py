@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ..networks.weights import Source
-from ._kind import Kind
+from ..networks.weights import TowerSource
+from ._kind import ModelLoader
 from ._pretrained import Pretrained, pretrained
 
 
-class Packaged(Kind):
+class PackageLoader(ModelLoader):
     """A model of its library's package, or of a file like the package's.
 
     Attributes:
@@ -22,7 +22,7 @@ class Packaged(Kind):
         return f"{self.library}:{name}"
 
     def load(self, name: str) -> Pretrained:
-        source = Source.parse(self.towers(name))
+        source = TowerSource.parse(self.towers(name))
         if source.weights is None:
             raise ValueError(f"{source} names no weights; write {self.form}")
         return pretrained(source)

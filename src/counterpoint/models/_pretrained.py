@@ -14,10 +14,10 @@ from ..methods.tower_method import TowerMethod, paired
 from ..networks.base import Towers
 from ..networks.towers.build import build_towers
 from ..networks.towers.libraries.hugging_face import modalities_of
-from ..networks.weights import Source, hub_not_reached
+from ..networks.weights import TowerSource, hub_not_reached
 from ..recipes import schema
 from ..trust import UntrustedError
-from ..types import Batch, Clock, Embeddings
+from ..types import Batch, Embeddings, StepInfo
 
 
 class Pretrained(TowerMethod):
@@ -43,11 +43,11 @@ class Pretrained(TowerMethod):
             return features
         return self.projections.get_submodule(f"{head}.{self.columns[column]}")(features)
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         return {}
 
 
-def pretrained(source: Source, fetch: str = "", context: int | None = None) -> Pretrained:
+def pretrained(source: TowerSource, fetch: str = "", context: int | None = None) -> Pretrained:
     """Build the towers of a source.
 
     Args:
@@ -70,7 +70,7 @@ def pretrained(source: Source, fetch: str = "", context: int | None = None) -> P
 
 
 @contextmanager
-def _fetched(source: Source, command: str) -> Iterator[None]:
+def _fetched(source: TowerSource, command: str) -> Iterator[None]:
     """Say how to fetch what is not on this machine, where the hub was not reached."""
     try:
         yield

@@ -21,7 +21,7 @@ from ..networks.towers.build import build_towers
 from ..networks.towers.libraries.hugging_face import LIBRARIES, configuration_of
 from ..networks.towers.parts.blocks import residual_blocks
 from ..networks.towers.parts.pixels import Normalise
-from ..networks.weights import Source, restored
+from ..networks.weights import TowerSource, restored
 from ..recipes import schema
 from ..types import Fit
 from ._pretrained import Pretrained
@@ -95,7 +95,7 @@ class StatedTower(BaseModel):
     fitted: str | None = None
 
 
-class Stated(BaseModel):
+class ModelManifest(BaseModel):
     """``counterpoint.json``: all of a model but its weights.
 
     Attributes:
@@ -155,7 +155,7 @@ class Stated(BaseModel):
         for name, stated in self.towers.items():
             tower = model.tower(name)
             if stated.configuration and not (folder / stated.configuration).exists():
-                configuration = configuration_of(Source.parse(tower.name))
+                configuration = configuration_of(TowerSource.parse(tower.name))
                 assert configuration is not None  # as there was one when this was stated
                 _copy(configuration, folder / stated.configuration)
             if isinstance(tower.input, FittedInput):
@@ -176,7 +176,7 @@ def read(folder: Path) -> Pretrained:
     """
     if (folder / MANIFEST).exists():  # an export reads the folder back before its manifest is written
         check_manifest(folder, _REMEDY, (WEIGHTS,))
-    stated = read_json(folder / FILE, Stated, _REMEDY)
+    stated = read_json(folder / FILE, ModelManifest, _REMEDY)
     for tower in stated.towers.values():
         if tower.fitted is not None and not (folder / tower.fitted).is_file():
             raise DamagedFileError(folder / tower.fitted, "it is missing", _REMEDY)
@@ -267,7 +267,7 @@ def _stated(name: str, tower: Tower, names: dict[Path, str]) -> StatedTower:
         raise LookupError(
             f"the tower of {name}s was not built by a name, so nothing says how to build it again"
         )
-    source = Source.parse(tower.name)
+    source = TowerSource.parse(tower.name)
     configuration = configuration_of(source)
     if configuration is not None:
         names.setdefault(configuration, name)
@@ -290,7 +290,7 @@ def _stated(name: str, tower: Tower, names: dict[Path, str]) -> StatedTower:
     return stated
 
 
-def _built_as(tower: Tower, source: Source, configuration: Path | None) -> str:
+def _built_as(tower: Tower, source: TowerSource, configuration: Path | None) -> str:
     """Return the name under which a tower is built without its weights, and without the hub."""
     if configuration is not None:
         return f"{source.library}:{Path(source.name).name.removeprefix('hf-hub:')}"
@@ -305,7 +305,7 @@ def _normalisation(tower: Tower) -> Normalise:
 
 def _name(tower: StatedTower, folder: Path) -> str:
     """Return the name under which a tower is built from a folder."""
-    source = Source.parse(tower.name)
+    source = TowerSource.parse(tower.name)
     if tower.configuration is None:
         return tower.name
     path = str((folder / tower.configuration).resolve())

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from ..networks.weights import Source
+from ..networks.weights import TowerSource
 from ..registry import unknown
-from ._kind import Kind
+from ._kind import ModelLoader
 from ._pretrained import Pretrained, pretrained
 
 
-class OpenClip(Kind):
+class OpenClipLoader(ModelLoader):
     """A pair of open_clip: published weights by their tag, a file of weights, or a folder."""
 
     form: ClassVar[str] = "open_clip:NAME@TAG or open_clip:NAME@PATH"
@@ -35,12 +35,12 @@ class OpenClip(Kind):
             )
         return pretrained(source, _command(source))
 
-    def _source(self, name: str) -> Source:
+    def _source(self, name: str) -> TowerSource:
         folder = self.holds(Path(name))
-        return Source("open_clip", "folder", name) if folder else Source.parse(f"open_clip:{name}")
+        return TowerSource("open_clip", "folder", name) if folder else TowerSource.parse(f"open_clip:{name}")
 
 
-def _command(source: Source) -> str:
+def _command(source: TowerSource) -> str:
     """Return the command that fetches published weights."""
     import open_clip
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ._packaged import Packaged
+from ._packaged import PackageLoader
 
 
-class Resemblyzer(Packaged):
+class Resemblyzer(PackageLoader):
     """The encoder of voices of Resemblyzer."""
 
     form: ClassVar[str] = "resemblyzer:ge2e@package or resemblyzer:ge2e@PATH"

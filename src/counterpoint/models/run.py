@@ -13,10 +13,10 @@ from ..spec import Spec
 from ..training import run
 from ..training.folder import is_checkpoint, is_run
 from ..training.start import load
-from ._kind import Kind
+from ._kind import ModelLoader
 
 
-class Run(Kind):
+class RunLoader(ModelLoader):
     """A run's folder, whose newest checkpoint counts, or one of its checkpoints."""
 
     form: ClassVar[str] = "a run's folder, or one of its checkpoints"

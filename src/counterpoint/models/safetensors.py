@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from ._kind import Kind
+from ._kind import ModelLoader
 from ._pretrained import Pretrained
 from ._stated import FILE, read
 
 
-class Safetensors(Kind):
+class SafetensorsLoader(ModelLoader):
     """Towers and heads in safetensors, and a file that says what they are: what ``export --to safetensors`` writes."""
 
     form: ClassVar[str] = "a folder that was exported to safetensors"

@@ -15,18 +15,18 @@ from ..networks.towers.libraries.hugging_face import ModelFiles
 from ..networks.towers.libraries.sentence_encoder import linear_of, pooling_at
 from ..networks.towers.libraries.timm_tower import config_of
 from ..networks.towers.libraries.transformers_tokenizer import TransformersTokenizer
-from ..networks.weights import Source
+from ..networks.weights import TowerSource
 from ..recipes.schema import Towers
 from ._folder import opened
-from ._kind import Kind
+from ._kind import ModelLoader
 from ._pretrained import Pretrained, pretrained
-from .safetensors import Safetensors
+from .safetensors import SafetensorsLoader
 
 OURS = "counterpoint.exporting.Encoder"
 """The module of an export, a folder of safetensors, that none of sentence-transformers' own could hold."""
 
 
-class SentenceTransformers(Kind):
+class SentenceTransformersLoader(ModelLoader):
     """A sentence encoder, or a dual encoder that sentence-transformers saved; embeddings are those of ``encode``."""
 
     form: ClassVar[str] = "sentence-transformers:PATH or sentence-transformers:NAME@hub"
@@ -36,7 +36,7 @@ class SentenceTransformers(Kind):
 
     def towers(self, name: str) -> str:
         if (ours := _ours(Path(name))) is not None:
-            return Safetensors().towers(str(ours))
+            return SafetensorsLoader().towers(str(ours))
         if routes := _routes(Path(name)):
             parts = ",".join(f"{modality}={route.tower}" for modality, route in routes.items())
             raise ValueError(f"{name} has a tower for each modality: name each, as in clip,{parts}")
@@ -44,7 +44,7 @@ class SentenceTransformers(Kind):
 
     def load(self, name: str) -> Pretrained:
         if (ours := _ours(Path(name))) is not None:
-            return Safetensors().load(str(ours))
+            return SafetensorsLoader().load(str(ours))
         if routes := _routes(Path(name)):
             return _routed(routes)
         source, files, command = self._opened(name)
@@ -54,7 +54,7 @@ class SentenceTransformers(Kind):
             tokenizer.check()
         return model
 
-    def _opened(self, name: str) -> tuple[Source, ModelFiles, str]:
+    def _opened(self, name: str) -> tuple[TowerSource, ModelFiles, str]:
         source, files, command = opened(self, f"sentence-transformers:{name}")
         if files.json("modules.json") is None and source.path is not None:
             raise ValueError(f"{source.path} is no folder of sentence-transformers: it has no modules.json")

@@ -9,12 +9,12 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ..networks.towers.libraries.timm_tower import EMBEDDING_HEAD, config_of
-from ..networks.weights import Source
-from ._kind import Kind
+from ..networks.weights import TowerSource
+from ._kind import ModelLoader
 from ._pretrained import Pretrained, pretrained
 
 
-class Timm(Kind):
+class TimmLoader(ModelLoader):
     """An encoder of pictures of timm, without its classifier; with the head of an export, which stands in its place."""
 
     form: ClassVar[str] = "timm:NAME@hub, timm:NAME@package or timm:NAME@PATH"
@@ -38,12 +38,14 @@ class Timm(Kind):
         layer.load_state_dict({part: weights[f"{head}.{part}"] for part in ("weight", "bias")})
         return Pretrained({"image": model.image_tower}, {"global": {"image": layer}}).eval()
 
-    def _source(self, name: str) -> Source:
+    def _source(self, name: str) -> TowerSource:
         stated = config_of(Path(name))
-        return Source("timm", stated["architecture"], name) if stated else Source.parse(f"timm:{name}")
+        return (
+            TowerSource("timm", stated["architecture"], name) if stated else TowerSource.parse(f"timm:{name}")
+        )
 
 
-def _command(source: Source) -> str:
+def _command(source: TowerSource) -> str:
     """Return the command that fetches published weights."""
     import timm
 

@@ -7,14 +7,14 @@ from typing import ClassVar
 
 from ..networks.towers.libraries.hugging_face import ModelFiles
 from ._folder import opened
-from ._kind import Kind
+from ._kind import ModelLoader
 from ._pretrained import Pretrained, pretrained
 
 OTHERS = ("modules.json", "open_clip_config.json")
 """Files of the folders of other libraries, which hold a model of transformers among others."""
 
 
-class Transformers(Kind):
+class TransformersLoader(ModelLoader):
     """A dual encoder of transformers, or one of texts, whose token states are pooled as its kind is."""
 
     form: ClassVar[str] = "transformers:PATH or transformers:NAME@hub"

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ..types import Fit
-from .towers.libraries.exported import Exported, Head, NotExportableError, as_trunk, settings_of_timm
+from .towers.libraries.exported import ExportedTower, Head, NotExportableError, as_trunk, settings_of_timm
 from .towers.parts.pixels import Square
 
 Pooling = Literal["end", "first", "mean", "max", "mean_sqrt", "weighted_mean"]
@@ -194,7 +194,7 @@ class Tower(nn.Module, ABC):
     def train(self, mode: bool = True) -> Self:
         return super().train(mode and not self.frozen)
 
-    def in_open_clip(self, head: Head) -> Exported:
+    def in_open_clip(self, head: Head) -> ExportedTower:
         """Return the tower and its head in open_clip's words.
 
         Raises:
@@ -202,7 +202,7 @@ class Tower(nn.Module, ABC):
         """
         raise self._not_exportable("open_clip")
 
-    def in_transformers(self, head: Head) -> Exported:
+    def in_transformers(self, head: Head) -> ExportedTower:
         """Return the tower and its head in transformers' words.
 
         Raises:
@@ -238,7 +238,7 @@ class ImageTower(Tower, ABC):
     def input(self) -> Square:
         return Square(self.size, self.fit)
 
-    def in_timm(self) -> Exported:
+    def in_timm(self) -> ExportedTower:
         """Return a built-in tower as the model of timm that `towers.in_timm` makes it.
 
         Raises:
@@ -252,9 +252,9 @@ class ImageTower(Tower, ABC):
             "pretrained_cfg": settings,
             "num_features": self.width,
         }
-        return Exported(config, {f"tower.{name}": weight for name, weight in self.state_dict().items()})
+        return ExportedTower(config, {f"tower.{name}": weight for name, weight in self.state_dict().items()})
 
-    def in_open_clip(self, head: Head) -> Exported:
+    def in_open_clip(self, head: Head) -> ExportedTower:
         """Return the tower as a trunk of timm, the head as its projection.
 
         Raises:

@@ -12,7 +12,7 @@ from .towers.parts.temporal import TimeConvolution
 _EPS = 1e-5
 
 
-class Retrieval(nn.Module):
+class RetrievalReconstruction(nn.Module):
     """A series reconstructed from another one by cross-attention.
 
         x̂ = RevIN⁻¹( A · f_v(k) ),   A = softmax_t( f_q(x, M) f_k(k)ᵀ / √width )
@@ -38,7 +38,7 @@ class Retrieval(nn.Module):
     Source: Xu et al., "REBAR: Retrieval-Based Reconstruction for Time-series Contrastive Learning" (2023), arXiv
     2311.00519, whose widths are 256 and 32.
 
-    >>> net = Retrieval(channels=2)
+    >>> net = RetrievalReconstruction(channels=2)
     >>> net(torch.rand(3, 20, 2), torch.ones(3, 20, dtype=torch.bool), torch.rand(3, 30, 2)).shape
     torch.Size([3, 20, 2])
     """

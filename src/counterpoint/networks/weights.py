@@ -36,13 +36,13 @@ def is_restored() -> bool:
 
 
 @dataclass(frozen=True)
-class Source:
+class TowerSource:
     """A tower's name taken apart: ``library:name@weights``, the weights a path or a hub's name, or none.
 
-    >>> Source.parse("timm:resnet18@weights/r18.safetensors")
-    Source(library='timm', name='resnet18', weights='weights/r18.safetensors')
-    >>> Source.parse("cnn")
-    Source(library='', name='cnn', weights=None)
+    >>> TowerSource.parse("timm:resnet18@weights/r18.safetensors")
+    TowerSource(library='timm', name='resnet18', weights='weights/r18.safetensors')
+    >>> TowerSource.parse("cnn")
+    TowerSource(library='', name='cnn', weights=None)
     """
 
     library: str
@@ -50,7 +50,7 @@ class Source:
     weights: str | None
 
     @classmethod
-    def parse(cls, text: str) -> Source:
+    def parse(cls, text: str) -> TowerSource:
         model, at, weights = text.partition("@")
         library, colon, name = model.partition(":")
         if not colon:
@@ -70,7 +70,7 @@ class Source:
         model = f"{self.library}:{self.name}" if self.library else self.name
         return model if self.weights is None else f"{model}@{self.weights}"
 
-    def to_build(self) -> Source:
+    def to_build(self) -> TowerSource:
         """Return the source, or within `restored` the tower without weights, if its name alone says how to build it.
 
         A folder's weights come with the configuration, and perhaps the tokenizer, that the tower is built from.

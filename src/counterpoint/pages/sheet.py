@@ -9,14 +9,14 @@ from typing import Any
 
 from ..modalities import MODALITIES
 from .page import environment, fill
-from .things import Thing, thing
+from .things import PageExample, thing
 
 
 @dataclass(frozen=True)
 class Card:
     """Things that belong to one example, and lines of text below them."""
 
-    things: Sequence[Thing]
+    things: Sequence[PageExample]
     lines: Sequence[str] = ()
 
 

@@ -18,7 +18,7 @@ LONGEST_SOUND = 5
 
 
 @dataclass(frozen=True)
-class Thing:
+class PageExample:
     """An example as the reader sees it."""
 
     caption: str
@@ -30,15 +30,15 @@ class Thing:
     """Words in its place, of what is read more easily than seen."""
 
 
-def thing(modality: str, example: Any, caption: str = "") -> Thing:
+def thing(modality: str, example: Any, caption: str = "") -> PageExample:
     """Show one example: told where it has words, else drawn, and played where it is heard or moves."""
     known = MODALITIES.get(modality)
     if known.tell is not None:
-        return Thing(caption, text=resolve(known.tell)(example))
+        return PageExample(caption, text=resolve(known.tell)(example))
     played = _played(modality, example, LONGEST_SOUND)
     picture = _picture(modality, example, played)
     sound = played if _is_sound(played) else None
-    return Thing(caption, picture and _uri(*picture), sound and _uri(*sound))
+    return PageExample(caption, picture and _uri(*picture), sound and _uri(*sound))
 
 
 def picture_of(modality: str, example: Any) -> tuple[str, bytes] | None:

@@ -1,6 +1,6 @@
 from . import moments as moments
-from .explain import Explanation as Explanation
 from .explain import Force as Force
+from .explain import LossExplanation as LossExplanation
 from .inputs import check_values as check_values
 from .inputs import dot as dot
 from .inputs import paired as paired
@@ -8,9 +8,9 @@ from .inputs import paired_views as paired_views
 from .inputs import validating as validating
 from .loss import Loss as Loss
 from .loss import PairwiseLoss as PairwiseLoss
-from .reduce import Reduced as Reduced
+from .reduce import ReductionResults as ReductionResults
 from .reduce import evaluate_with as evaluate_with
-from .reductions import At as At
+from .reductions import Gather as Gather
 from .reductions import LogSumExp as LogSumExp
 from .reductions import Sum as Sum
 from .reductions import Top as Top

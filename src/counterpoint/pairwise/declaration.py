@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from .reductions import DIMS, At, Reduction, TopK, WholeRow
+from .reductions import DIMS, Gather, Reduction, TopK, WholeRow
 
 Key: TypeAlias = tuple[str, str]
 """Direction and name of a reduction."""
@@ -23,7 +23,7 @@ def declared(terms: Mapping[str, Mapping[str, Reduction]]) -> Declared:
                 raise ValueError(
                     f"{name!r} is a WholeRow, which is defined per row or in total, not per column"
                 )
-            if isinstance(reduction, At) and per != "row":
+            if isinstance(reduction, Gather) and per != "row":
                 raise ValueError(f"{name!r} is an At, which is defined per row alone")
             if isinstance(reduction, TopK) and per == "total":
                 raise ValueError(f"{name!r} is a TopK, which is defined per row or per column, not in total")

@@ -41,7 +41,7 @@ class Force:
 
 
 @dataclass(frozen=True)
-class Explanation:
+class LossExplanation:
     """The loss of a batch, and a `Force` for each score matrix that the loss forms."""
 
     loss: float
@@ -51,7 +51,7 @@ class Explanation:
         return "\n".join([f"loss {self.loss:.4f}", *map(str, self.forces)])
 
 
-def explain(objective: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Explanation:
+def explain(objective: Callable[..., Tensor], *args: Any, **kwargs: Any) -> LossExplanation:
     """Evaluate densely on this process, and ask the loss for its gradient at every score.
 
     Scores of matched pairs that the loss forms apart are added where they belong in the matrix. What
@@ -79,7 +79,7 @@ def explain(objective: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Expl
     matrices = [pull.clone() for pull in pulls[: len(recorder.matrices)]]
     for matched, pull in zip(recorder.diagonals, pulls[len(recorder.matrices) :], strict=True):
         _add_pull(matched, pull, recorder.matrices, matrices)
-    return Explanation(loss.item(), tuple(Force(pull) for pull in matrices))
+    return LossExplanation(loss.item(), tuple(Force(pull) for pull in matrices))
 
 
 def _leaves(value: Any) -> Any:
@@ -92,7 +92,7 @@ def _leaves(value: Any) -> Any:
 
 
 def _add_pull(
-    matched: recording.Scores, pull: Tensor, scores: list[recording.Scores], matrices: list[Tensor]
+    matched: recording.PairScores, pull: Tensor, scores: list[recording.PairScores], matrices: list[Tensor]
 ) -> None:
     """Add the pull on matched pairs to the matrix of the same vectors, else as a matrix of its own."""
     rows = torch.arange(len(pull), device=pull.device)

@@ -15,9 +15,9 @@ from ..ranges import Checked
 from ..types import Kind
 from . import moments
 from .after_step import follow
-from .explain import Explanation, explain
+from .explain import LossExplanation, explain
 from .ranks import Ranks
-from .reduce import Evaluator, Reduced, Terms, TileSize, in_force, known, ranks_of, reduce
+from .reduce import Evaluator, ReductionResults, Terms, TileSize, in_force, known, ranks_of, reduce
 from .temperature import Temperature
 
 
@@ -119,7 +119,7 @@ class Loss(Checked, nn.Module, ABC):
         """
         return {}
 
-    def explain(self, *args: Any, **kwargs: Any) -> Explanation:
+    def explain(self, *args: Any, **kwargs: Any) -> LossExplanation:
         """Explain which pairs the loss pulls together and which pairs it pushes apart, and how hard, on this batch."""
         return explain(self, *args, **kwargs)
 
@@ -165,7 +165,7 @@ class PairwiseLoss(Loss):
         same_columns: bool = False,
         ranks: Ranks | None = None,
         bags: tuple[int, int] = (1, 1),
-    ) -> Reduced:
+    ) -> ReductionResults:
         """Call `counterpoint.pairwise.reduce.reduce` with this loss's evaluator."""
         return reduce(
             terms,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Scores:
+class PairScores:
     """Scores of rows of ``left`` with rows of ``right``, all or one to one; ``sign`` is −1 for distances.
 
     A row that is a bag of vectors is all of them in one.
@@ -25,8 +25,8 @@ class Scores:
 class Recorder:
     """A record of the similarity matrices and diagonals that a loss asks for."""
 
-    matrices: list[Scores] = field(default_factory=list)
-    diagonals: list[Scores] = field(default_factory=list)
+    matrices: list[PairScores] = field(default_factory=list)
+    diagonals: list[PairScores] = field(default_factory=list)
 
 
 ACTIVE: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
@@ -36,7 +36,7 @@ def matrix(values: Tensor, left: Tensor, right: Tensor, sign: int = 1) -> Tensor
     """Note ``values (r, c)`` and return them."""
     recorder = ACTIVE.get()
     if recorder is not None and values.requires_grad:
-        recorder.matrices.append(Scores(values, left.flatten(1), right.flatten(1), sign))
+        recorder.matrices.append(PairScores(values, left.flatten(1), right.flatten(1), sign))
     return values
 
 
@@ -44,5 +44,5 @@ def diagonal(values: Tensor, left: Tensor, right: Tensor, sign: int = 1) -> Tens
     """Note ``values (B,)`` and return them."""
     recorder = ACTIVE.get()
     if recorder is not None and values.requires_grad:
-        recorder.diagonals.append(Scores(values, left.flatten(1), right.flatten(1), sign))
+        recorder.diagonals.append(PairScores(values, left.flatten(1), right.flatten(1), sign))
     return values

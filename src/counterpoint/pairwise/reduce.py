@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Reduced:
+class ReductionResults:
     """The results by name: ``r.row.NAME`` (B,), ``r.column.NAME`` (columns,), ``r.total.NAME`` ()."""
 
     row: SimpleNamespace = field(default_factory=SimpleNamespace)
@@ -94,7 +94,7 @@ def reduce(
     same_columns: bool = False,
     ranks: Ranks | None = None,
     bags: tuple[int, int] = (1, 1),
-) -> Reduced:
+) -> ReductionResults:
     """Reduce a similarity matrix that need never exist.
 
         r_i = reduction over j of terms(x_i, y_j), tile by tile, as
@@ -148,7 +148,9 @@ def reduce(
             reduced = _dense(terms, rows, columns, shared)
         else:
             results, m = engine.run(terms, rows, columns, shared, _tile(tile, bags), ranks)
-            reduced = Reduced(**{per: SimpleNamespace(**of_side) for per, of_side in results.items()})
+            reduced = ReductionResults(
+                **{per: SimpleNamespace(**of_side) for per, of_side in results.items()}
+            )
     if chosen:
         _say_once(evaluator, n, m)
     # Only the terms say what they reduce, and they have been called by now.
@@ -159,7 +161,7 @@ def reduce(
 
 def _dense(
     terms: Terms, rows: Mapping[str, Tensor], columns: Mapping[str, Tensor], shared: Mapping[str, Tensor]
-) -> Reduced:
+) -> ReductionResults:
     # Views of the inputs mark where the tile's graph ends and the caller's begins.
     rows, columns, shared = ({k: t.view_as(t) for k, t in side.items()} for side in (rows, columns, shared))
     reductions = declared(terms(Tile(rows, columns, shared)))
@@ -171,7 +173,7 @@ def _dense(
     results: dict[str, dict[str, Any]] = {}
     for per, name, reduction in reductions:
         results.setdefault(per, {})[name] = reduction.dense(DIMS[per])
-    return Reduced(**{per: SimpleNamespace(**named) for per, named in results.items()})
+    return ReductionResults(**{per: SimpleNamespace(**named) for per, named in results.items()})
 
 
 def _length(side: str, named: Mapping[str, Tensor]) -> int:

@@ -163,7 +163,7 @@ class Sum(Reduction):
         return self.tensors[0].sum(dim)
 
 
-class At(Sum):
+class Gather(Sum):
     """The value of each row at one column, 0 where there is no such column: a sum of which one term counts.
 
     Args:

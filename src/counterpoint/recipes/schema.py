@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ..forms import Count, Derived, Fraction, Natural, NonNegative, Positive
+from ..forms import ComputedField, Count, Fraction, Natural, NonNegative, Positive
 from ..registry import unknown
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -181,7 +181,7 @@ class Recipe(Section):
     optimizer: Optimizer = Optimizer()
     augmentation: Augmentation = Augmentation()
     parallel: Parallel = Parallel()
-    options: Annotated[Mapping[str, Mapping[str, Option]], Derived()] = {}
+    options: Annotated[Mapping[str, Mapping[str, Option]], ComputedField()] = {}
     """Options of single methods, by the name of the method or its short name (``{"siamlip": {"hidden": 2048}}``); an
     arm's own go before them."""
     batch_size: Count = 256

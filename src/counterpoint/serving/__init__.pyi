@@ -5,5 +5,5 @@ from .indexing.hits import Hits as Hits
 from .indexing.index import Index as Index
 from .indexing.index import index as index
 from .requests.limits import Limits as Limits
-from .vectors import About as About
+from .vectors import VectorProvenance as VectorProvenance
 from .vectors import Vectors as Vectors

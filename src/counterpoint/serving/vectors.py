@@ -29,7 +29,7 @@ _KINDS: dict[Any, pa.DataType] = {pl.Int64: pa.int64(), pl.Float64: pa.float64()
 _PART = re.compile(r"(?P<modality>.+)-(?P<number>\d{5,})-of-(?P<count>\d{5,})\.parquet")
 
 
-class About(BaseModel):
+class VectorProvenance(BaseModel):
     """Origin of some vectors, kept in every part of them.
 
     Attributes:
@@ -82,7 +82,8 @@ class Vectors:
     ``modality``, ``vector`` (a list of fixed size, of float32 or float16), ``split`` (train, validation, test; null
     for a row of none), ``text`` (the row's, or its first caption), one for every label (of numbers float64, of other
     kinds texts) and one, of texts, for everything else that the data says of its rows (`Data.metadata`). Rows are in
-    the order of the data, modality by modality. The metadata ``counterpoint`` of each is its `About` as JSON.
+    the order of the data, modality by modality. The metadata ``counterpoint`` of each is its `VectorProvenance` as
+    JSON.
 
     Attributes:
         folder: where they are.
@@ -92,7 +93,7 @@ class Vectors:
     """
 
     folder: Path
-    about: About
+    about: VectorProvenance
     parts: tuple[Path, ...]
     counts: tuple[int, ...]
 
@@ -181,7 +182,9 @@ def part_paths(folder: Path, modality: str, count: int) -> list[Path]:
     return [folder / f"{name}-{number:05}-of-{count:05}.parquet" for number in range(count)]
 
 
-def write_part(path: Path, about: About, vectors: Float[np.ndarray, "n d"], table: pl.DataFrame) -> None:
+def write_part(
+    path: Path, about: VectorProvenance, vectors: Float[np.ndarray, "n d"], table: pl.DataFrame
+) -> None:
     """Write a part, whole or not at all, with checksums of its pages.
 
     Args:
@@ -209,7 +212,7 @@ def write_part(path: Path, about: About, vectors: Float[np.ndarray, "n d"], tabl
         )
 
 
-def about_of(part: Path) -> About:
+def about_of(part: Path) -> VectorProvenance:
     """Return the origin of a part.
 
     Raises:
@@ -223,10 +226,10 @@ def about_of(part: Path) -> About:
     for name in _REQUIRED:
         if name not in schema.names:
             raise DamagedFileError(part, f"it has no column {name!r}", remedy)
-    return formed(part, _plain_json(metadata), About, remedy)
+    return formed(part, _plain_json(metadata), VectorProvenance, remedy)
 
 
-def agree(folder: Path, about: About, part: Path) -> None:
+def agree(folder: Path, about: VectorProvenance, part: Path) -> None:
     """Check that a part has the same origin as what else is, or will be, in a folder.
 
     Raises:
@@ -262,7 +265,7 @@ def _named(part: Path) -> re.Match[str]:
     return named
 
 
-def _vector(about: About) -> pa.DataType:
+def _vector(about: VectorProvenance) -> pa.DataType:
     return pa.list_(pa.float16() if about.dtype == "float16" else pa.float32(), about.width)
 
 

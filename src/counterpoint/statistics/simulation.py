@@ -22,7 +22,7 @@ from .outcomes import parse_runs
 
 
 @dataclass(frozen=True)
-class World:
+class SimulatedArms:
     """Two arms with the same true score, and where the noise in their estimated difference comes from.
 
     The three parts are standard deviations of the estimated difference, in a common unit, so that a world
@@ -66,15 +66,15 @@ class World:
         return common + effect + shared + residual, np.broadcast_to(common + luck_of_one, (s, n))
 
 
-REGIMES: Mapping[str, World] = {
-    "seeds dominate": World(seeds=1, examples=0.1),
-    "examples dominate": World(seeds=0.05, examples=1),
-    "both": World(seeds=1, examples=1),
-    "mostly seeds": World(seeds=1, examples=0.7),
-    "everything": World(seeds=1, examples=1, residual=1),
-    "residual": World(seeds=0.1, examples=0.1, residual=1),
-    "unpaired": World(seeds=1, examples=0.7, paired=False),
-    "heavy tails": World(seeds=1, examples=0.5, tails=4),
+REGIMES: Mapping[str, SimulatedArms] = {
+    "seeds dominate": SimulatedArms(seeds=1, examples=0.1),
+    "examples dominate": SimulatedArms(seeds=0.05, examples=1),
+    "both": SimulatedArms(seeds=1, examples=1),
+    "mostly seeds": SimulatedArms(seeds=1, examples=0.7),
+    "everything": SimulatedArms(seeds=1, examples=1, residual=1),
+    "residual": SimulatedArms(seeds=0.1, examples=0.1, residual=1),
+    "unpaired": SimulatedArms(seeds=1, examples=0.7, paired=False),
+    "heavy tails": SimulatedArms(seeds=1, examples=0.5, tails=4),
 }
 """Worlds by the parts that the noise comes from."""
 
@@ -103,11 +103,11 @@ class Coverage:
 
 
 def coverage(
-    world: World, *, n_worlds: int = 1000, n_boot: int = 500, confidence: float = 0.95, seed: int = 0
+    world: SimulatedArms, *, n_worlds: int = 1000, n_boot: int = 500, confidence: float = 0.95, seed: int = 0
 ) -> Coverage:
     """Draw worlds and count how often the intervals of the difference contain its true value, 0.
 
-    >>> found = coverage(World(seeds=1, examples=0.1, n_seeds=3), n_worlds=200, n_boot=200)
+    >>> found = coverage(SimulatedArms(seeds=1, examples=0.1, n_seeds=3), n_worlds=200, n_boot=200)
     >>> found.bootstrap < 0.85 < 0.9 < found.verdict
     True
     """

@@ -13,7 +13,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from ..data.base import Data
 from ..data.labels import Tags
-from ..data.pictured import Pictured
+from ..data.pictured import PictureData
 from ..data.source import load_any
 from ..evaluation.auditing import judges, suspects
 from ..evaluation.task import main_labels
@@ -77,7 +77,7 @@ class Audit:
             return []
         rows = surest["row"].to_numpy(writable=True)
         columns = self.data.raw_columns(rows)
-        if isinstance(self.data, Pictured):  # whole, where towers see a square of few pixels
+        if isinstance(self.data, PictureData):  # whole, where towers see a square of few pixels
             there = self.data.present("image", rows)
             columns["image"] = (
                 "image",

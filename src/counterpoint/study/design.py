@@ -17,7 +17,7 @@ from ..data.derived.mixture import together
 from ..data.kinds.written import MIXED
 from ..execution.folders import unwritable
 from ..files import FORMAT, DamagedFileError, read_yaml, write_yaml
-from ..forms import FORM, Margin, Names, Natural, Positional, Seeds, Typed, validated
+from ..forms import FORM, Margin, Names, Natural, ParsedField, Positional, Seeds, validated
 from ..methods.arm import is_fixed
 from ..recipes import Recipe, override, parse
 from ..recipes import load as load_recipe
@@ -252,7 +252,7 @@ class Design(FolderDesign):
     """Methods (see: counterpoint list methods), with options after commas: slip,ssl_weight=0.5; pretrained towers:
     open_clip:ViT-B-32@PATH,tune=lora; your own loss: ./my_loss.py:MyLoss."""
     data: Annotated[str, BeforeValidator(together), Field(description=MIXED)] = "emoji"
-    seeds: Annotated[Seeds, Typed(int, 3)] = (0, 1, 2)
+    seeds: Annotated[Seeds, ParsedField(int, 3)] = (0, 1, 2)
     """Seeds per arm, given as a number. From 5 on, verdicts can be more than suggestive."""
     recipe: Annotated[Recipe, BeforeValidator(_recipe_of)] = field(default_factory=lambda: load_recipe())
     """A recipe by name (counterpoint list recipes) or a YAML file; the options below change it."""

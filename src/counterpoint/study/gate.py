@@ -18,7 +18,7 @@ from ..data.base import Data, Examples
 from ..data.columns import ANY, fits, named, subject
 from ..evaluation import Task, create, default_tasks
 from ..evaluation.task import ClassifierTask, check_asks, check_data, check_rows, is_classifier
-from ..execution import Needs
+from ..execution import ResourceRequest
 from ..methods.arm import Arm
 from ..methods.base import Method
 from ..methods.tower_method import TowerMethod
@@ -39,7 +39,7 @@ _CAPTIONS = 1000
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedStudy:
     """A study that may begin, with what its names stand for: nothing is parsed, loaded or created a second time.
 
     Attributes:
@@ -57,7 +57,7 @@ class Prepared:
 
 def prepare(
     design: Design, folder: Path, *, existing: Design | None = None, known: Collection[str] = ()
-) -> Prepared:
+) -> PreparedStudy:
     """Check a study before its first step.
 
     Args:
@@ -110,7 +110,7 @@ def prepare(
         for task in tasks:
             if isinstance(task, ClassifierTask):
                 task.check_model(new[0], data)
-    return Prepared(design, arms, data, tasks)
+    return PreparedStudy(design, arms, data, tasks)
 
 
 def of_all(data: Data, arms: Collection[Arm], labels: str = "") -> tuple[str, ...]:
@@ -189,7 +189,7 @@ def check_file(path: Path) -> None:
     check_folder(path.parent)
 
 
-def check_gpus(needs: Needs) -> None:
+def check_gpus(needs: ResourceRequest) -> None:
     """Refuse runs that need more GPUs than this machine has.
 
     Raises:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..evaluation import STATISTICS
 from ..statistics import SeedsNeeded, compare_arms, interval_of_mean, sentence
-from .schema import Difference, Key, Metric, Needed, Score
+from .schema import DifferenceSummary, Key, MetricSummary, RequiredSeeds, ScoreSummary
 from .scored import MetricDefinition, RunOutcomes, RunScores
 
 CLEAN = "clean"
@@ -142,7 +142,7 @@ class StudyScores:
             return keys[0]
         return max(self.of_some, key=lambda key: len(self.of_some[key].runs), default=None)
 
-    def metrics(self, arm: str) -> list[Score]:
+    def metrics(self, arm: str) -> list[ScoreSummary]:
         """Compute every number of one arm with its interval; some arms have more heads than others."""
         runs = {seed: run for seed, run in self.runs[arm].items() if run is not None}
         definitions = next(iter(runs.values())).definitions if runs else {}
@@ -153,7 +153,7 @@ class StudyScores:
 
     def differences(
         self, keys: Sequence[Key], pairs: Sequence[tuple[str, str]] | None = None
-    ) -> tuple[list[Difference], str]:
+    ) -> tuple[list[DifferenceSummary], str]:
         """Compute each pair's difference on the main metrics, and on subsets and other labels as further families.
 
         Args:
@@ -173,7 +173,7 @@ class StudyScores:
             OTHER_LABELS: dict.fromkeys(self.other_labels(keys), self),
             OF_SOME: self.of_some if pairs is None else {},
         }
-        differences: list[Difference] = []
+        differences: list[DifferenceSummary] = []
         multiplicity: list[str] = []
         for family, scores in families.items():
             of_family, corrected = self._family(scores, pairs, family)
@@ -185,7 +185,7 @@ class StudyScores:
 
     def _family(
         self, scores: Mapping[Key, StudyScores], pairs: Sequence[tuple[str, str]] | None, family: str
-    ) -> tuple[list[Difference], str]:
+    ) -> tuple[list[DifferenceSummary], str]:
         """Compare pairs of arms on some metrics, each with the scores of the arms that have it."""
         compared = {key: of_arms for key, of_arms in scores.items() if len(of_arms.runs) > 1}
         if not compared:
@@ -199,8 +199,8 @@ class StudyScores:
             pairs=pairs,
         )
         rows = [
-            Difference(
-                **d.to_dict() | Metric.of(named[d.metric]).model_dump(),
+            DifferenceSummary(
+                **d.to_dict() | MetricSummary.of(named[d.metric]).model_dump(),
                 family=family,
                 sentence=sentence(d),
                 seeds_needed=None if d.seeds_needed is None else _needed(d.seeds_needed),
@@ -224,12 +224,14 @@ def bounded(
     return interval.estimate, interval.low, interval.high
 
 
-def _metric(good: Mapping[int, RunScores], key: Key, definition: MetricDefinition, *, fixed: bool) -> Score:
+def _metric(
+    good: Mapping[int, RunScores], key: Key, definition: MetricDefinition, *, fixed: bool
+) -> ScoreSummary:
     runs = {seed: run.outcome(key) for seed, run in good.items()}
     outcomes = next(iter(runs.values())) if fixed else runs
     mean, low, high = bounded(definition.statistic, outcomes, definition.bounds)
     task, test, subset, metric = key
-    return Score(
+    return ScoreSummary(
         task=task,
         test=test,
         subset=subset,
@@ -245,8 +247,8 @@ def _metric(good: Mapping[int, RunScores], key: Key, definition: MetricDefinitio
     )
 
 
-def _needed(seeds: SeedsNeeded) -> Needed:
-    return Needed(
+def _needed(seeds: SeedsNeeded) -> RequiredSeeds:
+    return RequiredSeeds(
         effect=seeds.effect, n=seeds.n, examples_factor=seeds.examples_factor, at_least=seeds.at_least
     )
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from .. import models
 from ..data.base import Data, Rows
 from ..data.derived.labelling import Labelling
-from ..data.derived.relabelled import Relabelled
+from ..data.derived.relabelled import RelabelledData
 from ..data.embeddings import EmbeddingCache
 from ..data.source import load_any
 from ..evaluation.task import asked_column
@@ -45,7 +45,9 @@ def relabelled(data: Data, labels: str) -> Data:
     labelling = Labelling.parse(labels)
     if not labelling.changes:
         return data.learning(labelling.label)
-    return Relabelled(data, labelling, partial(_embedded, labelling.encoder) if labelling.encoder else None)
+    return RelabelledData(
+        data, labelling, partial(_embedded, labelling.encoder) if labelling.encoder else None
+    )
 
 
 def _embedded(reference: str, data: Data, rows: Rows) -> Float[np.ndarray, "n d"]:

@@ -19,7 +19,7 @@ columns, and so does the time that a comparison takes."""
 
 
 @dataclass(frozen=True)
-class Preset:
+class StudyPreset:
     """A protocol.
 
     Attributes:
@@ -128,7 +128,7 @@ class Preset:
 
 
 _ALL = (
-    Preset(
+    StudyPreset(
         "medical-vl-benchmark",
         "contrastive methods in three families under one setup: classification, retrieval and question answering",
         {
@@ -144,7 +144,7 @@ _ALL = (
             "question_answering": ("accuracy",),
         },
     ),
-    Preset(
+    StudyPreset(
         "text-pairs",
         "pairs of texts, questions and answers say: what negatives beside those of the batch are worth, mined once or "
         "given way to others as they become easy",
@@ -155,7 +155,7 @@ _ALL = (
         "clip",
         {"retrieval": ("*_R@1",), "graded_similarity": ("spearman",)},
     ),
-    Preset(
+    StudyPreset(
         "sound-text",
         "the plain contrasts of sounds with what is said of them: which finds sounds by texts, and texts by sounds",
         {
@@ -165,7 +165,7 @@ _ALL = (
         "clip",
         {"retrieval": ("*_R@10",)},
     ),
-    Preset(
+    StudyPreset(
         "series-text",
         "series with what is said of them, curves and reports, say: the plain contrasts, and attention that drops keys",
         {
@@ -176,7 +176,7 @@ _ALL = (
         "clip",
         {"retrieval": ("*_R@10",)},
     ),
-    Preset(
+    StudyPreset(
         "three",
         "three columns or more: what is gained by a term for each pair of them over terms with one that all share, and "
         f"over models of two columns by themselves, of which there is one for every pair, {MOST_PAIRS} at most: with "
@@ -190,7 +190,7 @@ _ALL = (
         {"retrieval": ("*_R@10",)},
         pairwise=("clip",),
     ),
-    Preset(
+    StudyPreset(
         "gaps",
         "rows with gaps: which classifier of several columns stands what is missing; give --labels",
         {
@@ -201,7 +201,7 @@ _ALL = (
         "late",
         {"classification": ("accuracy", "macro_f1"), "missing_modality": ("withheld_accuracy",)},
     ),
-    Preset(
+    StudyPreset(
         "sensors",
         "series without words: which pre-training tells activities, or patients, apart. Arms of one device take the "
         "first; that of several is left out where there is one, and that of labels where none is named (--labels)",
@@ -213,7 +213,7 @@ _ALL = (
         "ntxent,on=series",
         {"probe": ("logistic_*_top1",)},
     ),
-    Preset(
+    StudyPreset(
         "no-labels",
         "pictures without labels or captions: which pre-training gives the features that a probe reads best",
         {
@@ -225,7 +225,7 @@ _ALL = (
         "ntxent,on=images",
         {"probe": ("logistic_*_top1",)},
     ),
-    Preset(
+    StudyPreset(
         "few-labels",
         "pictures of which few are labelled: whether it is better to learn from the labels, or to read them by a probe "
         "afterwards; give --labels, with share=0.05 where more labels are to be hidden",
@@ -237,7 +237,7 @@ _ALL = (
         "cross-entropy,sampler=balanced",
         {"probe": ("logistic_*_top1",), "classification": ("accuracy",)},
     ),
-    Preset(
+    StudyPreset(
         "long-tail",
         "classes of which some are rare: which objective still tells them apart; give --labels, with imbalance=100 "
         "where classes are to be thinned",
@@ -248,7 +248,7 @@ _ALL = (
         "cross-entropy",
         {"probe": ("logistic_*_top1",), "classification": ("accuracy", "macro_f1")},
     ),
-    Preset(
+    StudyPreset(
         "noisy-labels",
         "labels of which some are wrong: which objective does not learn them by heart; give --labels, with noise=0.4 "
         "where more are to be wrong",
@@ -259,7 +259,7 @@ _ALL = (
         "cross-entropy",
         {"probe": ("logistic_*_top1",), "classification": ("accuracy",)},
     ),
-    Preset(
+    StudyPreset(
         "multi-label",
         "several tags to a picture: which objective finds them, also where some are missing; give --labels, with "
         "missing=0.4 where more are to be",
@@ -273,7 +273,7 @@ _ALL = (
         "bce",
         {"multi_label": ("*_mAP",)},
     ),
-    Preset(
+    StudyPreset(
         "numbers",
         "a number to a picture, an age or a count: whether contrast by numbers orders pictures better than regression; "
         "give --labels",
@@ -285,7 +285,7 @@ _ALL = (
         "l1",
         {"regression": ("ridge_*_mae", "*_ordinality")},
     ),
-    Preset(
+    StudyPreset(
         "few-shot",
         "classes that training has not seen, each to be told by a few pictures of it; give --labels, and hold whole "
         "classes out (FOLDER,group=folder, or TABLE,columns=group:LABEL). Batches hold six pictures of a class each",
@@ -297,7 +297,7 @@ _ALL = (
         {"few_shot": ("*_1shot", "*_5shot")},
     ),
 )
-PRESETS: Mapping[str, Preset] = {preset.name: preset for preset in _ALL}
+PRESETS: Mapping[str, StudyPreset] = {preset.name: preset for preset in _ALL}
 """Every preset by its name.
 
 ``medical-vl-benchmark``: Roy et al., "Benchmarking Vision-Language Contrastive Methods for Medical Representation

@@ -26,13 +26,13 @@ Number = Annotated[float | None, BeforeValidator(_finite)]
 """Number that may not exist: NaN and infinities, which JSON cannot carry, are None."""
 
 
-class Part(BaseModel):
+class SummaryPart(BaseModel):
     """A part of a summary."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Metric(Part):
+class MetricSummary(SummaryPart):
     """A metric of a task on a test set, or on a subset of one.
 
     Attributes:
@@ -49,13 +49,13 @@ class Metric(Part):
         return self.task, self.test, self.subset, self.metric
 
     @classmethod
-    def of(cls, key: Key) -> Metric:
+    def of(cls, key: Key) -> MetricSummary:
         """Return the metric of a key."""
         task, test, subset, metric = key
-        return Metric(task=task, test=test, subset=subset, metric=metric)
+        return MetricSummary(task=task, test=test, subset=subset, metric=metric)
 
 
-class Score(Metric):
+class ScoreSummary(MetricSummary):
     """A number of one arm.
 
     Attributes:
@@ -77,7 +77,7 @@ class Score(Metric):
     higher_is_better: bool
 
 
-class Needed(Part):
+class RequiredSeeds(SummaryPart):
     """Seeds that would show a difference.
 
     Attributes:
@@ -93,7 +93,7 @@ class Needed(Part):
     at_least: bool
 
 
-class Difference(Metric):
+class DifferenceSummary(MetricSummary):
     """A difference between two arms, ``a`` − ``b``, with its verdict on ``a``.
 
     Attributes:
@@ -117,7 +117,7 @@ class Difference(Metric):
     notes: tuple[str, ...]
     family: str
     sentence: str
-    seeds_needed: Needed | None
+    seeds_needed: RequiredSeeds | None
 
     @property
     def firm(self) -> bool:
@@ -130,20 +130,20 @@ class Difference(Metric):
         return self.verdict.rpartition(": ")[2]
 
 
-class FailedRun(Part):
+class FailedRun(SummaryPart):
     """A run that failed, or cannot be read."""
 
     seed: int
     reason: str
 
 
-class Trained(Part):
+class TrainingCostSummary(SummaryPart):
     """Cost of training; ``passes`` are of examples through towers, by modality."""
 
     passes: dict[str, int]
 
 
-class TrainingCost(Trained):
+class TrainingCost(TrainingCostSummary):
     """Cost of an arm's runs: means over seeds of times, the most of memory, of one run the rest.
 
     Attributes:
@@ -165,7 +165,7 @@ class TrainingCost(Trained):
     evaluation_seconds: float
 
 
-class DecodingCost(Part):
+class DecodingCost(SummaryPart):
     """Cost of an arm's replies; ``relative_…`` are in times of plain decoding, None where they are not known."""
 
     seconds: float
@@ -178,7 +178,7 @@ class DecodingCost(Part):
     relative_seconds: Number = None
 
 
-class ArmSummary(Part):
+class ArmSummary(SummaryPart):
     """An arm of any study.
 
     Attributes:
@@ -193,10 +193,10 @@ class ArmSummary(Part):
     learns: str = ""
     failed: tuple[FailedRun, ...]
     unfinished: tuple[int, ...]
-    metrics: tuple[Score, ...]
+    metrics: tuple[ScoreSummary, ...]
     cost: TrainingCost | DecodingCost
 
-    def score(self, key: Key) -> Score | None:
+    def score(self, key: Key) -> ScoreSummary | None:
         """Return the number of a metric; None where the arm has none."""
         return next((score for score in self.metrics if score.key == key), None)
 
@@ -232,7 +232,7 @@ class AskedArm(ArmSummary):
     cost: DecodingCost
 
 
-class Winner(Part):
+class Winner(SummaryPart):
     """The arm to use, and its use."""
 
     name: str
@@ -241,7 +241,7 @@ class Winner(Part):
     python: str
 
 
-class Search(Trained):
+class SearchSummary(TrainingCostSummary):
     """The search of an arm: its cost, and what it chose."""
 
     arm: str
@@ -251,7 +251,7 @@ class Search(Trained):
     chosen: dict[str, Any]
 
 
-class Worth(Metric):
+class Worth(MetricSummary):
     """A conclusion on a method; see `counterpoint.study.decoding.conclusions`."""
 
     arm: str
@@ -260,7 +260,7 @@ class Worth(Metric):
     text: str
 
 
-class StudySummary(Part):
+class StudySummary(SummaryPart):
     """A summary of any study.
 
     Attributes:
@@ -279,10 +279,10 @@ class StudySummary(Part):
     seeds: tuple[int, ...]
     margin: float
     environment: dict[str, Any]
-    primary: Metric
-    of_some: tuple[Metric, ...] = ()
+    primary: MetricSummary
+    of_some: tuple[MetricSummary, ...] = ()
     arms: tuple[ArmSummary, ...]
-    differences: tuple[Difference, ...]
+    differences: tuple[DifferenceSummary, ...]
     multiplicity: str
     warnings: tuple[str, ...]
     winner: Winner
@@ -323,7 +323,7 @@ class TrainingSummary(StudySummary):
     recipe: dict[str, Any]
     plans: dict[str, ArmPlan]
     arms: tuple[TrainedArm, ...]
-    tuning: tuple[Search, ...]
+    tuning: tuple[SearchSummary, ...]
 
 
 class DecodingSummary(StudySummary):

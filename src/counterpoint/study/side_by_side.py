@@ -37,7 +37,7 @@ Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class SideBySide:
+class ModelComparison:
     """The scores of models on the same rows.
 
     Attributes:
@@ -124,7 +124,7 @@ def evaluate(
     split: str | None = None,
     failures: Path | None = None,
     notify: Notify = lambda line: None,
-) -> SideBySide:
+) -> ModelComparison:
     """Score models of any kind on the same rows of one data set.
 
     Each model sees the examples as its own library shows them. Rows whose picture, or sound or series, a run
@@ -196,7 +196,7 @@ def evaluate(
             scoring.refusals += [f"{task} could be asked of none of the models" for task in unasked]
         prints = {name: model.fingerprint for name, model in loaded.items()}
     refusals = tuple(dict.fromkeys(scoring.refusals))
-    return SideBySide(where, rows, results, prints, source.findings(), tuple(scoring.notes), refusals)
+    return ModelComparison(where, rows, results, prints, source.findings(), tuple(scoring.notes), refusals)
 
 
 @dataclass

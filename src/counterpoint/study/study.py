@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from ..execution import Executor, Listed, Listener, Then, leased
+from ..execution import Executor, FollowUp, Listener, WorkList, leased
 from .damage import set_aside_damaged
 from .decoding.conclusions import answer
 from .decoding.design import DecodingDesign
@@ -37,16 +37,16 @@ REPORT = "report.html"
 """The last file that is written of a study."""
 
 
-REPORTED = Then("report", more=False)
+REPORTED = FollowUp("report", more=False)
 """The report, which comes when the last units of a study are done."""
 
 
-class DryRun(Exception):
+class DryRunExit(Exception):
     """The study was only to be planned."""
 
 
 @dataclass(frozen=True)
-class Kind(Generic[D, S]):
+class StudyType(Generic[D, S]):
     """A kind of study: the steps that each kind takes in its own way, once its units are done.
 
     Attributes:
@@ -81,9 +81,9 @@ def _write_decoding(folder: Path, summary: DecodingSummary) -> None:
     write_report(folder, summary)
 
 
-_KINDS: tuple[Kind[Any, Any], ...] = (
-    Kind(Design, TrainingSummary, read_results, summarise, conclusion, training_costs, _write_training),
-    Kind(
+_KINDS: tuple[StudyType[Any, Any], ...] = (
+    StudyType(Design, TrainingSummary, read_results, summarise, conclusion, training_costs, _write_training),
+    StudyType(
         DecodingDesign,
         DecodingSummary,
         read_replies,
@@ -93,7 +93,7 @@ _KINDS: tuple[Kind[Any, Any], ...] = (
         _write_decoding,
     ),
 )
-KINDS: Mapping[str, Kind[Any, Any]] = {kind.design.kind: kind for kind in _KINDS}
+KINDS: Mapping[str, StudyType[Any, Any]] = {kind.design.kind: kind for kind in _KINDS}
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Study(Generic[S]):
         return Study(path, KINDS[kind_of(path) or Design.kind].summary.read(path))
 
     @property
-    def kind(self) -> Kind[Any, S]:
+    def kind(self) -> StudyType[Any, S]:
         """Return the kind of the study."""
         return next(kind for kind in KINDS.values() if isinstance(self.summary, kind.summary))
 
@@ -166,7 +166,7 @@ def carry_out(
     folder: Path,
     executor: Executor,
     listener: Listener,
-    then: Then = REPORTED,
+    then: FollowUp = REPORTED,
 ) -> None:
     """Carry out units of a study; those that are damaged are set aside first, and done anew.
 
@@ -185,7 +185,7 @@ def carry_out(
     """
     set_aside_damaged(units)
     with suppress(TypeError):  # other processes cannot be told of all of them
-        Listed.of(title, units, folder, then).write(folder)
+        WorkList.of(title, units, folder, then).write(folder)
     listener.begin(title, units)
     executor.carry_out(units, listener, folder)
 
@@ -195,7 +195,7 @@ def report(folder: Path) -> None:
     written = folder / REPORT
     ends = [
         path.stat().st_mtime
-        for order in Listed.read(folder).orders
+        for order in WorkList.read(folder).orders
         for path in order.folder_in(folder).glob("*")
     ]
     if not written.exists() or written.stat().st_mtime < max(ends, default=0.0):

@@ -31,7 +31,16 @@ from .design import ArmPlan, Design
 from .layout import run_folder, trial_folder
 from .numbers import CLEAN, OF_SOME, name_of
 from .results import StudyResults, damage
-from .schema import Difference, Key, Metric, Search, TrainedArm, TrainingCost, TrainingSummary, Winner
+from .schema import (
+    DifferenceSummary,
+    Key,
+    MetricSummary,
+    SearchSummary,
+    TrainedArm,
+    TrainingCost,
+    TrainingSummary,
+    Winner,
+)
 from .scored import RunScores
 from .training.convergence import Convergence, warnings_of
 from .training.plans import read_plans
@@ -164,8 +173,8 @@ def summarise(results: StudyResults[FinishedRun], design: Design) -> TrainingSum
         recipe=design.recipe.model_dump(),
         plans=dict(plans),
         environment=dict(results.finished()[0].environment),
-        primary=Metric.of(headline),
-        of_some=tuple(map(Metric.of, results.numbers.of_some)),
+        primary=MetricSummary.of(headline),
+        of_some=tuple(map(MetricSummary.of, results.numbers.of_some)),
         arms=tuple(arms),
         differences=tuple(_with_remarks(difference, endings, arms) for difference in differences),
         multiplicity=multiplicity,
@@ -201,8 +210,8 @@ def _ending(runs: Sequence[FinishedRun], design: Design, plan: ArmPlan) -> Conve
 
 
 def _with_remarks(
-    difference: Difference, endings: Mapping[str, Convergence], arms: Sequence[TrainedArm]
-) -> Difference:
+    difference: DifferenceSummary, endings: Mapping[str, Convergence], arms: Sequence[TrainedArm]
+) -> DifferenceSummary:
     """Return a difference whose sentence says where its arms learnt from different things, and which still improved."""
     if difference.family not in {"main", OF_SOME}:
         return difference
@@ -275,12 +284,12 @@ def _diagnostics(runs: list[FinishedRun]) -> dict[str, dict[str, float | None]]:
     }
 
 
-def _searches(folder: Path, plans: Mapping[str, ArmPlan]) -> Iterator[Search]:
+def _searches(folder: Path, plans: Mapping[str, ArmPlan]) -> Iterator[SearchSummary]:
     """Yield what the search cost each arm, and what the search chose."""
     for arm, plan in plans.items():
         trials = sorted(trial_folder(folder, Spec.parse(arm).slug, 0).parent.glob("trial-*"))
         states = [state for trial in trials if (state := RunState.read(trial)) is not None]
-        yield Search(
+        yield SearchSummary(
             arm=arm,
             trials=len(states),
             failed=sum(state.status == "failed" for state in states),

@@ -1,4 +1,4 @@
-from .loop import Progress as Progress
+from .loop import TrainingProgress as TrainingProgress
 from .loop import fit as fit
 from .run import Run as Run
 from .run import RunState as RunState

@@ -18,7 +18,7 @@ from ..pairwise.ranks import Ranks
 from ..reasons import a_second
 from ..recipes import override
 from ..spec import Spec
-from .loop import Progress, fit
+from .loop import TrainingProgress, fit
 from .run import Run
 from .start import prepare
 from .trained import trained_rows
@@ -164,7 +164,7 @@ def _seconds_of_steps(run: Run, data: Data, size: int) -> tuple[list[float], Loa
     changes = {"batch_size": size, "microbatch": microbatch, "steps": 1 + _TIMED, "workers": 0}
     recipe = override(run.recipe, changes)
     method, loader = prepare(replace(run, arm=str(arm), recipe=recipe), data)
-    ends: list[Progress] = []
+    ends: list[TrainingProgress] = []
     fit(method, loader, recipe, on_step=ends.append)
     times = [
         (after.seconds - after.waited) - (before.seconds - before.waited) for before, after in pairwise(ends)

@@ -16,12 +16,12 @@ from torch import Tensor
 from ..data.loading.examples import AllExamples
 from ..data.loading.loader import Loader
 from ..data.views import key as view_key
-from ..execution import Stopped, postponed
+from ..execution import StopRequest, postponed
 from ..execution.lease import check_held
 from ..methods.base import Method
 from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings, NonFiniteLossError
+from ..types import Batch, Embeddings, NonFiniteLossError, StepInfo
 from .record.broken import ASKED, Budget
 from .record.metrics import balanced_scalars, learnt_scalars
 from .saving import checkpoint as checkpoints
@@ -35,7 +35,7 @@ from .trackers import MetricLog
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """The progress that a run tells while it trains.
 
     Attributes:
@@ -70,7 +70,7 @@ def fit(
     *,
     seed: int = 0,
     validate: Validate | None = None,
-    on_step: Callable[[Progress], None] | None = None,
+    on_step: Callable[[TrainingProgress], None] | None = None,
     accelerator: str = "auto",
     track: Sequence[str] = (),
 ) -> Method:
@@ -78,7 +78,7 @@ def fit(
 
     With a folder, it goes on from the folder's newest checkpoint if there is one (bit-exactly on CPU: the batch and
     the dropout of a step follow from the seed and the step), and writes ``metrics.parquet`` and ``checkpoint/``.
-    Ctrl-C, SIGTERM and SIGHUP finish the step, write a checkpoint and then raise `Stopped`.
+    Ctrl-C, SIGTERM and SIGHUP finish the step, write a checkpoint and then raise `StopRequest`.
 
     In a process group (see `counterpoint.training.sharing.distributed`) each rank trains on its part of every batch,
     and all make the same step, that of one process. The first alone writes. All validate, each on everything: so none
@@ -129,7 +129,7 @@ def fit(
         optimizer = None if start == course.span.first else course.optimizer
         checkpoints.restore(saved, method, optimizer, precision.scaler)
         if on_step is not None:
-            on_step(Progress(start, recipe.total_steps, seconds=spent))
+            on_step(TrainingProgress(start, recipe.total_steps, seconds=spent))
     log = MetricLog(folder if first else None, track, start)
     if start == 0:
         # Where each scalar begins, and where it would balance: by these a study tells those that could not move.
@@ -150,7 +150,7 @@ def fit(
             log.save()
             saver.save(step, course.optimizer, time.perf_counter() - began if step else 0.0, last)
 
-    def start_epoch(clock: Clock) -> None:
+    def start_epoch(clock: StepInfo) -> None:
         watch.go()  # this is no waiting for data
         examples = AllExamples(loader, clock, device, recipe.microbatch if in_parts else part)
         _seeded(device, seed, clock.step, "look")
@@ -219,13 +219,15 @@ def fit(
                 log.add(done, numbers)
             if on_step is not None:
                 pace, memory = watch.step(clock.steps - done), memory_in_use(device)
-                on_step(Progress(done, clock.steps, now.loss, seconds, watch.waited, rate, pace, memory))
+                on_step(
+                    TrainingProgress(done, clock.steps, now.loss, seconds, watch.waited, rate, pace, memory)
+                )
             if done % recipe.checkpoint_every == 0 or done == clock.steps or now.ends:
                 save(done, last=done == clock.steps)
             if now.ends:
                 if saver is not None:
                     saver.finish()
-                raise broken.error() if now.ends == ASKED else Stopped(now.ends)
+                raise broken.error() if now.ends == ASKED else StopRequest(now.ends)
             watch.wait()
         if not course.trains:
             save(0, last=True)
@@ -240,8 +242,8 @@ def _batches(
     course: Course,
     start: int,
     steps: int,
-    start_epoch: Callable[[Clock], None],
-) -> Iterator[tuple[Batch, Clock]]:
+    start_epoch: Callable[[StepInfo], None],
+) -> Iterator[tuple[Batch, StepInfo]]:
     """Yield the batches of steps ``start`` to ``steps - 1``; looks come before the batches that they say something of.
 
     Where a method makes batches of groups, those behind a look are loaded anew; before the first one of this process,
@@ -272,7 +274,7 @@ def _seeded(device: torch.device, seed: int, step: int, purpose: str, rank: int 
         torch.manual_seed(key)
 
 
-def forward(method: Method, batch: Batch, clock: Clock) -> tuple[dict[str, Tensor], Embeddings]:
+def forward(method: Method, batch: Batch, clock: StepInfo) -> tuple[dict[str, Tensor], Embeddings]:
     """Return the losses of a batch and what they are of, with the graph of the whole batch."""
     with torch.no_grad():
         z = method.targets(batch)
@@ -320,7 +322,7 @@ def step_numbers(losses: dict[str, Tensor], overflow: Tensor, asks: int, ranks: 
     )
 
 
-def _non_finite(terms: dict[str, float], batch: Batch, clock: Clock) -> NonFiniteLossError:
+def _non_finite(terms: dict[str, float], batch: Batch, clock: StepInfo) -> NonFiniteLossError:
     bad = [name for name, value in terms.items() if not np.isfinite(value)] or list(terms)
     inputs = [
         name for name, view in batch.views.items() if view.is_floating_point() and not view.isfinite().all()

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict
 from ..data.base import Data, Rows
 from ..data.loading.loader import Loader
 from ..data.loading.mixed import Mixture
-from ..data.loading.order import InTurn, Order, Shuffled, Windowed
-from ..data.loading.sampled import Sampled, Streams
+from ..data.loading.order import Order, SequentialOrder, ShuffledOrder, WindowedOrder
+from ..data.loading.sampled import SampledOrder, Streams
 from ..data.loading.samplers import NATURAL, streams
 from ..data.source import is_of_python, load_any
 from ..files import FORMAT, latest_checkpoint, read_json, run_of, write_json
@@ -155,18 +155,18 @@ def order_of(
 
     def ordered(rows: Rows) -> Order:
         if grouped is None:
-            return Shuffled(rows, batch_size, seed)
+            return ShuffledOrder(rows, batch_size, seed)
         classes, each = grouped.values[rows], streams(sampler)
         if len(each) > 1:
             return Streams.of(rows, classes, each, batch_size, seed)
-        return Sampled(rows, classes, each[0], batch_size, seed)
+        return SampledOrder(rows, classes, each[0], batch_size, seed)
 
     if data.splits.sources:
         return Mixture.of(data.splits, rows, batch_size, seed)
     if len(data.shards):
-        return Windowed(data.shards, batch_size, seed)
+        return WindowedOrder(data.shards, batch_size, seed)
     if tasks := data.splits.tasks:
-        return InTurn([ordered(task[np.isin(task, rows)]) for task in tasks])
+        return SequentialOrder([ordered(task[np.isin(task, rows)]) for task in tasks])
     return ordered(rows)
 
 

@@ -1,13 +1,13 @@
 from .batch import Batch as Batch
 from .batch import Embeddings as Embeddings
-from .batch import Examples as Examples
+from .batch import TrainingExamples as TrainingExamples
 from .batch import View as View
 from .batch import ViewSpec as ViewSpec
 from .fit import Fit as Fit
-from .learning import Clock as Clock
 from .learning import Kind as Kind
 from .learning import NonFiniteLossError as NonFiniteLossError
 from .learning import Stage as Stage
+from .learning import StepInfo as StepInfo
 from .learning import Target as Target
 from .models import Classifier as Classifier
 from .models import ColumnEmbedder as ColumnEmbedder

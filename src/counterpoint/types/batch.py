@@ -117,7 +117,7 @@ class Batch:
 
 
 @runtime_checkable
-class Examples(Protocol):
+class TrainingExamples(Protocol):
     """All examples that a run trains on, in the order of the data; the same on every rank.
 
     Attributes:

@@ -7,10 +7,11 @@ from typing import Literal, final
 
 
 @dataclass(frozen=True)
-class Clock:
+class StepInfo:
     """The position of a run: ``step`` of ``steps`` (from 0), in ``epoch`` (from 0).
 
-    ``ends_task``: after this step another task begins (see `counterpoint.data.loading.order.InTurn`). ``stage``: the
+    ``ends_task``: after this step another task begins (see `counterpoint.data.loading.order.SequentialOrder`).
+        ``stage``: the
     name of the stage that the step belongs to; empty for methods that have none.
     """
 
@@ -32,7 +33,7 @@ class Stage:
     The learning rate's schedule and the optimiser's state begin anew with every stage.
 
     Attributes:
-        name: which ``Clock.stage`` says.
+        name: which ``StepInfo.stage`` says.
         share: of the steps, beside the shares of the other stages: 1 and 3 are a quarter and three quarters.
         moves: how the names of the parameters begin that move; all unless given. What the method does not train at all
             moves in no stage.

@@ -1,28 +1,28 @@
 """The laboratory: where a claim's experiment is carried out, and how its results are judged."""
 
-from counterpoint.catalog.evidence import Result, Source
+from counterpoint.catalog.evidence import Result, ThresholdOrigin
 
 from . import effects
-from .grid import Arrays, Grid, Scores
+from .grid import Arrays, Grid, GridScores
 from .lab import FIRST, UNSEEN, Lab
 from .results import above, below, decides, secondary, within
-from .score import Measured, Score, arm, best, combined, exact, mean, per_seed, rate, worst
-from .study import Comparison, Trained, TrainedScores
+from .score import Score, ScoreEstimate, arm, best, combined, exact, mean, per_seed, rate, worst
+from .study import TrainedScores, TrainedStudy, TrainingComparison
 
 __all__ = [
     "FIRST",
     "UNSEEN",
     "Arrays",
-    "Comparison",
     "Grid",
+    "GridScores",
     "Lab",
-    "Measured",
     "Result",
     "Score",
-    "Scores",
-    "Source",
-    "Trained",
+    "ScoreEstimate",
+    "ThresholdOrigin",
     "TrainedScores",
+    "TrainedStudy",
+    "TrainingComparison",
     "above",
     "arm",
     "below",

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from counterpoint import registry
-from counterpoint.execution import Needs, OnProgress, Progress, Unit
+from counterpoint.execution import OnProgress, ResourceRequest, Unit, UnitProgress
 from counterpoint.files import writing
 
 from .grid import Arrays
@@ -25,7 +25,7 @@ Notify = Callable[[str], None]
 
 @final
 @dataclass(frozen=True)
-class Cell:
+class ExperimentCell:
     """A cell of an experiment as a unit of work: a function and its settings, whose arrays become a file.
 
     Attributes:
@@ -41,7 +41,7 @@ class Cell:
     cells: Path
 
     lighter: ClassVar[str] = "fewer --jobs need less memory"
-    needs: ClassVar[Needs] = Needs()
+    needs: ClassVar[ResourceRequest] = ResourceRequest()
 
     @property
     def key(self) -> str:
@@ -64,7 +64,7 @@ class Cell:
             return dict(stored)
 
     def work(self, on_progress: OnProgress) -> Arrays:
-        on_progress(Progress(0, 1))
+        on_progress(UnitProgress(0, 1))
         began = time.perf_counter()
         arrays = self.compute(**self.settings)
         arrays["seconds"] = np.array(time.perf_counter() - began)
@@ -80,7 +80,7 @@ class Cell:
         return {"compute": compute, "name": self.name, "settings": dict(self.settings)}
 
     @classmethod
-    def parse(cls, plain: dict[str, Any], folder: Path, needs: Needs) -> Cell:
+    def parse(cls, plain: dict[str, Any], folder: Path, needs: ResourceRequest) -> ExperimentCell:
         return cls(registry.load(plain["compute"]), plain["name"], plain["settings"], folder.parent)
 
 
@@ -93,7 +93,7 @@ class CellListener:
     def begin(self, title: str, units: Sequence[Unit[Any]]) -> None:
         return None
 
-    def progressed(self, unit: Unit[Any], progress: Progress) -> None:
+    def progressed(self, unit: Unit[Any], progress: UnitProgress) -> None:
         self.begun += 1
         self.notify(f"{unit.key} ({self.begun} of {self.count})")
 

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from counterpoint.data.items import Items, Videos
 from counterpoint.data.synthetic.clips.items import items_of
-from counterpoint.data.synthetic.clips.world import Clips
+from counterpoint.data.synthetic.clips.world import VideoClips
 from counterpoint.networks import BytePairTokenizer
 from counterpoint.networks.heads import Linear
 from counterpoint.networks.init import initialise
-from counterpoint.networks.towers.transformer import Block, Embedding, TextTransformer
+from counterpoint.networks.towers.transformer import Embedding, TextTransformer, TransformerBlock
 
 SIDE = 24
 """Pixels of a side of a frame."""
@@ -55,7 +55,7 @@ class FrameNetwork(nn.Module):
 
 
 @final
-class VideoTower(nn.Module):
+class FramesTransformer(nn.Module):
     """A `FrameNetwork` on every frame, then one transformer block over the frames, and their mean.
 
     Args:
@@ -67,7 +67,7 @@ class VideoTower(nn.Module):
         super().__init__()
         self.frame = FrameNetwork(width)
         self.position = Embedding(frames, width, std=0.02)
-        self.block = Block(width, heads=4, depth=1, causal=False)
+        self.block = TransformerBlock(width, heads=4, depth=1, causal=False)
 
     def forward(self, frames: UInt8[Tensor, "n T 3 H W"]) -> Float[Tensor, "n width"]:
         states = self.frame(frames.flatten(0, 1)).view(*frames.shape[:2], -1)
@@ -87,7 +87,7 @@ class ClipTowers(nn.Module):
 
     def __init__(self, captions: Sequence[str], frames: int, seed: int, width: int = 64) -> None:
         super().__init__()
-        self.video = VideoTower(frames, width)
+        self.video = FramesTransformer(frames, width)
         self.seen = Linear(width, width)
         self.words = TextTransformer(BytePairTokenizer.train(sorted(set(captions)), 512, 48), width, depth=1)
         self.text = Linear(width, width)
@@ -100,7 +100,7 @@ class ClipTowers(nn.Module):
         return F.normalize(self.text(self.words(tokens)), dim=-1)
 
 
-class Filmed(NamedTuple):
+class ClipFrames(NamedTuple):
     """Items of clips with their frames."""
 
     items: Videos
@@ -111,7 +111,7 @@ class Filmed(NamedTuple):
 
 
 @lru_cache(maxsize=8)
-def filmed(source: str, split: str, count: int, form: type[Items]) -> Filmed:
+def filmed(source: str, split: str, count: int, form: type[Items]) -> ClipFrames:
     """Return the items of the first rows of a world's training split, or of a test split, with their frames.
 
     Args:
@@ -120,9 +120,9 @@ def filmed(source: str, split: str, count: int, form: type[Items]) -> Filmed:
         count: rows; some may have no item.
         form: of the items.
     """
-    world = Clips.parse(f"{source},pixels={SIDE},train={count},test={count}")
+    world = VideoClips.parse(f"{source},pixels={SIDE},train={count},test={count}")
     rows = world.splits.train if split == "train" else world.splits.test[split]
     items = items_of(world, form, rows)
     assert isinstance(items, Videos)
     parts = np.array_split(np.arange(len(items)), max(1, len(items) // 128))
-    return Filmed(items, torch.cat([items.frames(part) for part in parts]))
+    return ClipFrames(items, torch.cat([items.frames(part) for part in parts]))

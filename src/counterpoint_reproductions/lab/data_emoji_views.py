@@ -16,7 +16,7 @@ from .data_emoji import SIDE, emoji_inputs, pixels
 CHANGES = ("crop", "blur", "grayscale", "colour jitter", "flip")
 
 
-class Emoji(NamedTuple):
+class EmojiViews(NamedTuple):
     """Emoji that are not people (who are half of all, most in five skin tones).
 
     Attributes:
@@ -37,7 +37,7 @@ class Emoji(NamedTuple):
 
 
 @lru_cache(maxsize=2)
-def emoji(label: str, least: int) -> Emoji:
+def emoji(label: str, least: int) -> EmojiViews:
     """Select the emoji whose class has at least ``least`` of them to train on; classes are numbered from 0."""
     data, first, _ = emoji_inputs()
     people = data.labels["group"].names.index("people and body parts")
@@ -51,7 +51,7 @@ def emoji(label: str, least: int) -> Emoji:
     other = data.shifts()["artist"]
     second = torch.cat([pixels(other(part)) for part in np.array_split(rows, 8)])
     places = np.split(np.arange(len(rows)), np.cumsum([len(part) for part in parts.values()])[:-1])
-    return Emoji(torch.stack([first[rows], second]), np.searchsorted(kept, values[rows]), *places)
+    return EmojiViews(torch.stack([first[rows], second]), np.searchsorted(kept, values[rows]), *places)
 
 
 def changed(

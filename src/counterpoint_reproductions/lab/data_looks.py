@@ -19,7 +19,7 @@ from counterpoint.data.pictured import PairedData
 from counterpoint.data.synthetic.scenes.config import SIDES
 from counterpoint.data.synthetic.scenes.pixels.render import draw
 from counterpoint.data.synthetic.scenes.scene import UNIT, Colour, Scene, Size, Thing
-from counterpoint.data.synthetic.scenes.words.descriptions import TEMPLATE, Described, invented
+from counterpoint.data.synthetic.scenes.words.descriptions import TEMPLATE, ClassDescription, invented
 
 SIDE = 32
 """Pixels of a side of the pictures."""
@@ -43,14 +43,14 @@ NAMES, OTHER_NAMES = _SHUFFLED[: KINDS * len(CONCEPTS)], _SHUFFLED[KINDS * len(C
 """Odd words that name kinds, of which no sentence to learn from has one, and those that such sentences have."""
 
 
-class Look(NamedTuple):
+class ConceptVariant(NamedTuple):
     """A concept and one of each of `VALUES`."""
 
     concept: str
     values: tuple[str, ...]
 
 
-def kinds(seed: int) -> tuple[list[Look], list[Described]]:
+def kinds(seed: int) -> tuple[list[ConceptVariant], list[ClassDescription]]:
     """Invent four kinds of each concept, named by a word no caption has, that differ in two traits and share two."""
     rng = np.random.default_rng([seed, 1])
     looks = []
@@ -58,9 +58,9 @@ def kinds(seed: int) -> tuple[list[Look], list[Described]]:
         options = [
             rng.permutation(np.asarray(values))[: 1 + (t in varied)] for t, values in enumerate(VALUES)
         ]
-        looks += [Look(concept, tuple(map(str, values))) for values in product(*options)]
+        looks += [ConceptVariant(concept, tuple(map(str, values))) for values in product(*options)]
     described = [
-        Described(
+        ClassDescription(
             f"a {word} {look.concept}",
             {"colour": look.values[:1], "size": look.values[1:2], "place": look.values[2:]},
         )
@@ -69,7 +69,7 @@ def kinds(seed: int) -> tuple[list[Look], list[Described]]:
     return looks, described
 
 
-def scene(item: Look, rng: np.random.Generator) -> Scene:
+def scene(item: ConceptVariant, rng: np.random.Generator) -> Scene:
     """Place a thing of this look, of exact size and place at random."""
     colour, size, column, row = item.values
     side = 2 * int(rng.integers(SIDES[_size(size)][0] // 2, SIDES[_size(size)][1] // 2 + 1))
@@ -86,7 +86,7 @@ def _size(word: str) -> Size:
     return next(size for size in SIDES if size == word)
 
 
-def caption(item: Look, rng: np.random.Generator) -> str:
+def caption(item: ConceptVariant, rng: np.random.Generator) -> str:
     """Write a true sentence of some of the look's traits, with an odd word before every other noun."""
     noun = f"a {rng.choice(OTHER_NAMES)} {item.concept}" if rng.random() < 0.5 else f"a {item.concept}"
     traits = rng.permutation(np.asarray(item.values))[: rng.integers(len(item.values) + 1)].tolist()
@@ -106,7 +106,7 @@ class Looks(PairedData):
             self.ids[:TRAINED], {"looks": self.ids[TRAINED:-HELD]}, {"looks": self.ids[-HELD:]}
         )
         looks = [
-            Look(str(rng.choice(CONCEPTS)), tuple(str(rng.choice(values)) for values in VALUES))
+            ConceptVariant(str(rng.choice(CONCEPTS)), tuple(str(rng.choice(values)) for values in VALUES))
             for _ in self.ids
         ]
         self._scenes = [scene(look, rng) for look in looks]

@@ -27,7 +27,7 @@ SENTENCES = "transformers:all-MiniLM-L6-v2@package"
 """Sentence embeddings that come as a package, in the extra ``sentences``."""
 
 
-class Described(PairedData):
+class ShuffledCaptions(PairedData):
     """Pictures of which each has the captions of another one of its split, or its own; fewer are trained on."""
 
     def __init__(self, source: PairedData, trained: int, seed: int | None) -> None:
@@ -50,7 +50,7 @@ class Described(PairedData):
 @lru_cache(maxsize=4)
 def voxels(trained: int, shuffled: int | None = None) -> Voxels:
     """Return voxels over digits; with a seed, the captions are those of other digits."""
-    return Voxels(Described(load("digits"), trained, shuffled), Simulation(noise=0.4))
+    return Voxels(ShuffledCaptions(load("digits"), trained, shuffled), Simulation(noise=0.4))
 
 
 def recipe_of(steps: int) -> Recipe:

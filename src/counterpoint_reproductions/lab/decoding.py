@@ -23,7 +23,7 @@ from counterpoint.networks.tiny_vlm import default_model_path, world
 from counterpoint.study.decoding.arm import DecodingArm
 from counterpoint.types import Prompt
 
-from . import Arrays, Grid, Lab, Score, Scores
+from . import Arrays, Grid, GridScores, Lab, Score
 from .grid import Point, Runs
 
 SEEDS, PICTURES = 5, 300
@@ -160,7 +160,7 @@ class Replies:
         scores = self._scores(metric)
         return scores[arm].about(metric + self.label)
 
-    def _scores(self, metric: str) -> Scores:
+    def _scores(self, metric: str) -> GridScores:
         first = self._grid.first(next(iter(self._grid)))
         name = next((key for key in first if key.rpartition("|")[0] == metric), None)
         if name is None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-from counterpoint.catalog.evidence import Source
+from counterpoint.catalog.evidence import ThresholdOrigin
 from counterpoint.catalog.verdicts import Role
 
 Kind = Literal["share", "correlation", "count"]
@@ -37,21 +37,21 @@ class Effect(TypedDict):
     """A smallest effect of interest with its origin, as `above` and `below` take it."""
 
     delta: float
-    source: Source
+    source: ThresholdOrigin
 
 
 class Margin(TypedDict):
     """A margin with its origin, as `above` and `below` take it."""
 
     margin: float
-    source: Source
+    source: ThresholdOrigin
 
 
 class Level(TypedDict):
     """The role of a level with its origin, as `above` and `below` take it."""
 
     role: Role
-    source: Source
+    source: ThresholdOrigin
 
 
 def reported(baseline: float, method: float, about: str, *, unit: float = 1.0) -> Effect:
@@ -68,7 +68,7 @@ def reported(baseline: float, method: float, about: str, *, unit: float = 1.0) -
     """
     delta = abs(method - baseline) * unit / 2
     text = f"half of {baseline:g} → {method:g} ({about})"
-    return {"delta": round(delta, 12), "source": Source(kind="paper", text=text)}
+    return {"delta": round(delta, 12), "source": ThresholdOrigin(kind="paper", text=text)}
 
 
 def of_the_rest(baseline: float, method: float, about: str, *, perfect: float = 1.0) -> Effect:
@@ -81,7 +81,7 @@ def of_the_rest(baseline: float, method: float, about: str, *, perfect: float = 
     """
     delta = abs(method - baseline) / abs(perfect - baseline) / 2
     text = f"half of the remaining error that {baseline:g} → {method:g} of {perfect:g} removes ({about})"
-    return {"delta": round(delta, 12), "source": Source(kind="paper", text=text)}
+    return {"delta": round(delta, 12), "source": ThresholdOrigin(kind="paper", text=text)}
 
 
 def telescope(standard_error: float, about: str) -> Effect:
@@ -96,7 +96,9 @@ def telescope(standard_error: float, about: str) -> Effect:
     """
     return {
         "delta": round(POWER_OF_A_THIRD * standard_error, 12),
-        "source": Source(kind="telescope", text=f"1.53 standard errors of {standard_error:g}: {about}"),
+        "source": ThresholdOrigin(
+            kind="telescope", text=f"1.53 standard errors of {standard_error:g}: {about}"
+        ),
     }
 
 
@@ -114,7 +116,7 @@ def convention(kind: Kind, *, of: float = 1.0, reason: str = "") -> Effect:
     share, metrics = CONVENTIONS[kind]
     of_what = "" if of == 1.0 else f" of {of:g}"
     text = f"the convention {share:g}{of_what} for {metrics}{'; ' * bool(reason)}{reason}"
-    return {"delta": round(share * of, 12), "source": Source(kind="convention", text=text)}
+    return {"delta": round(share * of, 12), "source": ThresholdOrigin(kind="convention", text=text)}
 
 
 def tolerance(kind: Kind, *, of: float = 1.0) -> Margin:
@@ -133,4 +135,4 @@ def level(text: str, kind: Literal["paper", "telescope", "convention"] = "paper"
     >>> level("0.6 in table 2")["role"]
     'level'
     """
-    return {"role": "level", "source": Source(kind=kind, text=text)}
+    return {"role": "level", "source": ThresholdOrigin(kind=kind, text=text)}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import Comparison, Lab, Trained
+from . import Lab, TrainedStudy, TrainingComparison
 
 STEPS, PRETRAINING_STEPS, RATE, SEEDS = 250, 700, 3e-4, 10
 RANKED = "graded_similarity spearman"
 """The metric by which arms are judged."""
 _TOWER = {"towers.vocabulary": 4096, "towers.context": 24}
 _MODEL = "clip"
-_PRETRAINING = Comparison(
+_PRETRAINING = TrainingComparison(
     {_MODEL: "clip,columns=term+gloss"},
     {"retrieval": ("*_R@1",)},
     data="glosses,train=20000,validation=500,test=1500",
@@ -20,10 +20,10 @@ _PRETRAINING = Comparison(
 )
 
 
-def went_on(lab: Lab, arms: Mapping[str, str]) -> Trained:
+def went_on(lab: Lab, arms: Mapping[str, str]) -> TrainedStudy:
     """Train arms on definitions, each on from the run between nouns and definitions of its seed."""
     origin = lab.study(_PRETRAINING, "pretraining").each(_MODEL)
-    comparison = Comparison(
+    comparison = TrainingComparison(
         {name: f'{arm},from="{origin}"' for name, arm in arms.items()},
         {"graded_similarity": ("spearman",)},
         data="glosses:graded,train=6000,validation=300,test=900",

@@ -10,7 +10,7 @@ import numpy as np
 
 from counterpoint.statistics.outcomes import AnyStatistic
 
-from .score import Arm, Score, exact, of_arm
+from .score import Measurements, Score, exact, of_arm
 
 Arrays = dict[str, np.ndarray]
 """Measurements of one cell of an experiment, by name."""
@@ -68,7 +68,7 @@ class Grid:
     ) -> None:
         self.axes = {axis: tuple(values) for axis, values in axes.items()}
         self.runs, self.chosen = runs, chosen or {}
-        self._arms: dict[tuple[int, str, Any], Arm] = {}
+        self._arms: dict[tuple[int, str, Any], Measurements] = {}
 
     def __getitem__(self, key: Any) -> Runs:
         return self.runs[self.point(key)]
@@ -105,7 +105,7 @@ class Grid:
         statistic: AnyStatistic = "mean",
         *,
         by_seed: Callable[[np.ndarray], Any] | None = None,
-    ) -> Scores:
+    ) -> GridScores:
         """Return one outcome of all cells as scores, indexed as the grid is.
 
         Args:
@@ -116,9 +116,11 @@ class Grid:
             by_seed: reduces a run's array to one number, where its entries are no examples to be drawn again (the
                 steps of a run, say).
         """
-        return Scores(self, outcome, metric, statistic, by_seed)
+        return GridScores(self, outcome, metric, statistic, by_seed)
 
-    def arm(self, point: Point, outcome: str, by_seed: Callable[[np.ndarray], Any] | None, label: str) -> Arm:
+    def arm(
+        self, point: Point, outcome: str, by_seed: Callable[[np.ndarray], Any] | None, label: str
+    ) -> Measurements:
         """Return an arm; the same one whenever the same is asked for, so that an expression has it once."""
         runs = self.runs[point]
         known = (id(runs), outcome, by_seed)
@@ -137,7 +139,7 @@ class Grid:
 
 
 @final
-class Scores:
+class GridScores:
     """One outcome of a grid; ``accuracy["DCL", 8]`` is the score of one arm."""
 
     def __init__(
@@ -195,14 +197,14 @@ class Scores:
         return words or (self.outcome,)
 
 
-def _arm(label: str, runs: Runs, outcome: str, by_seed: Callable[[np.ndarray], Any] | None) -> Arm:
+def _arm(label: str, runs: Runs, outcome: str, by_seed: Callable[[np.ndarray], Any] | None) -> Measurements:
     arrays = {seed: run[outcome] for seed, run in runs.items()}
     if by_seed is not None:
         arrays = {seed: np.asarray(by_seed(array)) for seed, array in arrays.items()}
     dimensions = {array.ndim for array in arrays.values()}
     if dimensions == {0}:
-        return Arm(label, {seed: float(array) for seed, array in arrays.items()}, by_seed=True)
-    return Arm(label, arrays.get(None, arrays))  # without a seed: one fixed model
+        return Measurements(label, {seed: float(array) for seed, array in arrays.items()}, by_seed=True)
+    return Measurements(label, arrays.get(None, arrays))  # without a seed: one fixed model
 
 
 def _plain(value: object) -> str:

@@ -23,7 +23,7 @@ from counterpoint.catalog import paper
 from counterpoint.catalog.digest import digest
 from counterpoint.catalog.evidence import Evidence, Machine
 from counterpoint.data.synthetic import WORLDS
-from counterpoint.data.synthetic.world import World
+from counterpoint.data.synthetic.world import SyntheticData
 from counterpoint.execution import Listener, Local, NullListener, leased
 from counterpoint.methods.arm import is_fixed
 from counterpoint.registry import source_of
@@ -38,10 +38,10 @@ from counterpoint.training.run import RunState
 
 from .._registry import module
 from . import quick as smoke
-from .cell import Cell, CellListener, Function, Notify
+from .cell import CellListener, ExperimentCell, Function, Notify
 from .grid import Arrays, Axes, Grid, Point, Runs, points, settings
 from .results import corrected
-from .study import Comparison, Trained, of_seed
+from .study import TrainedStudy, TrainingComparison, of_seed
 
 T = TypeVar("T")
 SEEDS = 5
@@ -172,7 +172,7 @@ class Lab:
     ) -> dict[Point, Runs]:
         """Return the runs of every point; ``changes`` are settings of single points."""
         measured = {point: self._nearest_point(axes, point) for point in changes}
-        units: dict[tuple[Point, int | None], Cell] = {}
+        units: dict[tuple[Point, int | None], ExperimentCell] = {}
         for point in dict.fromkeys(measured.values()):
             for seed in seeds:
                 arguments = {**settings(axes, point), **changes[point], **fixed}
@@ -180,7 +180,7 @@ class Lab:
                     arguments = {name: smoke.reduced(name, value) for name, value in arguments.items()}
                 if seed is not None:
                     arguments["seed"] = seed
-                units[point, seed] = Cell(
+                units[point, seed] = ExperimentCell(
                     function, _name(point, changes[point], seed), arguments, self.folder / "cells"
                 )
         arrays = dict(zip(units, self._carried_out(list(units.values())), strict=True))
@@ -196,12 +196,12 @@ class Lab:
         every = [tuple(values) for values in axes.values()]
         return tuple(smoke.nearest_end(values, value) for values, value in zip(every, point, strict=True))
 
-    def _carried_out(self, units: Sequence[Cell]) -> list[Arrays]:
+    def _carried_out(self, units: Sequence[ExperimentCell]) -> list[Arrays]:
         kept = [arrays for unit in units if (arrays := unit.read()) is not None]
         self.reused += sum(float(arrays["seconds"]) for arrays in kept)
         return Local(self.jobs).carry_out(units, CellListener(self.notify, len(units) - len(kept)))
 
-    def study(self, comparison: Comparison, name: str = "study") -> Trained:
+    def study(self, comparison: TrainingComparison, name: str = "study") -> TrainedStudy:
         """Train and evaluate every arm of a comparison under every seed, as far as that is not done yet.
 
         The runs are those of ``counterpoint compare``: registered methods, the loop, the tasks, and what is checked
@@ -244,10 +244,10 @@ class Lab:
         )
         # An arm that trains nothing is another model under every seed where it is of another study's run of that seed.
         fixed = [arm for arm in design.arms if is_fixed(arm) and of_seed(arm, 0) == arm]
-        return Trained(arms, read_results(design, study_folder, fixed), study_folder, plans)
+        return TrainedStudy(arms, read_results(design, study_folder, fixed), study_folder, plans)
 
     def _with_rates(
-        self, comparison: Comparison, design: Design, plans: Mapping[str, ArmPlan], study_folder: Path
+        self, comparison: TrainingComparison, design: Design, plans: Mapping[str, ArmPlan], study_folder: Path
     ) -> dict[str, ArmPlan]:
         """Return every arm's plan with the learning rate that is best on validation."""
         rates = comparison.rates[: 1 if self.quick else None]
@@ -334,7 +334,7 @@ def is_made(data: str) -> bool:
     (True, False, False)
     """
     name = data.partition(":")[0].partition(",")[0]
-    return name in WORLDS and issubclass(WORLDS.get(name), World)
+    return name in WORLDS and issubclass(WORLDS.get(name), SyntheticData)
 
 
 def reproduce(
@@ -356,7 +356,7 @@ def reproduce(
             given; a smoke run keeps nothing unless given a folder.
         jobs: training runs at a time.
         decide: evidence that left the verdict open. What is returned rests on seeds of its own, as many as
-            `counterpoint.catalog.evidence.Earlier.second_seeds` says, so that the number is fixed before the run.
+            `counterpoint.catalog.evidence.FirstRun.second_seeds` says, so that the number is fixed before the run.
         listener: receives every event of training runs.
         notify: called with a line on what is being done.
 
@@ -418,7 +418,7 @@ def _check_grows(slug: str, claim: ModuleType, text: str) -> None:
         ValueError: if it cannot.
     """
     comparison = getattr(claim, "COMPARISON", None)
-    data = comparison.data if isinstance(comparison, Comparison) else None
+    data = comparison.data if isinstance(comparison, TrainingComparison) else None
     if data is None or not (is_made(data) and "test" in Spec.parse(data).options):
         of = f" of {data}" if data is not None else ""
         worlds = ", ".join(filter(is_made, WORLDS.names()))

@@ -17,8 +17,8 @@ from counterpoint.statistics.width import expected_width, for_width
 from .._registry import module
 from .cell import Notify
 from .lab import SEEDS, TUNING_SEEDS, Lab
-from .results import Part, refuting
-from .score import Measured
+from .results import MeasuredResult, refuting
+from .score import ScoreEstimate
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class PlannedPart:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """The precision and the time of a claim's run, as a pilot run foresees them.
 
     Attributes:
@@ -71,7 +71,7 @@ def plan(
     *,
     listener: Listener | None = None,
     notify: Notify | None = None,
-) -> Plan:
+) -> RunPlan:
     """Run a claim's experiment on two seeds that it is not tested on, and say how precise a full run would be.
 
     The values themselves are left out, so that nothing is chosen by them. A standard deviation of two seeds is
@@ -100,7 +100,7 @@ def plan(
     results = tuple(claim.run(lab))
     seeds = lab.planned or SEEDS
     seconds = (time.perf_counter() - began + lab.reused) * seeds / len(TUNING_SEEDS)
-    return Plan(slug, seeds, seconds, planned_parts(results, seeds))
+    return RunPlan(slug, seeds, seconds, planned_parts(results, seeds))
 
 
 def planned_parts(results: Sequence[Result], seeds: int) -> tuple[PlannedPart, ...]:
@@ -111,7 +111,7 @@ def planned_parts(results: Sequence[Result], seeds: int) -> tuple[PlannedPart, .
 
 
 def _planned(result: Result, seeds: int, confidence: float) -> PlannedPart:
-    measured = Measured() if not isinstance(result, Part) else result.measured
+    measured = ScoreEstimate() if not isinstance(result, MeasuredResult) else result.measured
     sd, example_se, n = measured.seed_sd, measured.example_se, measured.n_seeds
     if sd is None or example_se is None or n is None:
         return PlannedPart(result.name, result.role, result.delta, None, None, None)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from counterpoint.data.base import Data
-from counterpoint.data.derived._derived import Derived
+from counterpoint.data.derived._derived import DerivedData
 from counterpoint.data.labels import Classes, Label
 from counterpoint.data.synthetic.scenes.scene import RelationKind
 from counterpoint.data.synthetic.scenes.world import Scenes
@@ -26,7 +26,7 @@ AXES: Mapping[RelationKind, str] = {
 """Relations as they are seen: a picture does not say of which thing its caption speaks first."""
 
 
-class Related(Derived):
+class Related(DerivedData):
     """Scenes whose label ``relation`` is the one that they were composed to show; those without one have no class.
 
     Args:

@@ -7,12 +7,12 @@ from typing import Any, TypedDict, Unpack
 
 from pydantic import PrivateAttr
 
-from counterpoint.catalog.evidence import Needed, Result, Source
+from counterpoint.catalog.evidence import RequiredData, Result, ThresholdOrigin
 from counterpoint.catalog.verdicts import CONFIDENCE, Direction, Role
 from counterpoint.statistics.power import SeedsNeeded, from_spread
 from counterpoint.statistics.width import for_width
 
-from .score import Measured, Score
+from .score import Score, ScoreEstimate
 
 POWER = 0.8
 """Share of repetitions in which the seeds that are said to decide a result do so."""
@@ -38,24 +38,24 @@ class Rule(TypedDict, total=False):
     role: Role
     delta: float
     margin: float
-    source: Source
+    source: ThresholdOrigin
     refuted_at: float | None
     name: str
     metric: str
 
 
-class Part(Result):
+class MeasuredResult(Result):
     """A result with its value as measured, which can still be measured at another confidence."""
 
-    _measured: Measured = PrivateAttr(default_factory=Measured)
-    _again: Callable[[float], Measured] | None = PrivateAttr(None)
+    _measured: ScoreEstimate = PrivateAttr(default_factory=ScoreEstimate)
+    _again: Callable[[float], ScoreEstimate] | None = PrivateAttr(None)
 
     @property
-    def measured(self) -> Measured:
+    def measured(self) -> ScoreEstimate:
         """The value with its 95 % interval and the parts of its standard error."""
         return self._measured
 
-    def at(self, confidence: float) -> Measured:
+    def at(self, confidence: float) -> ScoreEstimate:
         """Measure the value at another confidence.
 
         Raises:
@@ -69,7 +69,7 @@ class Part(Result):
         return self._again(confidence)
 
 
-def above(score: Score | Measured, bound: float = 0.0, **rule: Unpack[Rule]) -> Result:
+def above(score: Score | ScoreEstimate, bound: float = 0.0, **rule: Unpack[Rule]) -> Result:
     """Judge a score that is expected above a bound.
 
     >>> from counterpoint_reproductions.lab import effects, exact, per_seed
@@ -82,12 +82,12 @@ def above(score: Score | Measured, bound: float = 0.0, **rule: Unpack[Rule]) -> 
     return _judged("above", score, bound, rule)
 
 
-def below(score: Score | Measured, bound: float = 0.0, **rule: Unpack[Rule]) -> Result:
+def below(score: Score | ScoreEstimate, bound: float = 0.0, **rule: Unpack[Rule]) -> Result:
     """Judge a score that is expected below a bound."""
     return _judged("below", score, bound, rule)
 
 
-def within(score: Score | Measured, bound: float, **rule: Unpack[Rule]) -> Result:
+def within(score: Score | ScoreEstimate, bound: float, **rule: Unpack[Rule]) -> Result:
     """Judge a score that is expected within ± a bound, which is the margin of equivalence.
 
     Raises:
@@ -128,7 +128,7 @@ def _corrected(result: Result, k: int) -> Result:
     plain = Result.model_validate({name: getattr(result, name) for name in Result.model_fields})
     if result.role is None or not result.chance or result.low is None or result.high is None:
         return plain
-    if not isinstance(result, Part):
+    if not isinstance(result, MeasuredResult):
         raise ValueError(f"{result.name}: make results with a role by above, below or within")
     wide = result.measured if k == 1 else result.at(refuting(k))
     if wide.low is None or wide.high is None:
@@ -147,7 +147,7 @@ def refuting(k: int) -> float:
     return 1 - (1 - CONFIDENCE) / k
 
 
-def needed(result: Result, measured: Measured, k: int = 1) -> Needed | None:
+def needed(result: Result, measured: ScoreEstimate, k: int = 1) -> RequiredData | None:
     """Compute what would decide an inconclusive result; None if it is decided or that is not known.
 
     If the value is as estimated, `counterpoint.statistics.power.from_spread` says how many seeds show its distance to
@@ -163,7 +163,7 @@ def needed(result: Result, measured: Measured, k: int = 1) -> Needed | None:
         return None
     towards, effect = result.leaning()
     if towards == "inconclusive" or effect == 0:
-        return Needed(towards=towards, effect=effect)
+        return RequiredData(towards=towards, effect=effect)
     if measured.seed_sd is None or measured.example_se is None:
         return None
     confidence = CONFIDENCE if result.role is None or towards == "reproduced" else refuting(k)
@@ -172,9 +172,9 @@ def needed(result: Result, measured: Measured, k: int = 1) -> Needed | None:
     )
     facts: dict[str, Any] = {"towards": towards, "effect": effect}
     if result.role is None:
-        return Needed(**facts, **_required(estimate))
+        return RequiredData(**facts, **_required(estimate))
     if result.delta is None:
-        return Needed(**facts, **_required(estimate), by="estimate")
+        return RequiredData(**facts, **_required(estimate), by="estimate")
     width = for_width(
         measured.seed_sd,
         result.delta,
@@ -183,8 +183,8 @@ def needed(result: Result, measured: Measured, k: int = 1) -> Needed | None:
         high_confidence=refuting(k),
     )
     if _price(width) < _price(estimate):
-        return Needed(**facts, **_required(width), by="width")
-    return Needed(**facts, **_required(estimate), by="estimate")
+        return RequiredData(**facts, **_required(width), by="width")
+    return RequiredData(**facts, **_required(estimate), by="estimate")
 
 
 def _required(required: SeedsNeeded) -> dict[str, Any]:
@@ -196,7 +196,7 @@ def _price(required: SeedsNeeded) -> tuple[bool, float]:
     return required.n is None, required.examples_factor if required.n is None else required.n
 
 
-def _judged(expected: Direction, score: Score | Measured, bound: float, rule: Rule) -> Result:
+def _judged(expected: Direction, score: Score | ScoreEstimate, bound: float, rule: Rule) -> Result:
     """Return a value as a result; an inconclusive one without a role says what would decide it."""
     if isinstance(score, Score):
         measured, name, metric = score.measure(), score.label, score.metric
@@ -207,7 +207,7 @@ def _judged(expected: Direction, score: Score | Measured, bound: float, rule: Ru
     role, margin = _role(expected, rule, measured), rule.get("margin")
     if role is not None and expected == "within":
         bound, margin = 0.0, bound
-    result = Part(
+    result = MeasuredResult(
         name=rule.get("name", name),
         metric=rule.get("metric", metric),
         estimate=measured.estimate,
@@ -227,7 +227,7 @@ def _judged(expected: Direction, score: Score | Measured, bound: float, rule: Ru
     return result.model_copy(update={"needed": needed(result, measured)}) if role is None else result
 
 
-def _role(expected: Direction, rule: Rule, measured: Measured) -> Role | None:
+def _role(expected: Direction, rule: Rule, measured: ScoreEstimate) -> Role | None:
     """Return the role that a rule states or implies; None of a rule that declares nothing."""
     if "role" in rule:
         return rule["role"]

@@ -18,7 +18,7 @@ from counterpoint.statistics.outcomes import AnyStatistic, ArmOutcomes
 
 @final
 @dataclass(frozen=True, eq=False)
-class Arm:
+class Measurements:
     """Measurements that are resampled together; two arms are the same only if they are the same object.
 
     Attributes:
@@ -33,7 +33,7 @@ class Arm:
     by_seed: bool = False
 
 
-Values = Mapping[Arm, float]
+Values = Mapping[Measurements, float]
 RESAMPLES = 2000
 """Fewest resamples of an interval."""
 TAIL = 25
@@ -50,7 +50,7 @@ def resamples(confidence: float) -> int:
 
 
 @dataclass(frozen=True)
-class Measured:
+class ScoreEstimate:
     """The value of a score with its interval, at 95 % unless another confidence was asked for.
 
     All are None where it cannot be measured, the interval alone where one run is left.
@@ -68,7 +68,7 @@ class Measured:
     n_seeds: int | None = None
     seed_sd: float | None = None
     example_se: float | None = None
-    again: Callable[[float], Measured] | None = field(default=None, repr=False, compare=False)
+    again: Callable[[float], ScoreEstimate] | None = field(default=None, repr=False, compare=False)
 
 
 @final
@@ -98,7 +98,7 @@ class Score:
         0.3
     """
 
-    arms: tuple[Arm, ...]
+    arms: tuple[Measurements, ...]
     value: Callable[[Values], float]
     label: str
     metric: str
@@ -122,7 +122,7 @@ class Score:
         """Return the score with what it is about after its label: ``VCD, f1``."""
         return replace(self, label=f"{self.label}, {what}", differing=(*self.differing, what))
 
-    def measure(self, confidence: float = 0.95) -> Measured:
+    def measure(self, confidence: float = 0.95) -> ScoreEstimate:
         """Compute the value and its interval.
 
         Args:
@@ -133,7 +133,7 @@ class Score:
         """
         if not self.arms:
             value = float(self.value({}))
-            return Measured(value, value, value)
+            return ScoreEstimate(value, value, value)
         if len({arm.by_seed for arm in self.arms}) > 1:
             names = "; ".join(f"{arm.label}: {'seeds' if arm.by_seed else 'examples'}" for arm in self.arms)
             raise ValueError(
@@ -142,7 +142,7 @@ class Score:
             )
         seeds = self._seeds()
         if seeds is not None and not seeds:  # no seed on which all arms finished
-            return Measured()
+            return ScoreEstimate()
         if self.arms[0].by_seed:
             return self._over_seeds(seeds or [], confidence)
         return self._over_examples(confidence)
@@ -154,19 +154,19 @@ class Score:
             return None
         return [seed for seed in runs[0] if all(run.get(seed) is not None for run in runs)]
 
-    def _over_seeds(self, seeds: Sequence[Any], confidence: float) -> Measured:
+    def _over_seeds(self, seeds: Sequence[Any], confidence: float) -> ScoreEstimate:
         values = np.array([self._value_at(seed) for seed in seeds], dtype=np.float64)
         if not np.isfinite(values).all():
-            return Measured(n_seeds=len(values))
+            return ScoreEstimate(n_seeds=len(values))
         if len(values) == 1:  # all other runs failed: a value without an interval
-            return Measured(float(values[0]), n_seeds=1)
+            return ScoreEstimate(float(values[0]), n_seeds=1)
         t = t_interval(values, confidence=confidence)
-        return Measured(t.estimate, t.low, t.high, len(values), float(np.std(values, ddof=1)), 0.0)
+        return ScoreEstimate(t.estimate, t.low, t.high, len(values), float(np.std(values, ddof=1)), 0.0)
 
     def _value_at(self, seed: Any) -> float:
         return self.value({arm: float(arm.outcomes[seed]) for arm in self.arms})  # type: ignore[index,arg-type] # by_seed
 
-    def _over_examples(self, confidence: float) -> Measured:
+    def _over_examples(self, confidence: float) -> ScoreEstimate:
         names = {arm: f"{arm.label} [{number}]" for number, arm in enumerate(self.arms)}
         interval = linear_contrast(
             Outcomes({names[arm]: arm.outcomes for arm in self.arms}, self.statistic),
@@ -175,7 +175,7 @@ class Score:
             confidence=confidence,
             n_boot=resamples(confidence),
         ).interval
-        return Measured(
+        return ScoreEstimate(
             interval.estimate,
             interval.low,
             interval.high,
@@ -197,16 +197,18 @@ def arm(
 
     Args:
         label: its name; or its parts, one an axis.
-        outcomes: as in `Arm`.
+        outcomes: as in `Measurements`.
         metric: what is measured.
         statistic: from outcomes to the score.
         by_seed: the outcomes are one number a seed.
     """
     parts = (label,) if isinstance(label, str) else label
-    return of_arm(Arm(", ".join(parts), outcomes, by_seed), parts, metric, statistic)
+    return of_arm(Measurements(", ".join(parts), outcomes, by_seed), parts, metric, statistic)
 
 
-def of_arm(existing: Arm, parts: tuple[str, ...], metric: str, statistic: AnyStatistic = "mean") -> Score:
+def of_arm(
+    existing: Measurements, parts: tuple[str, ...], metric: str, statistic: AnyStatistic = "mean"
+) -> Score:
     """Return the score of an arm that exists."""
     return Score((existing,), lambda values: values[existing], ", ".join(parts), metric, statistic, parts)
 
@@ -224,7 +226,7 @@ def exact(value: float, metric: str, label: str = "") -> Score:
     """Return a number in which chance plays no part.
 
     >>> (exact(2.0, "slope") - 2).measure()
-    Measured(estimate=0.0, low=0.0, high=0.0, n_seeds=None, seed_sd=None, example_se=None)
+    ScoreEstimate(estimate=0.0, low=0.0, high=0.0, n_seeds=None, seed_sd=None, example_se=None)
     """
     return Score((), lambda values: value, label or metric, metric)
 
@@ -264,7 +266,7 @@ def worst(scores: Iterable[Score]) -> Score:
     return _over(min, "worst", scores)
 
 
-def rate(events: np.ndarray, confidence: float = 0.95) -> Measured:
+def rate(events: np.ndarray, confidence: float = 0.95) -> ScoreEstimate:
     """Measure how often something happens in independent worlds, with the exact binomial (Clopper–Pearson) interval.
 
     >>> found = rate(np.arange(300) < 9)
@@ -274,7 +276,7 @@ def rate(events: np.ndarray, confidence: float = 0.95) -> Measured:
     test = stats.binomtest(int(events.sum()), len(events))
     low, high = test.proportion_ci(confidence)
     share = float(test.statistic)
-    return Measured(
+    return ScoreEstimate(
         share,
         float(low),
         float(high),

@@ -19,7 +19,7 @@ from counterpoint.statistics.outcomes import AnyStatistic, ArmOutcomes
 from counterpoint.study.design import ArmPlan, Budget, Design
 from counterpoint.study.layout import run_folder
 from counterpoint.study.numbers import name_of
-from counterpoint.study.presets import Preset
+from counterpoint.study.presets import StudyPreset
 from counterpoint.study.results import StudyResults
 from counterpoint.study.schema import Key
 from counterpoint.study.summary import FinishedRun
@@ -28,7 +28,7 @@ from counterpoint.training.start import load as load_run
 from counterpoint.types import Scores
 
 from . import quick as smoke
-from .score import Arm, Score, of_arm
+from .score import Measurements, Score, of_arm
 
 BATCH = 32
 """Most examples of a batch in a smoke run."""
@@ -38,13 +38,13 @@ Of = Literal["start", "end", "mean"]
 
 @final
 @dataclass(frozen=True)
-class Comparison:
+class TrainingComparison:
     """Arms, data and recipe of a claim that compares training runs; a claim calls its main one ``COMPARISON``.
 
     Attributes:
         arms: an arm as the command line takes it, by its name in the claim's results. The first is the baseline.
             ``{seed}`` in one stands for the seed of the run, so that a run of each seed can begin where one of another
-            study with the same seed ended; see `Trained.each`.
+            study with the same seed ended; see `TrainedStudy.each`.
         tasks: evaluation tasks, with the metrics that the claim is about.
         data: a data set's name.
         labels: the label that arms learn from, and what is wrong with it in training, as ``--labels`` takes it.
@@ -100,14 +100,14 @@ class Comparison:
         names = tuple(self.arms)
         return {name: self.arms[smoke.nearest_end(names, name) if quick else name] for name in names}
 
-    def preset(self, slug: str, about: str) -> Preset:
+    def preset(self, slug: str, about: str) -> StudyPreset:
         """Return the comparison as a preset of ``counterpoint compare``, for whatever data a user has."""
         arms = tuple(dict.fromkeys(self.arms.values()))
-        return Preset(slug, about, {"arms": arms}, arms[0], self.tasks, self.budget, self.margin)
+        return StudyPreset(slug, about, {"arms": arms}, arms[0], self.tasks, self.budget, self.margin)
 
 
 @final
-class Trained:
+class TrainedStudy:
     """A study whose runs came to their end.
 
     Attributes:
@@ -247,7 +247,7 @@ class Trained:
         """
         of = of or metric
         if of not in self._made:
-            by_spec = {arm: Arm(name, outcomes[arm], by_seed) for name, arm in self.arms.items()}
+            by_spec = {arm: Measurements(name, outcomes[arm], by_seed) for name, arm in self.arms.items()}
             arms = {name: by_spec[arm] for name, arm in self.arms.items()}
             self._made[of] = TrainedScores(metric, arms, statistic)
         return self._made[of]
@@ -265,7 +265,7 @@ class Trained:
 class TrainedScores:
     """One number of all arms of a study; ``accuracy["m = 0.9"]`` is the score of one arm."""
 
-    def __init__(self, metric: str, arms: Mapping[str, Arm], statistic: AnyStatistic) -> None:
+    def __init__(self, metric: str, arms: Mapping[str, Measurements], statistic: AnyStatistic) -> None:
         self.metric, self.arms, self.statistic = metric, arms, statistic
 
     def __getitem__(self, name: str) -> Score:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from . import Comparison
+from . import TrainingComparison
 
 LABEL = "concept"
 THINGS = ("cat", "dog", "pig", "fish", "apple", "banana", "car", "bus", "key", "guitar", "hat", "tree")
@@ -33,13 +33,13 @@ PROBE = f"probe,labels={LABEL}"
 ACCURACY, NEAREST = (f"{PROBE} {classifier}_{LABEL}_top1" for classifier in ("logistic", "knn"))
 
 
-def compared(arms: Mapping[str, str], steps: int, **fields: Any) -> Comparison:
+def compared(arms: Mapping[str, str], steps: int, **fields: Any) -> TrainingComparison:
     """Return a comparison of arms under the recipe ``seconds``, whose perceptron learns no more than pixels show.
 
     Args:
         arms: by their names.
         steps: of every arm.
-        fields: further ones of `Comparison`; the data is as many pictures of all things unless given.
+        fields: further ones of `TrainingComparison`; the data is as many pictures of all things unless given.
     """
     changes = {
         "towers.image": "cnn",
@@ -50,4 +50,4 @@ def compared(arms: Mapping[str, str], steps: int, **fields: Any) -> Comparison:
         "validate_every": steps,
     }
     every = {"data": pictures(KEPT, TESTED), "labels": LABEL} | fields
-    return Comparison(arms, {PROBE: (f"logistic_{LABEL}_top1",)}, changes=changes, **every)
+    return TrainingComparison(arms, {PROBE: (f"logistic_{LABEL}_top1",)}, changes=changes, **every)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from . import Comparison, Lab
+from . import Lab, TrainingComparison
 from . import data_names as names
 
 DATA = f"{names.__file__}:OWN"
 BATCH, SEEDS = 128, 5
 PICTURES, TEXTS = "pictures", "texts"
-PRETRAINING = Comparison(
+PRETRAINING = TrainingComparison(
     {PICTURES: "moco", TEXTS: "simcse"},
     {"probe": ("knn_group_top1",)},
     data=DATA,

@@ -150,17 +150,17 @@ def train(model: SmallVQA, data: QuestionSet, *, steps: int, batch: int, lr: flo
     return losses
 
 
-class Answers(NamedTuple):
+class AnswerOutcomes(NamedTuple):
     """The answers of a model, one entry a question: whether the answer is right, and how sure the model is."""
 
     right: Float[np.ndarray, " n"]
     confidence: Float[np.ndarray, " n"]
 
 
-def answer(model: SmallVQA, data: QuestionSet, blind: bool = False) -> Answers:
+def answer(model: SmallVQA, data: QuestionSet, blind: bool = False) -> AnswerOutcomes:
     """Answer questions; ``blind``: about pictures of other questions, which is to guess."""
     pictures = data.pictures.roll(len(data.pictures) // 2, 0) if blind else data.pictures
     p = model.logits(pictures, [prompt(question) for question in data.questions]).softmax(1)
     sure, chosen = p.max(1)
     right = (chosen == model.targets(data.questions)).double()
-    return Answers(right.numpy(), sure.double().numpy())
+    return AnswerOutcomes(right.numpy(), sure.double().numpy())

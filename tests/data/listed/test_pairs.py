@@ -11,12 +11,12 @@ import polars as pl
 import pytest
 
 from counterpoint.data.derived.gaps import Gap
-from counterpoint.data.derived.missing import Missing
-from counterpoint.data.derived.mixed import Mixed
+from counterpoint.data.derived.missing import MissingValuesData
+from counterpoint.data.derived.mixed import MixedData
 from counterpoint.data.derived.voxels import Voxels
 from counterpoint.data.listed.pairs import Pairs
 from counterpoint.data.source import load
-from counterpoint.data.sources import Options
+from counterpoint.data.sources import SourceOptions
 from counterpoint.study.training.runner import with_keys
 from fixtures.files import write_pairs
 from fixtures.tiny import TinyData
@@ -87,7 +87,7 @@ def test_what_leaks_between_given_splits_is_marked_row_by_row(table: Path) -> No
         }
     ).with_columns(split=pl.lit("train"), group=pl.lit("round"))
     pl.concat([frame, leak.select(frame.columns)]).write_csv(table)
-    data = Pairs(table, 24, Options(group="none"))  # many of these shapes look alike
+    data = Pairs(table, 24, SourceOptions(group="none"))  # many of these shapes look alike
     row = {caption: k for k in range(len(data)) for caption in data.captions(k)}
     by_picture, by_caption, clean = (row[text] for text in test["text"])
     assert list(np.flatnonzero(data.leaked["picture"])) == [by_picture]
@@ -192,8 +192,8 @@ def test_empty_splits_of_what_data_is_made_of_are_refused(table: Path) -> None:
     pl.read_csv(table).with_columns(split=pl.lit("train")).write_csv(table)
     data = Pairs(table, size=24)
     for made in (
-        Mixed([TinyData(), data]),
-        Missing(data, [Gap.parse("text:0.2")], "with gaps"),
+        MixedData([TinyData(), data]),
+        MissingValuesData(data, [Gap.parse("text:0.2")], "with gaps"),
         Voxels(data),
     ):
         with pytest.raises(ValueError, match="the split 'test' is empty"):

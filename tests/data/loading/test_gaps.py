@@ -8,7 +8,7 @@ from jaxtyping import Bool
 
 from counterpoint.data.base import Rows
 from counterpoint.data.loading.loader import Loader
-from counterpoint.data.loading.order import Shuffled
+from counterpoint.data.loading.order import ShuffledOrder
 from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.recipes import Augmentation
 from counterpoint.types import Batch, View
@@ -25,7 +25,7 @@ class Mute(TinyData):
 def loader_of(data: TinyData) -> Loader:
     return Loader(
         data,
-        Shuffled(data.splits.train, 8, 0),
+        ShuffledOrder(data.splits.train, 8, 0),
         {"image": View("image", "weak"), "again": View("image")},
         augmentation=Augmentation(),
         inputs={"image": Square(24)},

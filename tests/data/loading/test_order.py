@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from counterpoint.data.loading import order as orders
 from counterpoint.data.loading.loader import Loader
-from counterpoint.data.loading.order import InTurn, Order, Shuffled, Windowed
+from counterpoint.data.loading.order import Order, SequentialOrder, ShuffledOrder, WindowedOrder
 from counterpoint.data.synthetic.emoji.world import Emoji
 from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.recipes import Augmentation
@@ -44,7 +44,7 @@ def windowed(draw: st.DrawFn) -> dict[str, Any]:
 def test_every_record_comes_once_an_epoch_but_for_the_last_incomplete_batch(
     made: dict[str, Any], epoch: int
 ) -> None:
-    order = Windowed(**made)
+    order = WindowedOrder(**made)
     steps = order.steps_per_epoch
     seen = [order.at(epoch * steps + step) for step in range(steps)]
     rows = np.concatenate([turn[0] for turn in seen])
@@ -60,7 +60,7 @@ def test_every_record_comes_once_an_epoch_but_for_the_last_incomplete_batch(
 def test_the_parts_of_ranks_are_the_global_batch_on_one_two_and_three(
     made: dict[str, Any], step: int
 ) -> None:
-    order = Windowed(**made)
+    order = WindowedOrder(**made)
     whole, epoch = order.at(step)
     for world in (1, 2, 3):
         parts = [order.part(step, rank, world) for rank in range(min(world, order.batch_size))]
@@ -71,7 +71,7 @@ def test_the_parts_of_ranks_are_the_global_batch_on_one_two_and_three(
 
 @given(windowed(), st.integers(0, 200))
 def test_a_step_does_not_depend_on_what_was_asked_before(made: dict[str, Any], step: int) -> None:
-    order = Windowed(**made)
+    order = WindowedOrder(**made)
     fresh = pickle.loads(pickle.dumps(order))
     for earlier in (0, step + 1, step // 2):
         order.at(earlier)
@@ -80,7 +80,7 @@ def test_a_step_does_not_depend_on_what_was_asked_before(made: dict[str, Any], s
 
 @given(windowed(), st.integers(0, 200), st.integers(1, 3))
 def test_a_rank_reads_the_shards_that_its_lanes_are_in(made: dict[str, Any], step: int, world: int) -> None:
-    order = Windowed(**made)
+    order = WindowedOrder(**made)
     shard_of = np.repeat(np.arange(len(order.shards)), order.shards)
     for rank in range(min(world, order.batch_size)):
         rows, _ = order.part(step, rank, world)
@@ -88,7 +88,7 @@ def test_a_rank_reads_the_shards_that_its_lanes_are_in(made: dict[str, Any], ste
 
 
 def test_ranks_with_lanes_of_their_own_share_no_shards_but_at_the_edges() -> None:
-    order = Windowed([10] * 40, batch_size=8, seed=0, lanes=4, window=20)
+    order = WindowedOrder([10] * 40, batch_size=8, seed=0, lanes=4, window=20)
     for step in range(order.steps_per_epoch):
         first, second = (set(order.shards_of(step, rank, 2)) for rank in range(2))
         assert not first & second
@@ -96,7 +96,7 @@ def test_ranks_with_lanes_of_their_own_share_no_shards_but_at_the_edges() -> Non
 
 
 def test_a_batch_takes_its_share_of_every_lane_and_a_window_stays_within_itself() -> None:
-    order = Windowed([100] * 10, batch_size=10, seed=1, lanes=2, window=50)
+    order = WindowedOrder([100] * 10, batch_size=10, seed=1, lanes=2, window=50)
     line = np.concatenate([100 * shard + np.arange(100) for shard in order._of(0)[0]])
     place = {int(row): position for position, row in enumerate(line)}
     for step in range(order.steps_per_epoch):
@@ -108,10 +108,10 @@ def test_a_batch_takes_its_share_of_every_lane_and_a_window_stays_within_itself(
 
 
 def test_epochs_differ_in_shards_and_within_them() -> None:
-    order = Windowed([5] * 8, batch_size=10, seed=0, lanes=2, window=10)
+    order = WindowedOrder([5] * 8, batch_size=10, seed=0, lanes=2, window=10)
     assert order._of(0)[0].tolist() != order._of(1)[0].tolist()
     assert set(order.at(0)[0].tolist()) != set(order.at(order.steps_per_epoch)[0].tolist())
-    other = Windowed([5] * 8, batch_size=10, seed=1, lanes=2, window=10)
+    other = WindowedOrder([5] * 8, batch_size=10, seed=1, lanes=2, window=10)
     assert order.at(0)[0].tolist() != other.at(0)[0].tolist()
 
 
@@ -132,7 +132,7 @@ def test_the_work_for_a_step_is_the_same_anywhere_in_an_epoch(monkeypatch: pytes
     monkeypatch.setattr(orders.np.random, "default_rng", Counted)
 
     def work(step: int) -> list[int]:
-        order, Counted.drawn = Windowed([1000] * 1000, 256, seed=0, window=512), []
+        order, Counted.drawn = WindowedOrder([1000] * 1000, 256, seed=0, window=512), []
         order.at(step)
         return Counted.drawn
 
@@ -149,7 +149,7 @@ def held(order: Order) -> int:
 def test_memory_is_one_of_windows_and_shards_and_not_of_records() -> None:
     sizes = []
     for records in (10, 10_000, 10_000_000):
-        order = Windowed([records] * 100, 64, seed=0, lanes=4, window=64)
+        order = WindowedOrder([records] * 100, 64, seed=0, lanes=4, window=64)
         for step in (0, 5, order.steps_per_epoch - 1, order.steps_per_epoch):
             order.at(step)
         sizes.append(held(order))
@@ -159,7 +159,7 @@ def test_memory_is_one_of_windows_and_shards_and_not_of_records() -> None:
 
 def test_shuffled_is_one_permutation_an_epoch() -> None:
     rows = np.arange(100, 110)
-    order = Shuffled(rows, batch_size=4, seed=3)
+    order = ShuffledOrder(rows, batch_size=4, seed=3)
     for epoch in range(3):
         drawn = rows[np.random.default_rng([3, epoch]).permutation(10)]
         assert order.at(2 * epoch)[0].tolist() == drawn[:4].tolist()
@@ -169,29 +169,29 @@ def test_shuffled_is_one_permutation_an_epoch() -> None:
 
 @pytest.mark.parametrize(("batch", "lanes"), [(1, 1), (64, 1), (127, 1), (256, 4), (32_768, 64)])
 def test_lanes_follow_from_the_batch_alone(batch: int, lanes: int) -> None:
-    assert Windowed([100_000], batch, seed=0).lanes == lanes
+    assert WindowedOrder([100_000], batch, seed=0).lanes == lanes
 
 
 def test_more_lanes_than_rows_in_a_batch_are_refused() -> None:
     with pytest.raises(
         ValueError, match="a batch of 4 cannot take a share of each of 8 lanes; make batch_size"
     ):
-        Windowed([100], 4, seed=0, lanes=8)
+        WindowedOrder([100], 4, seed=0, lanes=8)
 
 
 def test_batches_are_at_most_the_data() -> None:
-    order = Windowed([3, 0, 2], 64, seed=0)
+    order = WindowedOrder([3, 0, 2], 64, seed=0)
     assert sorted(order.at(0)[0].tolist()) == [0, 1, 2, 3, 4]
     assert order.steps_per_epoch == 1
 
 
 def test_orders_say_what_they_are_made_of() -> None:
-    one = Windowed([10, 10], 4, seed=2, lanes=2, window=6).settings()
+    one = WindowedOrder([10, 10], 4, seed=2, lanes=2, window=6).settings()
     assert one == {
         "order": "windowed",
         **{"rows": 20, "shards": 2, "batch_size": 4, "seed": 2, "lanes": 2, "window": 6},
     }
-    assert InTurn([Shuffled(np.arange(6), 4, 2)]).settings()["tasks"] == [
+    assert SequentialOrder([ShuffledOrder(np.arange(6), 4, 2)]).settings()["tasks"] == [
         {"order": "shuffled", "rows": 6, "batch_size": 4, "seed": 2}
     ]
 
@@ -200,7 +200,7 @@ def loader(*tasks: np.ndarray, batch_size: int = 4) -> Loader:
     """Return batches of tasks in turn."""
     return Loader(
         DATA,
-        InTurn([Shuffled(task, batch_size, 0) for task in tasks]),
+        SequentialOrder([ShuffledOrder(task, batch_size, 0) for task in tasks]),
         {"image": View("image")},
         augmentation=Augmentation(),
         inputs={"image": Square(24)},
@@ -228,14 +228,14 @@ def test_a_run_goes_on_in_the_middle_of_any_task(start: int) -> None:
 
 
 def test_one_task_is_its_rows_shuffled() -> None:
-    one, plain = InTurn([Shuffled(TASKS[0], 4, 0)]), Shuffled(TASKS[0], 4, 0)
+    one, plain = SequentialOrder([ShuffledOrder(TASKS[0], 4, 0)]), ShuffledOrder(TASKS[0], 4, 0)
     for step in range(5):
         assert one.at(step, 5)[0].tolist() == one.at(step)[0].tolist() == plain.at(step)[0].tolist()
         assert one.clock(step, 5) == plain.clock(step, 5)
 
 
 def test_fewer_steps_than_tasks_leave_some_tasks_out() -> None:
-    order = InTurn([Shuffled(task, 4, 0) for task in TASKS])
+    order = SequentialOrder([ShuffledOrder(task, 4, 0) for task in TASKS])
     assert [order.clock(step, 2).ends_task for step in range(2)] == [True, False]
     assert set(order.at(0, 2)[0].tolist()) <= set(TASKS[1].tolist())
 
@@ -244,7 +244,7 @@ def test_batches_of_different_sizes_and_no_tasks_are_refused() -> None:
     with pytest.raises(ValueError, match=r"batches of one size, got \[4, 3\]; make batch_size at most 3"):
         loader(TASKS[0], TASKS[1][:3])
     with pytest.raises(ValueError, match="batches of one size"):
-        InTurn([])
+        SequentialOrder([])
 
 
 def test_emoji_come_in_four_tasks_of_whole_groups() -> None:

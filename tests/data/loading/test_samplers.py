@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from counterpoint.data.loading.loader import Loader
 from counterpoint.data.loading.order import Order
-from counterpoint.data.loading.sampled import Sampled, Streams
+from counterpoint.data.loading.sampled import SampledOrder, Streams
 from counterpoint.data.loading.samplers import Sampler, members_of, occurrences, streams
 from counterpoint.data.views import key
 from counterpoint.methods.arm import Arm
@@ -34,7 +34,7 @@ def order(written: str, classes: np.ndarray, batch: int, seed: int = 0) -> Order
     rows, by = 10 + np.arange(len(classes)), streams(written)
     if len(by) > 1:
         return Streams.of(rows, classes, by, batch, seed)
-    return Sampled(rows, classes, by[0], batch, seed)
+    return SampledOrder(rows, classes, by[0], batch, seed)
 
 
 @st.composite
@@ -189,7 +189,7 @@ def test_a_row_that_comes_twice_in_a_batch_is_seen_in_two_ways() -> None:
     rows = DATA.splits.train[[0, 1, 2, 3]]
     loader = Loader(
         DATA,
-        Sampled(rows, np.array([0, 0, 0, 1]), Sampler("balanced"), 4, 0),
+        SampledOrder(rows, np.array([0, 0, 0, 1]), Sampler("balanced"), 4, 0),
         {"image": View("image", "weak")},
         augmentation=Augmentation(),
         inputs={"image": Square(24)},

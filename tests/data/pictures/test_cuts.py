@@ -13,11 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 from counterpoint.data.base import Data
-from counterpoint.data.derived.mixed import Mixed
+from counterpoint.data.derived.mixed import MixedData
 from counterpoint.data.pictures import cache as picture_cache
-from counterpoint.data.pictures.decode import Decoded, cut_of, decode_sized
-from counterpoint.data.pictures.squares import Pictures
-from counterpoint.data.sharded.data import Sharded
+from counterpoint.data.pictures.decode import DecodedSquare, cut_of, decode_sized
+from counterpoint.data.pictures.squares import DecodedPictures
+from counterpoint.data.sharded.data import ShardedData
 from counterpoint.data.sharded.indexing import index
 from counterpoint.data.source import load_any
 from counterpoint.frames import Frames, of_boxes, to_view
@@ -135,7 +135,7 @@ def test_clicks_are_where_the_dots_of_the_views_are(
 ) -> None:
     source = container(tmp_path, *SHAPES[shape])
     data = load_any(source)
-    assert isinstance(data, Sharded) == (container is shards)
+    assert isinstance(data, ShardedData) == (container is shards)
     batch = first_batch(source, data, recipe)
     check(batch["image"], batch.frames["image"], batch.labels["click"])
 
@@ -172,7 +172,7 @@ def test_frames_need_no_file_whose_picture_is_kept_and_read_those_that_are_not(
 
 
 def test_mixed_data_has_the_frames_of_its_parts(tmp_path: Path) -> None:
-    data = Mixed([load_any(table(tmp_path, 144, 96)), TinyData()], shares=[0.5, 0.5])
+    data = MixedData([load_any(table(tmp_path, 144, 96)), TinyData()], shares=[0.5, 0.5])
     frames = data.cuts("image", np.array([ROWS + 1, 0, ROWS]))
     assert frames[0].equal(torch.eye(2, 3))
     assert frames[2].equal(torch.eye(2, 3))
@@ -181,9 +181,9 @@ def test_mixed_data_has_the_frames_of_its_parts(tmp_path: Path) -> None:
 
 def test_a_decoded_picture_is_packed_without_its_size() -> None:
     pixels = np.full((3, 4, 4), 7, np.uint8)
-    pictures = Pictures((), 4)
-    assert pictures.pack([Decoded(pixels, 8, 4)]).tolist() == [pixels.tolist()]
+    pictures = DecodedPictures((), 4)
+    assert pictures.pack([DecodedSquare(pixels, 8, 4)]).tolist() == [pixels.tolist()]
     torch.testing.assert_close(
-        pictures.cuts_of([Decoded(pixels, 8, 4)])[0], torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.5, 0.25]])
+        pictures.cuts_of([DecodedSquare(pixels, 8, 4)])[0], torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.5, 0.25]])
     )
     assert pictures.cuts(np.array([-1]))[0].equal(torch.eye(2, 3))

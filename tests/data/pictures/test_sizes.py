@@ -12,7 +12,7 @@ from PIL import Image
 from counterpoint.data import load
 from counterpoint.data.listed.pairs import Pairs
 from counterpoint.data.loading.loader import Loader
-from counterpoint.data.loading.order import Shuffled
+from counterpoint.data.loading.order import ShuffledOrder
 from counterpoint.data.pictures.decode import decode
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.training import runner
@@ -56,7 +56,7 @@ def test_each_arm_trains_on_pictures_of_its_own_size(large: Path, pretrained: st
     assert (loader.data.images(ROWS).numpy() == native(large, 43)).all()
     direct = Loader(
         Pairs(large, 43),
-        Shuffled(data.splits.train, 6, 0),
+        ShuffledOrder(data.splits.train, 6, 0),
         method.views,
         augmentation=small.augmentation,
         inputs=method.inputs,

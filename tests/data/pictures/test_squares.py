@@ -24,8 +24,8 @@ from counterpoint.data import progress
 from counterpoint.data.cache import CacheError
 from counterpoint.data.pictures import cache as picture_cache
 from counterpoint.data.pictures import squares as pictures
-from counterpoint.data.pictures.decode import Decoded, decode, decode_sized, side_of
-from counterpoint.data.pictures.squares import Pictures
+from counterpoint.data.pictures.decode import DecodedSquare, decode, decode_sized, side_of
+from counterpoint.data.pictures.squares import DecodedPictures
 from counterpoint.data.sources import Asset
 from counterpoint.types import Fit
 
@@ -58,7 +58,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The sizes to which something was decoded, in order."""
     sizes: list[int] = []
 
-    def counted(data: bytes, form: int | Fit, most: int) -> Decoded:
+    def counted(data: bytes, form: int | Fit, most: int) -> DecodedSquare:
         sizes.append(side_of(form))
         return decode_sized(data, form, most)
 
@@ -66,17 +66,17 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
-def right(found: Pictures, paths: list[Path]) -> bool:
+def right(found: DecodedPictures, paths: list[Path]) -> bool:
     whole = np.stack([decode(path.read_bytes(), found.size) for path in paths])
     return bool((found.read(np.arange(len(paths))).numpy() == whole).all())
 
 
 def test_a_picture_is_decoded_once(paths: list[Path], decoded: list[int], tmp_path: Path) -> None:
-    assert right(Pictures(assets(paths), SIZE), paths)
+    assert right(DecodedPictures(assets(paths), SIZE), paths)
     assert len(decoded) == COUNT
     more = [draw(tmp_path / "new.png", 99), *reversed(paths)]
     shutil.copy(paths[0], tmp_path / "same.png")
-    assert right(Pictures(assets([*more, tmp_path / "same.png"]), SIZE), [*more, paths[0]])
+    assert right(DecodedPictures(assets([*more, tmp_path / "same.png"]), SIZE), [*more, paths[0]])
     assert len(decoded) == COUNT + 1
 
 
@@ -86,7 +86,7 @@ def test_a_picture_that_is_none_is_remembered_and_the_others_stay(
     paths[3].write_bytes(b"not a picture")
     paths[5].unlink()
     for _ in range(2):
-        found = Pictures(assets(paths), SIZE)
+        found = DecodedPictures(assets(paths), SIZE)
         assert found.unreadable == {
             3: "broken picture: not a picture of a kind that is read",
             5: "broken picture: No such file or directory",
@@ -95,7 +95,7 @@ def test_a_picture_that_is_none_is_remembered_and_the_others_stay(
         assert len(decoded) == COUNT - 1
 
 
-def right_but(found: Pictures, paths: list[Path], unreadable: set[int]) -> bool:
+def right_but(found: DecodedPictures, paths: list[Path], unreadable: set[int]) -> bool:
     rows = [row for row in range(len(paths)) if row not in unreadable]
     whole = np.stack([decode(paths[row].read_bytes(), SIZE) for row in rows])
     return bool((found.read(np.array(rows)).numpy() == whole).all())
@@ -140,39 +140,39 @@ def less(path: Path) -> None:
 def test_a_damaged_file_is_noticed_and_made_again(
     paths: list[Path], decoded: list[int], cache: Path, harm: Callable[[Path], None]
 ) -> None:
-    Pictures(assets(paths), SIZE)
+    DecodedPictures(assets(paths), SIZE)
     (block,) = cache.rglob("*.npy")
     harm(block)
-    assert right(Pictures(assets(paths), SIZE), paths)
+    assert right(DecodedPictures(assets(paths), SIZE), paths)
     assert len(decoded) == 2 * COUNT
-    assert right(Pictures(assets(paths), SIZE), paths)
+    assert right(DecodedPictures(assets(paths), SIZE), paths)
     assert len(decoded) == 2 * COUNT
 
 
 def test_a_cache_that_was_copied_is_as_good(paths: list[Path], decoded: list[int], cache: Path) -> None:
-    Pictures(assets(paths), SIZE)
+    DecodedPictures(assets(paths), SIZE)
     shutil.move(cache, cache.with_name("moved"))
     shutil.copytree(cache.with_name("moved"), cache, copy_function=shutil.copyfile)
-    assert right(Pictures(assets(paths), SIZE), paths)
+    assert right(DecodedPictures(assets(paths), SIZE), paths)
     assert len(decoded) == COUNT
 
 
 def test_what_came_out_of_an_archive_is_not_read_to_be_checked(
     paths: list[Path], decoded: list[int], cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Pictures(assets(paths), SIZE)
+    DecodedPictures(assets(paths), SIZE)
     (block,) = cache.rglob("*.npy")
     seconds = block.stat().st_mtime_ns // 10**9 * 10**9
     os.utime(block, ns=(seconds, seconds))
     monkeypatch.setattr(picture_cache, "_check", lambda pixels: "read")
-    assert right(Pictures(assets(paths), SIZE), paths)
+    assert right(DecodedPictures(assets(paths), SIZE), paths)
     assert len(decoded) == COUNT
 
 
 def test_a_full_cache_serves_where_nothing_can_be_written(
     paths: list[Path], cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Pictures(assets(paths[:-1]), SIZE)
+    DecodedPictures(assets(paths[:-1]), SIZE)
 
     @contextmanager
     def read_only(path: Path) -> Iterator[Path]:
@@ -180,13 +180,13 @@ def test_a_full_cache_serves_where_nothing_can_be_written(
         yield path
 
     monkeypatch.setattr(files_module, "writing", read_only)
-    found = Pictures(assets(paths[:-1]), SIZE)
+    found = DecodedPictures(assets(paths[:-1]), SIZE)
     assert right(found, paths[:-1])
     assert not found._map(0).flags.writeable
     found.read(np.array([0]))[:] = 0  # what is given out is the caller's own
     assert right(found, paths[:-1])
     with pytest.raises(CacheError, match="COUNTERPOINT_CACHE"):
-        Pictures(assets(paths), SIZE)
+        DecodedPictures(assets(paths), SIZE)
 
 
 @pytest.mark.parametrize(("stop", "lost"), [(KeyboardInterrupt, 0), (RuntimeError, 3)])
@@ -210,16 +210,16 @@ def test_what_is_decoded_before_the_end_stays(
     with monkeypatch.context() as patched:
         patched.setattr(Asset, "read_bytes", stopping)
         with pytest.raises(stop):
-            Pictures(assets(paths), SIZE)
+            DecodedPictures(assets(paths), SIZE)
     assert len(decoded) == 7
-    assert right(Pictures(assets(paths), SIZE), paths)
+    assert right(DecodedPictures(assets(paths), SIZE), paths)
     assert len(decoded) == COUNT + lost
 
 
 def test_pictures_stay_on_disk(paths: list[Path], cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = 3 * SIZE * SIZE
     monkeypatch.setattr(picture_cache, "_BYTES", 4 * one)
-    found = Pictures(assets(paths), SIZE)
+    found = DecodedPictures(assets(paths), SIZE)
     assert [np.load(path, mmap_mode="r").nbytes for path in cache.rglob("*.npy")] == [4 * one] * 3
     assert right(found, paths)
     assert len(pickle.dumps(found.formed(8 * SIZE))) < 8 * 8 * one  # all twelve in less than one takes
@@ -227,7 +227,7 @@ def test_pictures_stay_on_disk(paths: list[Path], cache: Path, monkeypatch: pyte
 
 
 def test_another_size_is_decoded_from_the_files(paths: list[Path], decoded: list[int]) -> None:
-    small = Pictures(assets(paths), SIZE)
+    small = DecodedPictures(assets(paths), SIZE)
     large = small.formed(2 * SIZE)
     assert right(large, paths)
     assert decoded == [SIZE] * COUNT + [2 * SIZE] * COUNT
@@ -243,19 +243,19 @@ def test_each_way_to_a_square_has_a_place_of_its_own(paths: list[Path], decoded:
     forms += [Fit(SIZE, SIZE, "longest"), Fit(SIZE, SIZE, "longest", fill=(9, 9, 9))]
     for _ in range(2):
         for form in forms:
-            found = Pictures(assets(paths), form).read(np.arange(COUNT)).numpy()
+            found = DecodedPictures(assets(paths), form).read(np.arange(COUNT)).numpy()
             assert (found == np.stack([decode(path.read_bytes(), form) for path in paths])).all()
     assert len(decoded) == COUNT * len(forms)
 
 
 def test_what_a_killed_writer_left_goes_at_once(paths: list[Path], cache: Path) -> None:
-    Pictures(assets(paths), SIZE)
+    DecodedPictures(assets(paths), SIZE)
     (block,) = cache.rglob("*.npy")
     writer = subprocess.Popen([sys.executable, "-c", ""])
     writer.wait()
     left = block.with_name(f".{block.name}.{files_module._HOST}.{writer.pid}.1.part")
     left.write_bytes(b"half a block")
-    assert right(Pictures(assets(paths), SIZE), paths)
+    assert right(DecodedPictures(assets(paths), SIZE), paths)
     assert not left.exists()
 
 
@@ -266,12 +266,12 @@ def test_long_work_has_a_bar(
     screen = io.StringIO()
     monkeypatch.setattr(progress, "Console", lambda stderr: Console(file=screen, force_terminal=True))
     monkeypatch.setattr(progress, "_PATIENCE", patience)
-    Pictures(assets(paths), SIZE)
+    DecodedPictures(assets(paths), SIZE)
     assert ("Reading 12 pictures" in screen.getvalue()) == shown
 
 
 def test_a_cache_that_is_emptied_meanwhile_is_done_without(paths: list[Path], cache: Path) -> None:
-    found = Pictures(assets(paths), SIZE)
+    found = DecodedPictures(assets(paths), SIZE)
     shutil.rmtree(cache)
     assert right(found, paths)
 
@@ -293,7 +293,7 @@ def test_a_cache_without_room_decodes_pictures_when_they_are_asked_for(
     paths: list[Path], decoded: list[int], monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
     monkeypatch.setenv("COUNTERPOINT_CACHE_SIZE", "100")
-    found = Pictures(assets(paths), SIZE)
+    found = DecodedPictures(assets(paths), SIZE)
     assert decoded == []
     assert right(found, paths)
     assert right(pickle.loads(pickle.dumps(found)), paths)
@@ -308,11 +308,11 @@ def test_the_cache_keeps_what_there_is_room_for(
     paths: list[Path], decoded: list[int], monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
     monkeypatch.setenv("COUNTERPOINT_CACHE_SIZE", str(6 * BYTES))
-    assert right(Pictures(assets(paths), SIZE), paths)
+    assert right(DecodedPictures(assets(paths), SIZE), paths)
     assert len(decoded) == COUNT  # six to be kept, six as they were asked for
     decoded.clear()
     monkeypatch.delenv("COUNTERPOINT_CACHE_SIZE")
-    assert right(Pictures(assets(paths), SIZE), paths)
+    assert right(DecodedPictures(assets(paths), SIZE), paths)
     assert len(decoded) == COUNT - 6
 
 
@@ -322,20 +322,20 @@ def test_pictures_that_nobody_used_for_a_day_make_room(
 ) -> None:
     first, second, third = paths[:4], paths[4:8], paths[8:]
     for part in (first, second):
-        Pictures(assets(part), SIZE)
+        DecodedPictures(assets(part), SIZE)
     blocks = {path: path.with_suffix(".json") for path in (cache / "pictures").glob("*/*.npy")}
     assert len(blocks) == 2
     for beside in blocks.values():
         os.utime(beside, (0, 0))
-    Pictures(assets(first), SIZE)  # and with that they are in use
+    DecodedPictures(assets(first), SIZE)  # and with that they are in use
     monkeypatch.setenv("COUNTERPOINT_CACHE_SIZE", str(sum(path.stat().st_size for path in blocks)))
     decoded.clear()
-    found = Pictures(assets(third), SIZE)
+    found = DecodedPictures(assets(third), SIZE)
     assert len(decoded) == 4
     assert right(found, third)
-    assert right(Pictures(assets(first), SIZE), first)
+    assert right(DecodedPictures(assets(first), SIZE), first)
     assert len(decoded) == 4
-    assert right(Pictures(assets(second), SIZE), second)
+    assert right(DecodedPictures(assets(second), SIZE), second)
     assert len(decoded) == 8
 
 
@@ -345,7 +345,7 @@ def test_what_is_no_picture_is_known_without_room_too(
     monkeypatch.setenv("COUNTERPOINT_CACHE_SIZE", "100")
     cut(paths[3])
     paths[5].write_text("no picture")
-    found = Pictures(assets(paths), SIZE)
+    found = DecodedPictures(assets(paths), SIZE)
     assert found.unreadable.keys() == {3, 5}
     assert right_but(found, paths, {3, 5})
     assert found.formed(2 * SIZE).read(np.array([0, 4])).shape == (2, 3, 2 * SIZE, 2 * SIZE)
@@ -355,7 +355,7 @@ def test_a_file_that_changed_is_not_shown_as_another_picture(
     paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COUNTERPOINT_CACHE_SIZE", "100")
-    found = Pictures(assets(paths), SIZE)
+    found = DecodedPictures(assets(paths), SIZE)
     draw(paths[0], 77)
     with pytest.raises(ValueError, match="changed while it was in use: run the same command again"):
         found.read(np.array([0]))

@@ -15,9 +15,9 @@ from PIL import Image
 
 from counterpoint.cli import main
 from counterpoint.data.reporting import _looking, report
-from counterpoint.data.reporting._looking import Look, scan
+from counterpoint.data.reporting._looking import FileScan, scan
 from counterpoint.data.sources import Asset
-from counterpoint.execution import HandedOver, Local, Slurm, work
+from counterpoint.execution import Local, Slurm, WorkHandover, work
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return how many pictures are looked at here, each time."""
     counts: list[int] = []
 
-    def counting(files: Sequence[Asset], most: int) -> Iterator[Look]:
+    def counting(files: Sequence[Asset], most: int) -> Iterator[FileScan]:
         counts.append(len(files))
         return scan(files, most)
 
@@ -113,7 +113,7 @@ def test_only_pictures_in_files_are_looked_at_elsewhere(capsys: pytest.CaptureFi
 @pytest.mark.slow
 def test_two_processes_and_one_more_see_what_one_sees(folder: Path, looked: list[int]) -> None:
     alone = report(str(folder)).plain()
-    with pytest.raises(HandedOver):
+    with pytest.raises(WorkHandover):
         report(str(folder), executor=Slurm())
     (place,) = (folder.parent / "cache" / "descriptions").iterdir()
     helper = subprocess.Popen([sys.executable, "-m", "counterpoint", "work", str(place)])

@@ -18,9 +18,9 @@ from PIL import Image
 
 from counterpoint.cli import main
 from counterpoint.data.pictures.traits import Traits, traits_of
-from counterpoint.data.reporting import Report, report
+from counterpoint.data.reporting import DataReport, report
 from counterpoint.data.reporting._section import Finding, Share
-from counterpoint.data.reporting._seen import Column
+from counterpoint.data.reporting._seen import ColumnOverview
 from counterpoint.data.reporting.sections.columns import _lengths
 from counterpoint.data.sharded.indexing import index
 from counterpoint.data.source import load_any
@@ -73,7 +73,7 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder / "metadata.csv"
 
 
-def line(found: Report, section: str, beginning: str) -> Finding:
+def line(found: DataReport, section: str, beginning: str) -> Finding:
     named = [each for each in found.sections[section] if each.name.startswith(beginning)]
     return min(named, key=lambda each: len(each.name))
 
@@ -296,7 +296,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
 
 
-def dry(found: Report) -> list[int]:
+def dry(found: DataReport) -> list[int]:
     """Return what the dry runs of the recommended commands end with."""
     commands = [shlex.split(command)[1:] for command, _ in found.commands]
     return [main([*command, "--dry-run"]) for command in commands if command[0] in ("compare", "train")]
@@ -357,6 +357,6 @@ def test_captions_from_names_are_advised_where_names_say_something(
 
 
 def test_one_frame_is_written_in_the_singular() -> None:
-    column = Column("video", (), rows=2, lacking=0, lengths=np.array([1.0, 1.0]), rates={})
+    column = ColumnOverview("video", (), rows=2, lacking=0, lengths=np.array([1.0, 1.0]), rates={})
     assert _lengths(column) == ["1 frame"]
     assert _lengths(replace(column, lengths=np.array([1.0, 4.0]))) == ["1 to 4 frames"]

@@ -22,7 +22,7 @@ from counterpoint.cli import main
 from counterpoint.data.base import Data
 from counterpoint.data.converting import convert
 from counterpoint.data.kinds import files as files_kind
-from counterpoint.data.sharded.data import Sharded
+from counterpoint.data.sharded.data import ShardedData
 from counterpoint.data.sharded.indexing import index
 from counterpoint.data.sharded.pictures import ShardedPairs
 from counterpoint.data.source import load_any
@@ -32,7 +32,7 @@ from counterpoint.networks.towers.sound import Waveform
 from counterpoint.raw import Raw, Table
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.training.runner import run
-from counterpoint.training.loop import Progress
+from counterpoint.training.loop import TrainingProgress
 from counterpoint.training.run import Run
 from counterpoint.training.start import prepare
 from fixtures.shards import add, number_of, picture
@@ -126,7 +126,7 @@ def test_rows_are_those_of_the_same_source_without_an_index(
     made = index(source, tmp_path / "index", jobs=1)
     assert (made.lacking, int(made.training.sum())) == (lacking, trained)
     data, listed = load_any(str(tmp_path / "index")), load_any(source)
-    assert isinstance(data, Sharded)
+    assert isinstance(data, ShardedData)
     assert dict(data.columns) == dict(listed.columns)
     # A column that names the rows is a label where one name comes twice, as in the row that the index leaves out.
     both = data.labels.keys() & listed.labels.keys()
@@ -287,7 +287,7 @@ def test_a_run_on_sounds_with_texts_goes_on_as_if_it_had_not_been_stopped(
     )
     what = Run("clip", str(tmp_path / "index"), short)
 
-    def stop(now: Progress) -> None:
+    def stop(now: TrainingProgress) -> None:
         if now.step == 3:
             raise KeyboardInterrupt
 
@@ -383,10 +383,10 @@ def test_a_tar_has_the_columns_that_are_named(noted: bool, tmp_path: Path) -> No
 def test_much_that_has_gaps_is_read_as_a_whole(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files_kind, "needs_index", lambda written: True)
     whole = load_any(f"{table},columns=question+title")
-    assert not isinstance(whole, Sharded)
+    assert not isinstance(whole, ShardedData)
     assert not whole.present("question", np.arange(len(whole))).all()
-    assert isinstance(load_any(f"{table},columns=image:picture+audio:sound+text:question"), Sharded)
-    assert isinstance(load_any(f"{table},columns=audio:sound+text:answer"), Sharded)  # which has none
+    assert isinstance(load_any(f"{table},columns=image:picture+audio:sound+text:question"), ShardedData)
+    assert isinstance(load_any(f"{table},columns=audio:sound+text:answer"), ShardedData)  # which has none
 
 
 def test_words_of_values_are_those_of_rows_to_train_on(tmp_path: Path) -> None:

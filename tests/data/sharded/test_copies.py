@@ -14,10 +14,10 @@ import fsspec
 import polars as pl
 import pytest
 
-from counterpoint.cli.common.files import Files
+from counterpoint.cli.common.files import FileOptions
 from counterpoint.data.cache import SIZE, CacheError, size_of
 from counterpoint.data.sharded import copies as module
-from counterpoint.data.sharded.copies import Ahead, Copies, UnreachableFileError
+from counterpoint.data.sharded.copies import Copies, ShardPrefetcher, UnreachableFileError
 from counterpoint.data.sources import Shard
 
 STORE = fsspec.filesystem("memory")
@@ -190,7 +190,7 @@ def test_shards_are_fetched_ahead_soonest_first_and_what_fails_is_left(
 ) -> None:
     monkeypatch.setattr(module, "_AT_ONCE", 1)
     asked = served(monkeypatch, lambda *_: None)
-    ahead = Ahead(copies)
+    ahead = ShardPrefetcher(copies)
     for _ in range(3):
         ahead.fetch([shard(3), shard(9), shard(1)])
     for thread in ahead._threads:
@@ -245,7 +245,7 @@ def test_sizes_that_are_none(written: str) -> None:
 def test_the_command_line_says_what_copies_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SIZE, "1GB")
     assert Copies.usual().most == 10**9
-    assert Files(cache_size="2 MB").of("shards") == "shards"
+    assert FileOptions(cache_size="2 MB").of("shards") == "shards"
     assert Copies.usual().most == 2 * 10**6
     with pytest.raises(ValueError, match="is no size"):
-        Files(cache_size="much").of("shards")
+        FileOptions(cache_size="much").of("shards")

@@ -19,13 +19,13 @@ import pytest
 import counterpoint as cp
 from counterpoint.cli import main
 from counterpoint.data.sharded import counting, indexing
-from counterpoint.data.sharded.counting import Counting
-from counterpoint.data.sharded.index import Index, OtherIndexError
+from counterpoint.data.sharded.counting import CountingUnit
+from counterpoint.data.sharded.index import OtherIndexError, ShardIndex
 from counterpoint.data.sharded.indexing import index
 from counterpoint.data.sharded.sizes import stated_size
-from counterpoint.data.sources import Ledger, Span
-from counterpoint.execution import HandedOver, Listener, Needs, NullListener, Unit, work
-from counterpoint.execution.orders import Order
+from counterpoint.data.sources import FileSpan, Ledger
+from counterpoint.execution import Listener, NullListener, ResourceRequest, Unit, WorkHandover, work
+from counterpoint.execution.orders import WorkItem
 from counterpoint.files import NewerFormatError
 from counterpoint.modalities import PAIR
 from fixtures.full_disk import full_disk
@@ -38,7 +38,7 @@ class Heard(NullListener):
     begun = done = 0
 
     def begin(self, title: str, units: Sequence[Unit[Any]]) -> None:
-        self.begun += sum(len(unit.shards) for unit in units if isinstance(unit, Counting))
+        self.begun += sum(len(unit.shards) for unit in units if isinstance(unit, CountingUnit))
 
     def ended(self, unit: Unit[Any], result: Any) -> None:
         self.done += result
@@ -48,13 +48,13 @@ class Heard(NullListener):
 class Elsewhere:
     """Executor that hands over what it is told of, as jobs of a cluster that come later do."""
 
-    def check(self, needs: Needs) -> None:
+    def check(self, needs: ResourceRequest) -> None:
         return None
 
     def carry_out(
         self, units: Sequence[Unit[Any]], listener: Listener | None = None, listed: Path | None = None
     ) -> list[Any]:
-        raise HandedOver("jobs are queued")
+        raise WorkHandover("jobs are queued")
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_only_changed_shards_are_counted_again(
         match=r"out of date: 1 shard new \(00012\.tar\), 1 shard missing \(00007\.tar\), 1 shard changed "
         r"\(00003\.tar\); run counterpoint data index .* again",
     ):
-        Index.open(tmp_path / "index")
+        ShardIndex.open(tmp_path / "index")
     counted: list[str] = []
     real = counting._count
     monkeypatch.setattr(counting, "_count", lambda *of: counted.append(of[-1].name) or real(*of))
@@ -283,12 +283,12 @@ def test_an_index_that_was_killed_goes_on(moment: int, shards: Path, tmp_path: P
 def test_others_count_and_end_what_is_handed_over(shards: Path, tmp_path: Path) -> None:
     undisturbed = index(shards, tmp_path / "other", jobs=1)
     out = tmp_path / "index"
-    with pytest.raises(HandedOver):
+    with pytest.raises(WorkHandover):
         index(shards, out, executor=Elsewhere())
     with pytest.raises(OtherIndexError, match=r"is not whole yet: run counterpoint data index .* again"):
         cp.data.load(str(out))
     work(out)
-    assert Index.open(out).digest == undisturbed.digest
+    assert ShardIndex.open(out).digest == undisturbed.digest
     assert not list(out.glob(".*"))
     assert not (out / "units.json").exists()
     with pytest.raises(ValueError, match="lists no units of work: give the folder of a study"):
@@ -299,9 +299,9 @@ def test_another_process_gets_the_shards(tmp_path: Path) -> None:
     table = tmp_path / "pairs.csv"
     table.write_text("file_name,text,alt\n1.png,one,uno\n")
     named = indexing.sources.shards(f"{table},columns=text:alt,max-pixels=7", Ledger())
-    spanned = replace(named[0], span=Span(3, 7, 2), records=4, split="test")
-    unit = Counting((*named, spanned), PAIR, tmp_path / ".parts" / "1", Needs(cpus=2))
-    assert Order.read(json.loads(json.dumps(Order.of(unit).plain()))).parse() == unit
+    spanned = replace(named[0], span=FileSpan(3, 7, 2), records=4, split="test")
+    unit = CountingUnit((*named, spanned), PAIR, tmp_path / ".parts" / "1", ResourceRequest(cpus=2))
+    assert WorkItem.read(json.loads(json.dumps(WorkItem.of(unit).plain()))).parse() == unit
 
 
 @pytest.mark.slow

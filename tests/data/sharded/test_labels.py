@@ -19,11 +19,11 @@ import torch
 from counterpoint.cli import main
 from counterpoint.data import load
 from counterpoint.data.derived.labelling import Labelling
-from counterpoint.data.derived.relabelled import Relabelled
+from counterpoint.data.derived.relabelled import RelabelledData
 from counterpoint.data.labels import LabelTypeError
 from counterpoint.data.listed import labels as listed_labels
 from counterpoint.data.sharded import labels
-from counterpoint.data.sharded.data import Sharded
+from counterpoint.data.sharded.data import ShardedData
 from counterpoint.data.sharded.indexing import index
 from counterpoint.data.sharded.labels import FOUND
 from counterpoint.files import DamagedFileError
@@ -216,7 +216,7 @@ def test_labels_are_few_and_wrong_in_training_alone(
 ) -> None:
     data = load(str(every))
     labelling = Labelling.parse(asked)
-    changed = Relabelled(data, labelling)
+    changed = RelabelledData(data, labelling)
     true, seen = data.labels[labelling.label], changed.labels[labelling.label]
     train, held = data.splits.train, np.arange(len(data.splits.train), len(data))
     np.testing.assert_array_equal(seen.values[held], true.values[held])
@@ -246,13 +246,13 @@ def test_describe_tells_of_labels_of_every_kind(every: Path, capsys: pytest.Capt
         assert f'"{name}"' in said
 
 
-def kinds_of(data: Sharded) -> list[int]:
+def kinds_of(data: ShardedData) -> list[int]:
     return [number_of(pixels) % 3 for pixels in data.images(np.arange(len(data)))]
 
 
 def test_every_row_has_the_class_of_its_record(made: Path) -> None:
     data = load(str(made))
-    assert isinstance(data, Sharded)
+    assert isinstance(data, ShardedData)
     assert {name: (label.kind, label.names) for name, label in data.labels.items()} == {
         "kind": ("classes", KINDS),
         "number": ("numbers", ()),
@@ -290,7 +290,7 @@ def test_where_records_were_counted_and_not_read_held_out_rows_alone_have_labels
         shard.with_name(f"{shard.stem}_stats.json").write_text(json.dumps({"successes": 10}))
     index(shards, tmp_path / "index", jobs=1)
     data = load(str(tmp_path / "index"))
-    assert isinstance(data, Sharded)
+    assert isinstance(data, ShardedData)
     values = data.labels["kind"].values
     held_out = np.arange(len(data.splits.train), len(data))
     assert data.labels["kind"].names == KINDS

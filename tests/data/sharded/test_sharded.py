@@ -17,11 +17,11 @@ import torch
 
 from counterpoint.data import load
 from counterpoint.data.listed import stored
-from counterpoint.data.loading.order import Windowed
+from counterpoint.data.loading.order import WindowedOrder
 from counterpoint.data.pictured import PairedData
-from counterpoint.data.pictures.squares import Pictures
+from counterpoint.data.pictures.squares import DecodedPictures
 from counterpoint.data.sharded import open_shards
-from counterpoint.data.sharded.data import Sharded
+from counterpoint.data.sharded.data import ShardedData
 from counterpoint.data.sharded.index import OtherIndexError
 from counterpoint.data.sharded.indexing import index
 from counterpoint.data.sharded.open_shards import MissingShardError
@@ -32,7 +32,7 @@ from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.side_by_side import evaluate
 from counterpoint.study.training.runner import run
-from counterpoint.training.loop import Progress
+from counterpoint.training.loop import TrainingProgress
 from counterpoint.training.record.provenance import trained_on
 from counterpoint.training.run import Run
 from counterpoint.training.start import prepare
@@ -83,7 +83,7 @@ def test_nothing_is_held_per_row(made: Path) -> None:
 def test_few_shards_are_open_at_a_time(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_shards, "_OPEN", 25)
     data = load(str(made))
-    assert isinstance(data, Sharded)
+    assert isinstance(data, ShardedData)
     for row in range(80):
         data.captions(row)
         assert len(data._open._opened) <= 2
@@ -93,11 +93,11 @@ def test_an_order_that_goes_from_shard_to_shard_leaves_open_those_of_its_windows
     made: Path, recipe: Recipe
 ) -> None:
     data = load(str(made))
-    assert isinstance(data, Sharded)
+    assert isinstance(data, ShardedData)
     _, loader = prepare(Run("clip", str(made), override(recipe, {"batch_size": 8, "steps": 30})), data)
     loader.data = data = pickle.loads(pickle.dumps(data))  # with nothing open
     sizes, met, most = data._open.sizes, set[int](), 0
-    loader.order = Windowed(sizes, 8, seed=0, window=16)
+    loader.order = WindowedOrder(sizes, 8, seed=0, window=16)
     for step, _ in enumerate(loader.batches(0, 30)):
         met |= data._open._opened.keys()
         most = max(most, len(loader.order.shards_of(step, 0, 1)) * sizes.max())
@@ -120,7 +120,7 @@ class _Interrupted(OrderedDict[int, Records]):
 def test_several_threads_read_rows_of_few_open_shards(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_shards, "_OPEN", 25)
     data = load(str(made))
-    assert isinstance(data, Sharded)
+    assert isinstance(data, ShardedData)
     expected = {row: data.captions(row) for row in range(80)}
     data._open._opened = _Interrupted()
     rows = np.random.default_rng(0).integers(0, 80, 400).tolist()
@@ -166,7 +166,7 @@ def test_a_broken_record_is_replaced_as_a_whole_by_the_same_one_of_its_shard(tmp
         assert data.captions(keys.index("00000.tar/00009"))[0] == "a picture of number 2"
 
 
-def first_shard(data: Sharded) -> Path:
+def first_shard(data: ShardedData) -> Path:
     """Return the first shard that is trained on."""
     return Path(data.index.shards[int(np.flatnonzero(data.shards)[0])].location)
 
@@ -174,7 +174,7 @@ def first_shard(data: Sharded) -> Path:
 @pytest.mark.parametrize("event", ["missing", "missing once it was read", "changed", "emptied"])
 def test_a_shard_that_is_not_what_was_indexed_is_named_with_the_command(event: str, tmp_path: Path) -> None:
     data = load(str(indexed(tmp_path)))
-    assert isinstance(data, Sharded)
+    assert isinstance(data, ShardedData)
     shard = first_shard(data)
     stat = shard.stat()
     if event.startswith("missing"):
@@ -206,7 +206,7 @@ def test_a_shard_that_is_lost_when_a_run_starts_is_replaced_within_the_budget(
     folder = write_shards(tmp_path / "shards", shards=12)
     index(folder if written == "folder" else f"{folder}/{{00000..00011}}.tar", tmp_path / "index", jobs=1)
     before = load(str(tmp_path / "index"))
-    assert isinstance(before, Sharded)
+    assert isinstance(before, ShardedData)
     kept = {row: before.captions(row) for row in range(10, 20)}
     shard = first_shard(before)
     if event == "missing":
@@ -218,7 +218,7 @@ def test_a_shard_that_is_lost_when_a_run_starts_is_replaced_within_the_budget(
     with pytest.raises(OtherIndexError, match=f"10 of 80 records to train on lie in 1 shard that .* {words}"):
         load(str(tmp_path / "index"))
     data = load(f"{tmp_path / 'index'},broken=0.2")
-    assert isinstance(data, Sharded)
+    assert isinstance(data, ShardedData)
     assert words in data.findings()["shards"]
     assert len(data) == len(before)
     seen = [number_of(pixels) for pixels in data.images(np.arange(3))]
@@ -230,7 +230,7 @@ def test_a_shard_that_is_lost_when_a_run_starts_is_replaced_within_the_budget(
 
 def test_where_no_shard_can_be_read_the_first_is_named(tmp_path: Path) -> None:
     data = load(str(indexed(tmp_path)))
-    assert isinstance(data, Sharded)
+    assert isinstance(data, ShardedData)
     for shard in data.index.shards:
         Path(shard.location).unlink()
     with pytest.raises(
@@ -256,7 +256,7 @@ def test_more_than_is_held_one_by_one_gets_an_index_by_itself(
     folder = write_shards(tmp_path / "shards", shards=3)
     monkeypatch.setattr(stored, "MOST", 29)
     data = load(f"{folder},held-out=4,broken=0.2")
-    assert isinstance(data, Sharded)
+    assert isinstance(data, ShardedData)
     assert (data.broken, len(data.splits.train), len(data)) == (0.2, 10, 18)
     monkeypatch.chdir(tmp_path)
     assert load("shards,held-out=4").fingerprint.parts == data.fingerprint.parts
@@ -269,7 +269,7 @@ def test_a_tokenizer_learns_its_words_without_decoding_pictures(
     made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = load(str(made))
-    monkeypatch.setattr(Pictures, "decode", lambda *_: pytest.fail("no picture is asked for"))
+    monkeypatch.setattr(DecodedPictures, "decode", lambda *_: pytest.fail("no picture is asked for"))
     texts = data.examples()["text"]
     assert len(texts) == 80
     assert [*map(len, texts)] == [1] * 80
@@ -281,7 +281,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
     short = override(recipe, {"steps": 6, "checkpoint_every": 2, "validate_every": 6})
     what = Run("clip", str(made), short)
 
-    def stop(now: Progress) -> None:
+    def stop(now: TrainingProgress) -> None:
         if now.step == 5:
             raise KeyboardInterrupt
 

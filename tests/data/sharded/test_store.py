@@ -13,8 +13,8 @@ import torch
 from counterpoint.data import load
 from counterpoint.data.cache import SIZE
 from counterpoint.data.sharded.copies import Copies
-from counterpoint.data.sharded.data import Sharded
-from counterpoint.data.sharded.index import Index
+from counterpoint.data.sharded.data import ShardedData
+from counterpoint.data.sharded.index import ShardIndex
 from counterpoint.data.sharded.indexing import index
 from counterpoint.recipes import Recipe, override
 from counterpoint.training.run import Run
@@ -74,7 +74,7 @@ def test_batches_are_those_of_the_same_shards_here(
 def test_a_copy_that_went_meanwhile_is_fetched_again(bucket: Bucket, tmp_path: Path) -> None:
     index(bucket.pattern, tmp_path / "index", jobs=1)
     data = load(str(tmp_path / "index"))
-    assert isinstance(data, Sharded)
+    assert isinstance(data, ShardedData)
     before = data.images(np.arange(4))
     for path in Copies.usual().folder.glob("[!.]*/[!.]*"):
         path.unlink()
@@ -86,7 +86,7 @@ def test_a_shard_that_changed_in_the_store_is_told(bucket: Bucket, tmp_path: Pat
     index(bucket.pattern, tmp_path / "index", jobs=1)
     write_shard(bucket.folder / "00002.tar", range(500, 517))
     bucket.put("00002.tar")
-    (why,) = Index.open(tmp_path / "index").lost.values()
+    (why,) = ShardIndex.open(tmp_path / "index").lost.values()
     assert re.search(r"/00002\.tar has changed since it was indexed: run counterpoint data index", why)
     made = index(bucket.pattern, tmp_path / "index", jobs=1)
     assert 17 in made.training.tolist() or made.table["held_out"].to_list()[2]

@@ -9,12 +9,12 @@ import polars as pl
 import pytest
 
 from counterpoint.cli import main
-from counterpoint.cli.common.files import Files
+from counterpoint.cli.common.files import FileOptions
 from counterpoint.data import sources
 from counterpoint.data.derived.mixture import parts_of
 from counterpoint.data.listed.pairs import Pairs
 from counterpoint.data.source import load, load_any, located, short_name, with_columns
-from counterpoint.data.sources import Ledger, Options, columns_of, read
+from counterpoint.data.sources import Ledger, SourceOptions, columns_of, read
 from counterpoint.data.sources.tables import _parts
 from fixtures.files import bitmap
 
@@ -127,21 +127,21 @@ def test_the_command_takes_them(between: str, tmp_path: Path) -> None:
 
 def test_options_that_say_nothing_or_cannot_be_said_are_refused() -> None:
     with pytest.raises(ValueError, match="--columns says how files are read: give it with --data"):
-        Files(columns=("image=a",)).of(None)
+        FileOptions(columns=("image=a",)).of(None)
     with pytest.raises(
         ValueError, match=r"--captions 'name:a photo, of \{\}': the sentence cannot hold a comma"
     ):
-        Files(captions="name:a photo, of {}").of("photos")
+        FileOptions(captions="name:a photo, of {}").of("photos")
     assert (
-        Files(captions="name:a {}", allow_outside=True).of("photos")
+        FileOptions(captions="name:a {}", allow_outside=True).of("photos")
         == "photos,captions=name:a {},outside=yes"
     )
-    assert Files().of("photos") == "photos"
+    assert FileOptions().of("photos") == "photos"
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_a_template_joins_columns(suffix: str, tmp_path: Path) -> None:
-    named = Files(columns=("image=path", "id=uid", "text=a {kind}, {alt} + {fold}.")).of(
+    named = FileOptions(columns=("image=path", "id=uid", "text=a {kind}, {alt} + {fold}.")).of(
         table(tmp_path, suffix)
     )
     assert parts_of(named) == []
@@ -184,7 +184,7 @@ def test_a_template_joins_lists_and_leaves_out_what_is_empty(suffix: str, tmp_pa
 def test_columns_are_read_from_the_name_of_data_as_they_were_typed(
     words: list[str], columns: dict[str, str]
 ) -> None:
-    assert Options.of(with_columns("table.csv", columns_of(words))).columns == columns
+    assert SourceOptions.of(with_columns("table.csv", columns_of(words))).columns == columns
 
 
 @pytest.mark.parametrize(

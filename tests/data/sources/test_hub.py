@@ -13,7 +13,7 @@ import pytest
 
 from counterpoint.data.sharded import cached_index
 from counterpoint.data.sharded.copies import Copies
-from counterpoint.data.sharded.data import Sharded
+from counterpoint.data.sharded.data import ShardedData
 from counterpoint.data.sharded.indexing import index
 from counterpoint.data.source import load, rooted
 from counterpoint.data.sources import Ledger, read, shards
@@ -86,7 +86,7 @@ def test_rows_without_a_picture_are_left_out(served: Served) -> None:
 
 def test_a_small_data_set_is_read_before_training(served: Served) -> None:
     data = load(served.name)
-    assert not isinstance(data, Sharded)
+    assert not isinstance(data, ShardedData)
     assert len(data) == 70
     assert number_of(data.images(np.array([42]))[0]) == 42
     assert len(data.splits.test["held out"]) == 20
@@ -99,7 +99,7 @@ def test_a_large_one_is_read_while_it_is_trained_on_over_an_index_that_nobody_as
 ) -> None:
     monkeypatch.setattr(cached_index, "MOST_FETCHED", 1000)
     data = load(f"{served.name},broken=0.1")
-    assert isinstance(data, Sharded)
+    assert isinstance(data, ShardedData)
     assert data.broken == 0.1
     assert {side: len(rows) for side, rows in data.splits.sides.items()} == {
         "train": 40,

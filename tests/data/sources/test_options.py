@@ -10,12 +10,12 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from counterpoint.cli.common.files import Files
-from counterpoint.data.pictured import Pictured
+from counterpoint.cli.common.files import FileOptions
+from counterpoint.data.pictured import PictureData
 from counterpoint.data.reporting import report
 from counterpoint.data.sharded.indexing import index
 from counterpoint.data.source import load, load_any
-from counterpoint.data.sources import Options
+from counterpoint.data.sources import SourceOptions
 from counterpoint.data.sources._files.locations import reaching
 from counterpoint.registry import UnknownNameError
 from fixtures.files import write_pairs
@@ -43,9 +43,9 @@ def test_they_are_read_from_the_name(table: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_writes_them_into_the_name() -> None:
-    files = Files(broken=0.05, group="none", held_out=100)
+    files = FileOptions(broken=0.05, group="none", held_out=100)
     assert files.of("pairs.csv") == "pairs.csv,broken=0.05,group=none,held-out=100"
-    assert Files().of("pairs.csv") == "pairs.csv"
+    assert FileOptions().of("pairs.csv") == "pairs.csv"
     with pytest.raises(ValueError, match="--broken says how files are read: give it with --data"):
         files.of(None)
 
@@ -62,7 +62,7 @@ def test_pictures_of_more_pixels_are_broken(table: Path) -> None:
     assert "picture of too many pixels" not in str(report(str(table)).plain())
     with pytest.raises(ValueError, match=r"2 × picture of too many pixels \(.*at most 19,999 are read"):
         load(f"{table},broken=0,max-pixels=19999")
-    assert Files(max_pixels=7).of("pairs.csv") == "pairs.csv,max-pixels=7"
+    assert FileOptions(max_pixels=7).of("pairs.csv") == "pairs.csv,max-pixels=7"
 
 
 def test_an_index_keeps_the_limit_of_its_source(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_an_index_keeps_the_limit_of_its_source(tmp_path: Path) -> None:
     made = index(f"{shards},max-pixels=576", tmp_path / "limited", jobs=1)
     assert made.digest != index(shards, tmp_path / "index", jobs=1).digest
     data = load(str(tmp_path / "limited"))
-    assert isinstance(data, Pictured)
+    assert isinstance(data, PictureData)
     assert data.most_pixels == 576
     assert load(f"{tmp_path / 'limited'},broken=0.5").broken == 0.5
     for option in ("max-pixels=9", "numbers=age", "held-out=9"):
@@ -95,7 +95,7 @@ def test_an_index_keeps_the_limit_of_its_source(tmp_path: Path) -> None:
 )
 def test_wrong_values_are_refused(option: str, message: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
-        Options.parse(option)
+        SourceOptions.parse(option)
 
 
 LONG = "a_name_longer_than_one_would_think_of_oneself"

@@ -14,7 +14,7 @@ from counterpoint.data.kinds import files
 from counterpoint.data.listed import stored
 from counterpoint.data.reporting import report
 from counterpoint.data.sharded import indexing
-from counterpoint.data.sharded.data import Sharded
+from counterpoint.data.sharded.data import ShardedData
 from counterpoint.data.source import load
 from counterpoint.data.sources import Ledger, Records, open_shard, read, shards
 from counterpoint.data.sources._reading import wholes
@@ -85,7 +85,7 @@ def test_a_table_of_more_than_is_held_row_by_row_is_not_read_to_see_it(
     monkeypatch.setattr(stored, "MOST", 200)
     monkeypatch.setattr(files, "read", lambda *_: pytest.fail("the whole is not read"))
     data = load(f"{path},held-out=20")
-    assert isinstance(data, Sharded)
+    assert isinstance(data, ShardedData)
     assert data.index.source == f"{path},held-out=20"
 
 
@@ -130,8 +130,8 @@ def test_a_table_that_is_gone_leaves_the_parts_of_another(tmp_path: Path) -> Non
     for folder in ("a", "b"):
         table(tmp_path / folder, "parquet")
     cp.data.index(f"{tmp_path}/{{a,b}}/pairs.parquet", tmp_path / "index", jobs=1, held_out=20)
-    before = indexing.Index.open(tmp_path / "index")
+    before = indexing.ShardIndex.open(tmp_path / "index")
     (tmp_path / "b" / "pairs.parquet").unlink()
-    after = indexing.Index.open(tmp_path / "index")
+    after = indexing.ShardIndex.open(tmp_path / "index")
     assert [shard.span for shard in after.shards] == [shard.span for shard in before.shards]
     assert len(after.lost) == sum("b/pairs" in shard.name for shard in before.shards) > 4

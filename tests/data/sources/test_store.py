@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from counterpoint.data.sharded import cached_index
-from counterpoint.data.sharded.data import Sharded
+from counterpoint.data.sharded.data import ShardedData
 from counterpoint.data.source import load, rooted, short_name
 from counterpoint.data.sources import Ledger, read, shards
 from fixtures import store
@@ -89,16 +89,16 @@ def test_much_in_a_bucket_is_read_while_it_is_trained_on(
     bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     small = load(f"{bucket}/{{0..2}}.tar", 6)
-    assert not isinstance(small, Sharded)
+    assert not isinstance(small, ShardedData)
     monkeypatch.setattr(cached_index, "MOST_FETCHED", 100)
-    assert not isinstance(load(f"{bucket}/it.csv", 6), Sharded)
-    assert not isinstance(load(f"{bucket}/{{0..1}}.tar", 6), Sharded)
+    assert not isinstance(load(f"{bucket}/it.csv", 6), ShardedData)
+    assert not isinstance(load(f"{bucket}/{{0..1}}.tar", 6), ShardedData)
     large = load(f"{bucket}/{{0..2}}.tar,held-out=5", 6)
-    assert isinstance(large, Sharded)
+    assert isinstance(large, ShardedData)
     assert [len(rows) for rows in large.splits.sides.values()] == [10, 5, 5]
     listed = tmp_path / "all.txt"
     listed.write_text("".join(f"{bucket}/{k}.tar\n" for k in range(3)))
-    assert isinstance(load(f"@{listed}", 6), Sharded)
+    assert isinstance(load(f"@{listed}", 6), ShardedData)
 
 
 def test_a_shard_that_changed_in_its_bucket_has_another_state(bucket: str, files: Path) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from counterpoint.data.listed.pairs import Pairs
 from counterpoint.data.source import load, load_any, located, short_name
-from counterpoint.data.sources import Ledger, Options, Records, read
+from counterpoint.data.sources import Ledger, Records, SourceOptions, read
 
 
 def picture(seed: int) -> bytes:
@@ -351,7 +351,7 @@ def test_one_tolerance_for_whatever_is_lost(folder: Path) -> None:
         ValueError, match=r"2 of 40 examples cannot be used: 1 × empty caption .*; 1 × broken picture"
     ):
         Pairs(path, 8)
-    data = Pairs(path, 8, Options(broken=0.05))
+    data = Pairs(path, 8, SourceOptions(broken=0.05))
     assert len(data) == 38
     ledger = pl.read_csv(data.findings()["all that was left out"])
     assert ledger["reason"].to_list() == ["empty caption", "broken picture"]

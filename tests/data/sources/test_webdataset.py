@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from counterpoint.data.listed.pairs import Pairs
-from counterpoint.data.sharded.writing import Sample, write_shard
+from counterpoint.data.sharded.writing import ShardSample, write_shard
 from counterpoint.data.source import load, load_any
 from counterpoint.data.sources import Ledger, Records, read
 from counterpoint.data.synthetic.clips.clip import save
@@ -173,7 +173,7 @@ def test_columns_of_json_have_the_names_that_the_user_says(tmp_path: Path) -> No
 def test_ids_of_a_shard_are_all_numbers_or_all_texts(noted: bool, tmp_path: Path) -> None:
     path = tmp_path / "0.tar"
     samples = [
-        Sample(name, {"image": ("png", b"x")}, "a", {"id": value, "text": ["a"]}, {})
+        ShardSample(name, {"image": ("png", b"x")}, "a", {"id": value, "text": ["a"]}, {})
         for name, value in (("a", "one"), ("b", 2))
     ]
     write_shard(path, samples, "webdataset", {}, metadata={"image": "image", "text": "text"} if noted else {})

@@ -20,7 +20,7 @@ from counterpoint.data.synthetic.clips.items import ClipContrasts, ClipNarration
 from counterpoint.data.synthetic.clips.words.captions import caption
 from counterpoint.data.synthetic.clips.words.contrasts import contrast
 from counterpoint.data.synthetic.clips.words.narrations import NAMES, NARRATIONS, narrate, sides
-from counterpoint.data.synthetic.clips.world import Clips
+from counterpoint.data.synthetic.clips.world import VideoClips
 from counterpoint.data.synthetic.scenes.layout.compositions import pair_part, together
 from counterpoint.data.synthetic.scenes.scene import COLOURS, Relation, Scene, Thing
 from counterpoint.data.synthetic.scenes.words.lexicon import LANGUAGES, lexicon
@@ -83,13 +83,13 @@ def test_every_clip_has_words_for_all_that_happens_in_it(language: str) -> None:
 
 
 def test_a_world_speaks_the_languages_it_is_asked_for() -> None:
-    world = Clips.parse(f"clips:basic,{SMALL},languages=fr+de")
+    world = VideoClips.parse(f"clips:basic,{SMALL},languages=fr+de")
     assert list(world.captions(0)) == [caption(world.clip(0), language) for language in ("fr", "de")]
     assert list(world.evaluation_texts("text", 0)) == [caption(world.clip(0), "fr")]
     with pytest.raises(UnknownNameError, match="unknown language 'it'"):
-        Clips.parse("clips:basic,languages=en+it")
+        VideoClips.parse("clips:basic,languages=en+it")
     with pytest.raises(UnknownNameError, match="did you mean 'languages'"):
-        Clips.parse("clips:basic,language=en")
+        VideoClips.parse("clips:basic,language=en")
 
 
 def pairs(clip: Clip) -> set[str]:
@@ -98,7 +98,7 @@ def pairs(clip: Clip) -> set[str]:
 
 
 def test_training_shows_no_pair_that_is_held_out() -> None:
-    world = Clips.parse(f"clips:compositions,{SMALL},settings=none+count+relation")
+    world = VideoClips.parse(f"clips:compositions,{SMALL},settings=none+count+relation")
     for row in world.splits.train:
         assert pairs(world.clip(int(row))) <= {"train"}
     for split, part in (("as trained", "train"), ("pairs", "test")):
@@ -112,7 +112,7 @@ def test_training_shows_no_pair_that_is_held_out() -> None:
 
 
 def test_contrasts_of_training_do_not_show_held_out_pairs_either() -> None:
-    world = Clips.parse(f"clips:compositions,{SMALL},settings=none+count+relation")
+    world = VideoClips.parse(f"clips:compositions,{SMALL},settings=none+count+relation")
     items = world.items(ContrastCaptions, world.splits.train)
     assert isinstance(items, ClipContrasts)
     assert {"object", "hallucination"} <= set(items.kinds)
@@ -179,7 +179,7 @@ def test_a_video_needs_its_package_and_even_sides(tmp_path: Path, monkeypatch: p
 
 
 def narrated() -> ClipNarrations:
-    world = Clips.parse(f"clips:narrated,{SMALL}")
+    world = VideoClips.parse(f"clips:narrated,{SMALL}")
     items = world.items(Narrations, world.splits.train)
     assert isinstance(items, ClipNarrations)
     return items

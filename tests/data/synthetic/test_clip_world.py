@@ -19,7 +19,7 @@ from counterpoint.data.synthetic.clips.sounding import FRAME
 from counterpoint.data.synthetic.clips.truth import faithful, true_of
 from counterpoint.data.synthetic.clips.words.captions import caption
 from counterpoint.data.synthetic.clips.words.hallucinations import CLEAN, HALLUCINATIONS
-from counterpoint.data.synthetic.clips.world import Clips
+from counterpoint.data.synthetic.clips.world import VideoClips
 from counterpoint.networks.towers.footage import Footage
 from counterpoint.networks.towers.sound import Waveform
 from counterpoint.registry import UnknownNameError
@@ -27,8 +27,8 @@ from counterpoint.registry import UnknownNameError
 SMALL = "train=40,validation=5,test=10,pixels=16"
 
 
-def world(preset: str = "basic", more: str = "") -> Clips:
-    return Clips.parse(f"clips:{preset},{SMALL}{more}")
+def world(preset: str = "basic", more: str = "") -> VideoClips:
+    return VideoClips.parse(f"clips:{preset},{SMALL}{more}")
 
 
 def test_pictures_are_sheets_or_middle_frames() -> None:
@@ -46,7 +46,7 @@ def test_pictures_are_sheets_or_middle_frames() -> None:
 
 def test_models_see_the_clips_unless_they_are_asked_for_as_pictures() -> None:
     data, rows = load_any(f"clips:basic,{SMALL},languages=en+de"), np.array([0, 45])
-    assert isinstance(data, Clips)
+    assert isinstance(data, VideoClips)
     assert dict(data.columns) == {"video": "video", "text": "text"}
     clips = data.read("video", rows)
     assert clips.lengths.tolist() == [12, 12]
@@ -65,7 +65,7 @@ def test_models_see_the_clips_unless_they_are_asked_for_as_pictures() -> None:
 
 
 def test_sensors_are_series_beside_clips_and_texts() -> None:
-    data = Clips.parse("clips:sensors,train=40,pixels=16")
+    data = VideoClips.parse("clips:sensors,train=40,pixels=16")
     assert dict(data.columns) == {"video": "video", "series": "series", "text": "text"}
     rows = np.arange(40)
     there = data.present("series", rows)
@@ -76,7 +76,7 @@ def test_sensors_are_series_beside_clips_and_texts() -> None:
 
 
 def test_a_thing_is_heard_while_it_moves_the_higher_the_higher_it_is() -> None:
-    data = Clips.parse("clips:sounding,train=20,pixels=16")
+    data = VideoClips.parse("clips:sounding,train=20,pixels=16")
     assert dict(data.columns) == {"video": "video", "audio": "audio", "text": "text"}
     waves = data.read("audio", np.arange(5))
     assert waves.samples.shape == (5, 12 * FRAME)
@@ -97,7 +97,7 @@ def test_a_thing_is_heard_while_it_moves_the_higher_the_higher_it_is() -> None:
 
 
 def test_twins_differ_in_the_order_of_their_events_alone() -> None:
-    data = Clips.parse("clips:sounding,train=2,validation=2,test=60,pixels=16")
+    data = VideoClips.parse("clips:sounding,train=2,validation=2,test=60,pixels=16")
     rows = data.splits.test["twins in order"]
     for one, other in rows.reshape(-1, 2).tolist():
         first, second = data.clip(one), data.clip(other)
@@ -110,7 +110,7 @@ def test_twins_differ_in_the_order_of_their_events_alone() -> None:
         assert not faithful(first, second)
     assert len({data.clip(row).scene.index for row in rows.tolist()}) == len(rows) / 2
     with pytest.raises(ValueError, match="set events=2-3"):
-        Clips.parse("clips:basic,twins=true")
+        VideoClips.parse("clips:basic,twins=true")
 
 
 def test_another_artist_draws_the_same_kinds_of_clips() -> None:
@@ -130,7 +130,7 @@ def test_labels_and_subsets_say_what_happens() -> None:
 
 
 def test_rows_may_lack_a_modality() -> None:
-    data = Clips.parse("clips:sensors,train=200,pixels=16")
+    data = VideoClips.parse("clips:sensors,train=200,pixels=16")
     rows = data.splits.train
     there = {column: data.present(column, rows) for column in data.columns}
     for mask in there.values():
@@ -158,7 +158,7 @@ def test_contrasts_have_the_true_caption_first() -> None:
 
 
 def test_renditions_are_faithful_where_they_are_clean() -> None:
-    data = Clips.parse("clips:basic,train=90,pixels=16")
+    data = VideoClips.parse("clips:basic,train=90,pixels=16")
     items = data.items(GeneratedVideos, data.splits.train)
     assert isinstance(items, ClipGeneratedVideos)
     assert set(items.kinds) == {CLEAN, *HALLUCINATIONS}
@@ -171,7 +171,7 @@ def test_renditions_are_faithful_where_they_are_clean() -> None:
 
 def test_a_picture_is_one_that_clips_have() -> None:
     with pytest.raises(UnknownNameError, match="unknown picture of a clip 'sheets': did you mean 'sheet'"):
-        Clips.parse("clips:order,picture=sheets")
+        VideoClips.parse("clips:order,picture=sheets")
 
 
 def test_an_override_is_described_as_it_is_written() -> None:

@@ -16,7 +16,7 @@ from counterpoint.data.synthetic.scenes.words.meaning import facts, holds, needs
 from counterpoint.data.synthetic.scenes.words.reading import caption, meaning, read
 from counterpoint.data.synthetic.scenes.words.wording import (
     STYLES,
-    Query,
+    QuestionMeaning,
     Statement,
     Wording,
     noun,
@@ -83,8 +83,8 @@ def test_what_is_no_known_question_is_not_read() -> None:
     assert (
         right_answers(Question("colour", "Is the cat happy?", "yes", ("yes", "no")), Scene(0, (CAT,))) == ()
     )
-    assert meaning(Query("exists", ("cat",)), "perhaps") is None
-    assert meaning(Query("how many", ("cat",)), "many") is None
+    assert meaning(QuestionMeaning("exists", ("cat",)), "perhaps") is None
+    assert meaning(QuestionMeaning("how many", ("cat",)), "many") is None
 
 
 def test_the_needs_one() -> None:
@@ -112,15 +112,15 @@ def test_statements_hold_where_they_are_facts_and_settle_what_they_say() -> None
     assert Statement("relation", ("dog", "cat"), "right of") in found
     assert Statement("background", (), "meadow") in found
     assert not any(said.form == "colour" and said.things == ("dog",) for said in found)
-    asked = Query("colour", ("cat",), "blue")
+    asked = QuestionMeaning("colour", ("cat",), "blue")
     assert settles(Statement("colour", ("cat",), "red")) & needs(
         asked, ("yes", "no")
     )  # it says that blue is wrong
     assert not settles(Statement("size", ("cat",), "small")) & needs(asked, ("yes", "no"))
-    count = Query("how many", ("cat",))
+    count = QuestionMeaning("how many", ("cat",))
     assert settles(Statement("size", ("cat",), "small")) & needs(count, ("one", "two"))  # "the cat" is one
     assert not settles(Statement("exists", ("cat",))) & needs(count, ("one", "two"))
-    larger = Query("larger", ("dog", "cat"))
+    larger = QuestionMeaning("larger", ("dog", "cat"))
     assert settles(Statement("size", ("dog",), "large")) & needs(larger, ("yes", "no"))
 
 
@@ -128,12 +128,12 @@ def test_sentences_and_captions_read_naturally() -> None:
     assert sentence(Statement("exactly", ("sheep",), "1")) == "There is exactly one sheep in the picture."
     assert sentence(Statement("exactly", ("mouse",), "2")) == "There are exactly two mice in the picture."
     assert sentence(Statement("background", (), "beach")) == "The background is a beach by the sea."
-    where = Query("where", ("apple",))
+    where = QuestionMeaning("where", ("apple",))
     assert caption(where, "below the umbrella") == "an apple below an umbrella"
     assert caption(where, "below the umbrella", Wording(1, True)) == "a picture of an apple under a parasol"
-    assert caption(Query("how many", ("cat",)), "three") == "three cats"
-    assert caption(Query("how large", ("dog",)), "large") == "a large dog"
-    assert caption(Query("which"), "an anchor") == "an anchor"
+    assert caption(QuestionMeaning("how many", ("cat",)), "three") == "three cats"
+    assert caption(QuestionMeaning("how large", ("dog",)), "large") == "a large dog"
+    assert caption(QuestionMeaning("which"), "an anchor") == "an anchor"
 
 
 def test_distinct_options_give_distinct_captions() -> None:

@@ -8,7 +8,7 @@ from counterpoint.data.synthetic.scenes.concepts import CONCEPTS
 from counterpoint.data.synthetic.scenes.scene import COLOURS, Thing
 from counterpoint.data.synthetic.scenes.words.descriptions import (
     TRAITS,
-    Described,
+    ClassDescription,
     concept,
     differences,
     invented,
@@ -34,10 +34,10 @@ def test_any_two_concepts_differ_in_something() -> None:
 
 
 def test_what_differs_is_said_of_each_alone_and_what_is_shared_of_both() -> None:
-    first = Described(
+    first = ClassDescription(
         "a dax", {"colour": ("red", "green"), "shape": ("round",), "parts": ("a tail", "wings")}
     )
-    second = Described(
+    second = ClassDescription(
         "an ek", {"colour": ("blue", "green"), "shape": ("round",), "parts": ("a tail",), "size": ("small",)}
     )
     assert differences(first, second) == (

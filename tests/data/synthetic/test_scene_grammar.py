@@ -8,14 +8,14 @@ import pytest
 from counterpoint.data.synthetic.scenes.concepts import CONCEPTS, KINDS
 from counterpoint.data.synthetic.scenes.pixels.backgrounds import BACKGROUNDS
 from counterpoint.data.synthetic.scenes.scene import COLOURS, RELATIONS, SIZES
-from counterpoint.data.synthetic.scenes.words.grammar import Grammar, Look, grammar
+from counterpoint.data.synthetic.scenes.words.grammar import Appearance, Grammar, grammar
 from counterpoint.data.synthetic.scenes.words.lexicon import LANGUAGES, Case, lexicon
 from counterpoint.registry import UnknownNameError
 
 
 def say(language: str, concept: str, count: int = 1, determiner: str = "a", **rest: object) -> str:
     look = {key: rest.pop(key) for key in ("size", "colour", "facing") if key in rest}
-    return grammar(language).phrase(Look(concept, **look), count, determiner, **rest).text  # type: ignore[arg-type] # spelled out by the callers
+    return grammar(language).phrase(Appearance(concept, **look), count, determiner, **rest).text  # type: ignore[arg-type] # spelled out by the callers
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -264,14 +264,14 @@ def test_spanish_another_goes_before_the_number() -> None:
 )
 def test_contractions(language: str, before: str, concept: str, determiner: str, written: str) -> None:
     words = grammar(language)
-    phrase = words.phrase(Look(concept), 1, determiner, case="dative")  # type: ignore[arg-type] # a parameter
+    phrase = words.phrase(Appearance(concept), 1, determiner, case="dative")  # type: ignore[arg-type] # a parameter
     lead, swallowed = words.attach(before, phrase)
     assert lead + phrase.text[swallowed:] == written
 
 
 def test_plural_contractions() -> None:
     words = grammar("fr")
-    phrase = words.phrase(Look("cat"), 2, "the")
+    phrase = words.phrase(Appearance("cat"), 2, "the")
     lead, swallowed = words.attach("à gauche de", phrase)
     assert lead + phrase.text[swallowed:] == "à gauche des deux chats"
 
@@ -300,7 +300,7 @@ def test_every_concept_can_be_said_in_every_way(language: str) -> None:
     for concept, count, determiner, case in product(CONCEPTS, (0, 1, 2), ("a", "one", "the", ""), CASES):
         if count == 0 and determiner in ("the", ""):
             continue
-        phrase = words.phrase(Look(concept, "large", "purple", "left"), count, determiner, case=case)  # type: ignore[arg-type] # a product
+        phrase = words.phrase(Appearance(concept, "large", "purple", "left"), count, determiner, case=case)  # type: ignore[arg-type] # a product
         roles = [part.role for part in phrase.parts]
         assert sorted(set(roles) - {"count"}) == ["colour", "facing", "noun", "size"]
         assert "  " not in phrase.text
@@ -311,8 +311,8 @@ def test_every_concept_can_be_said_in_every_way(language: str) -> None:
 
 
 def test_another_is_needed_where_words_could_mean_what_was_spoken_of() -> None:
-    small_red, red, cat = Look("cat", "small", "red"), Look("cat", None, "red"), Look("cat")
+    small_red, red, cat = Appearance("cat", "small", "red"), Appearance("cat", None, "red"), Appearance("cat")
     assert cat.covers(small_red)
     assert red.covers(small_red)
     assert not small_red.covers(red)
-    assert not Look("dog").covers(cat)
+    assert not Appearance("dog").covers(cat)

@@ -8,14 +8,14 @@ import torch
 
 from counterpoint.data.items import ContrastCaptions, MinimalPairs
 from counterpoint.data.synthetic.clips.words.captions import caption
-from counterpoint.data.synthetic.clips.world import Clips
+from counterpoint.data.synthetic.clips.world import VideoClips
 from counterpoint.data.synthetic.scenes.world import Scenes
 from counterpoint.registry import UnknownNameError
 
 KINDS = ("swap colour", "replace size")
 SIZES = "train=40,validation=2,test=2"
 SCENES = Scenes.parse(f"scenes:tiny,objects=1-2,negatives={'+'.join(KINDS)},pixels=24,{SIZES}")
-CLIPS = Clips.parse(f"clips:compositions,contrasts=flip+counting,pixels=16,frames=6,{SIZES}")
+CLIPS = VideoClips.parse(f"clips:compositions,contrasts=flip+counting,pixels=16,frames=6,{SIZES}")
 ROWS = np.arange(40)
 
 
@@ -69,8 +69,8 @@ def test_contrasts_of_clips_are_what_is_asked_about_them() -> None:
 
 
 def test_either_clip_of_a_contrast_is_shown() -> None:
-    plain = Clips.parse(f"clips:compositions,pixels=16,frames=6,{SIZES}")
+    plain = VideoClips.parse(f"clips:compositions,pixels=16,frames=6,{SIZES}")
     turned = [caption(plain.clip(row)) != caption(CLIPS.clip(row)) for row in ROWS.tolist()]
     assert 0.2 < np.mean(turned) < 0.8
     with pytest.raises(UnknownNameError, match="did you mean 'flip'"):
-        Clips.parse("clips:basic,contrasts=flips")
+        VideoClips.parse("clips:basic,contrasts=flips")

@@ -12,7 +12,7 @@ from counterpoint.data.synthetic.scenes.items.truth import looks_like, relations
 from counterpoint.data.synthetic.scenes.layout.compose import compose
 from counterpoint.data.synthetic.scenes.pixels.palette import palette
 from counterpoint.data.synthetic.scenes.scene import COLOURS, OPPOSITE, Relation, Scene, Thing
-from counterpoint.data.synthetic.scenes.words.grammar import Look
+from counterpoint.data.synthetic.scenes.words.grammar import Appearance
 from counterpoint.data.synthetic.scenes.words.referring import Attribute
 
 CAT = Thing("cat", "red", "small", 160, 200, 500)
@@ -104,10 +104,10 @@ def test_behind_depends_on_depth() -> None:
 
 def test_an_undyed_thing_may_have_a_colour_of_its_own() -> None:
     rose = Thing("rose", None, "small", 160, 500, 500)
-    assert looks_like(Look("rose", colour="red"), rose)
-    assert not looks_like(Look("rose", colour="blue"), rose)
-    assert not looks_like(Look("rose", colour="red"), replace(rose, colour="blue"))
-    assert not looks_like(Look("tulip"), rose)
+    assert looks_like(Appearance("rose", colour="red"), rose)
+    assert not looks_like(Appearance("rose", colour="blue"), rose)
+    assert not looks_like(Appearance("rose", colour="red"), replace(rose, colour="blue"))
+    assert not looks_like(Appearance("tulip"), rose)
     assert palette("sheep") == frozenset()
 
 

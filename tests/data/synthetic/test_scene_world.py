@@ -12,7 +12,7 @@ import torch
 from scipy.stats import binom
 
 from counterpoint.data.loading.loader import Loader
-from counterpoint.data.loading.order import Shuffled
+from counterpoint.data.loading.order import ShuffledOrder
 from counterpoint.data.source import load
 from counterpoint.data.synthetic.scenes.words import captions
 from counterpoint.data.synthetic.scenes.words.lexicon import lexicon
@@ -223,7 +223,7 @@ def test_a_batch_with_missing_captions_and_pictures_is_a_batch() -> None:
     said = [caption for row in range(64) for caption in world.training_captions(row)]
     loader = Loader(
         world,
-        Shuffled(world.splits.train, 64, 0),
+        ShuffledOrder(world.splits.train, 64, 0),
         {"image": View("image", "weak"), "text": View("text", "weak")},
         augmentation=Augmentation(synonyms=False),
         inputs={"image": Square(32), "text": BytePairTokenizer.train(said, vocabulary=300)},

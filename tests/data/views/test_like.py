@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from counterpoint.data.loading.loader import Loader
-from counterpoint.data.loading.order import Shuffled
+from counterpoint.data.loading.order import ShuffledOrder
 from counterpoint.data.views import key
 from counterpoint.data.views.clips import ClipView
 from counterpoint.data.views.pictures import ImageView
@@ -90,7 +90,7 @@ def test_texts_are_of_the_same_caption() -> None:
     data = _Several()
     loader = Loader(
         data,
-        Shuffled(data.splits.train, 16, 0),
+        ShuffledOrder(data.splits.train, 16, 0),
         {"a": View("text"), "b": View("text"), "c": View("text", like="a")},
         augmentation=Augmentation(),
         inputs={"text": Listening()},

@@ -8,19 +8,19 @@ import pytest
 import torch
 
 from counterpoint.diagnostics.assistants.lens import confidence, logit_lens, similarities, support
-from counterpoint.diagnostics.assistants.reading import Reading, Unembedding
+from counterpoint.diagnostics.assistants.reading import ReplyReading, Unembedding
 
 
-def reading(places: torch.Tensor, words: torch.Tensor, tokens: list[int] | None = None) -> Reading:
+def reading(places: torch.Tensor, words: torch.Tensor, tokens: list[int] | None = None) -> ReplyReading:
     m = words.shape[1]
-    return Reading(places, words, torch.tensor(tokens or [0] * m), torch.full((m,), math.log(0.25)))
+    return ReplyReading(places, words, torch.tensor(tokens or [0] * m), torch.full((m,), math.log(0.25)))
 
 
 def drawn(seed: int, *shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def loops(it: Reading, centred: bool) -> torch.Tensor:
+def loops(it: ReplyReading, centred: bool) -> torch.Tensor:
     layers = len(it.patches)
     found = torch.zeros(layers, layers)
     for i in range(layers):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from counterpoint.data.synthetic.scenes.words.descriptions import concept, differences
-from counterpoint.evaluation.class_descriptions import Kept, LanguageModel, from_grammar
+from counterpoint.evaluation.class_descriptions import CachedDescriptions, LanguageModel, from_grammar
 from counterpoint.registry import UnknownNameError
 
 NAMES = ("a wren", "a sparrow", "a crow")
@@ -41,7 +41,7 @@ def test_a_language_model_is_asked_about_both_and_answers_line_by_line() -> None
 def test_the_published_layout_is_read_in_either_order(tmp_path: Path) -> None:
     path = tmp_path / "pairs.json"
     path.write_text(json.dumps({"0_2": ENTRY}))
-    kept = Kept(path, NAMES)
+    kept = CachedDescriptions(path, NAMES)
     assert kept("a crow", "a wren") == (("size", "a big crow", "a small wren"),)
     assert kept("a wren", "a crow") == (("size", "a small wren", "a big crow"),)
     assert kept("a wren", "a sparrow") == ()
@@ -59,7 +59,7 @@ def test_every_pair_is_asked_for_once_and_written_at_once(tmp_path: Path) -> Non
         return [("size", f"{first}, small", f"{second}, big")]
 
     path = tmp_path / "folder" / "pairs.json"
-    kept = Kept(path, NAMES, ask)
+    kept = CachedDescriptions(path, NAMES, ask)
     assert kept("a sparrow", "a wren") == (("size", "a sparrow, big", "a wren, small"),)
     kept("a wren", "a sparrow")
     kept("a wren", "a crow")
@@ -67,7 +67,7 @@ def test_every_pair_is_asked_for_once_and_written_at_once(tmp_path: Path) -> Non
         kept("a sparrow", "a crow")
     assert asked == [("a wren", "a sparrow"), ("a wren", "a crow"), ("a sparrow", "a crow")]
     assert list(json.loads(path.read_text())) == ["0_1", "0_2"]
-    again = Kept(path, NAMES)
+    again = CachedDescriptions(path, NAMES)
     assert again("a crow", "a wren") == (("size", "a crow, big", "a wren, small"),)
 
 
@@ -86,9 +86,9 @@ def test_another_layout_is_an_error_that_names_the_file(tmp_path: Path, content:
     path = tmp_path / "pairs.json"
     path.write_text(content)
     with pytest.raises(ValueError, match=r"pairs\.json"):
-        Kept(path, NAMES)
+        CachedDescriptions(path, NAMES)
 
 
 def test_homonyms_are_told_apart_by_no_sentence(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="classes 0 and 2 are both called 'a crane'"):
-        Kept(tmp_path / "pairs.json", ["a crane", "a crow", "a crane"])
+        CachedDescriptions(tmp_path / "pairs.json", ["a crane", "a crow", "a crane"])

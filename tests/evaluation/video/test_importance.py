@@ -12,7 +12,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from counterpoint.data.items import Narrations
-from counterpoint.data.synthetic.clips.world import Clips
+from counterpoint.data.synthetic.clips.world import VideoClips
 from counterpoint.evaluation import create, failures
 from counterpoint.evaluation.inspection import breakdown
 from counterpoint.evaluation.modality_importance import guessing
@@ -115,7 +115,7 @@ def test_bad_questions_are_refused() -> None:
 
 
 def test_it_runs_on_clips_and_failures_are_drawn(tmp_path: Path) -> None:
-    data = Clips.parse("clips:narrated,train=2,validation=2,test=20,pixels=16,frames=6")
+    data = VideoClips.parse("clips:narrated,train=2,validation=2,test=20,pixels=16,frames=6")
     rows = data.splits.test["as trained"]
     model = Blind()
     scores = create(TASK)(model, data, rows)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from counterpoint.data.embeddings import EmbeddingCache
 from counterpoint.data.items import ContrastCaptions, GeneratedVideos
-from counterpoint.data.synthetic.clips.world import Clips
+from counterpoint.data.synthetic.clips.world import VideoClips
 from counterpoint.data.synthetic.sounds.world import Sounds
 from counterpoint.evaluation import create, failures, inspection
 from counterpoint.evaluation.task import NotApplicableError
@@ -93,12 +93,12 @@ class Bag:
         return a @ b.T
 
 
-def clips(preset: str = "basic", more: str = "") -> Clips:
+def clips(preset: str = "basic", more: str = "") -> VideoClips:
     size = "train=40,test=30,validation=2,pixels=16"
     options = dict(
         part.split("=") for part in f"{size}{more}".split(",")
     )  # of an option given twice the last
-    return Clips.parse(",".join([f"clips:{preset}", *(f"{k}={v}" for k, v in options.items())]))
+    return VideoClips.parse(",".join([f"clips:{preset}", *(f"{k}={v}" for k, v in options.items())]))
 
 
 def test_a_bag_of_words_has_exactly_half_where_events_are_flipped() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from counterpoint.study.decoding.conclusions import conclude
-from counterpoint.study.schema import Difference
+from counterpoint.study.schema import DifferenceSummary
 from fixtures.decoded import write_decoded
 
 RULE = "plain,beta=0.1"
@@ -60,8 +60,8 @@ def test_few_seeds_are_only_suggestive(tmp_path: Path) -> None:
     ],
 )
 def test_two_verdicts_read_together(plain: str, rule: str | None, kind: str, firm: bool) -> None:
-    against_rule = None if rule is None else Difference.model_construct(verdict=rule, b=RULE)
-    found = conclude("vcd", Difference.model_construct(verdict=plain, b="plain"), against_rule)
+    against_rule = None if rule is None else DifferenceSummary.model_construct(verdict=rule, b=RULE)
+    found = conclude("vcd", DifferenceSummary.model_construct(verdict=plain, b="plain"), against_rule)
     assert (found.kind, found.firm) == (kind, firm)
     assert "vcd" in found.text
 

@@ -20,7 +20,7 @@ from counterpoint.study.decoding.transcript import Transcript
 from counterpoint.study.decoding.units import units
 from counterpoint.study.design import Design, OtherStudyError, kind_of
 from counterpoint.study.scored import read_scores
-from counterpoint.study.study import DryRun, Study
+from counterpoint.study.study import DryRunExit, Study
 from fixtures.decoded import Parrot, stopping, write_questions
 
 TASKS = ("answers", "pope")
@@ -144,7 +144,7 @@ def test_a_dry_run_tells_the_cost_and_writes_nothing(quick: dict[str, Any], tmp_
         told.update(costs)
         return False
 
-    with pytest.raises(DryRun):
+    with pytest.raises(DryRunExit):
         cp.compare_decoding("vcd", seeds=3, folder=tmp_path / "study", on_cost=on_cost, **quick)
     assert {arm: cost.units for arm, cost in told.items()} == {"plain": 6, "plain,beta=0.1": 6, "vcd": 6}
     assert told["vcd"].relative_passes == 2.0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from counterpoint.data.replaced import Replaced
+from counterpoint.data.replaced import Replacement
 from counterpoint.data.sharded.indexing import index
 from counterpoint.data.source import load_any
 from counterpoint.recipes import Recipe, override
@@ -31,8 +31,8 @@ SMALL = {
 BROKEN = (3, 17, 31, 45, 62, 71, 88, 94, 103, 119)
 
 
-def lost(row: int, reason: str = "broken picture") -> Replaced:
-    return Replaced(row, f"a.tar, {row}", reason, "", "a.tar, 0")
+def lost(row: int, reason: str = "broken picture") -> Replacement:
+    return Replacement(row, f"a.tar, {row}", reason, "", "a.tar, 0")
 
 
 def test_one_may_always_be_broken_and_each_counts_once_of_the_whole() -> None:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from counterpoint.data import load as load_data
-from counterpoint.data.loading.features import Kept
+from counterpoint.data.loading.features import InputDigests
 from counterpoint.data.source import load_any
 from counterpoint.networks import tune
 from counterpoint.recipes import Recipe, load, override
@@ -71,7 +71,7 @@ def test_a_picture_is_drawn_once(
     _, loader = prepare(Run("clip", str(pairs), recipe(weights, batch_size=size)), data)
     batches = [loader.batch(step) for step in range(4)]  # two epochs of two batches
     assert len(read) == len(set(read))
-    assert all(isinstance(batch["image"], Kept) for batch in batches)
+    assert all(isinstance(batch["image"], InputDigests) for batch in batches)
     assert [len(batch) for batch in batches] == [size] * 4
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from counterpoint.data.loading.loader import Loader
-from counterpoint.data.loading.order import Shuffled
+from counterpoint.data.loading.order import ShuffledOrder
 from counterpoint.methods.arm import Arm
 from counterpoint.networks.base import Tower
 from counterpoint.networks.towers.parts.blocks import dropping, residual_blocks
@@ -29,7 +29,7 @@ def method_of(recipe: Recipe, arm: str = "clip-rocket") -> Any:
 def loader_of(method: Any, recipe: Recipe) -> Loader:
     return Loader(
         DATA,
-        Shuffled(DATA.splits.train, recipe.batch_size, 0),
+        ShuffledOrder(DATA.splits.train, recipe.batch_size, 0),
         method.views,
         augmentation=recipe.augmentation,
         inputs=method.inputs,

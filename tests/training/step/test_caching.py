@@ -10,19 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from counterpoint.data.loading.loader import Loader
-from counterpoint.data.loading.order import Shuffled
+from counterpoint.data.loading.order import ShuffledOrder
 from counterpoint.methods.arm import Arm
 from counterpoint.methods.base import Method
 from counterpoint.recipes import Recipe, override
 from counterpoint.training.loop import fit
 from counterpoint.training.speed.memory import MemoryReport, measure
 from counterpoint.training.step import caching
-from counterpoint.types import Batch, Clock, NonFiniteLossError
+from counterpoint.types import Batch, NonFiniteLossError, StepInfo
 from fixtures.tiny import TinyData
 
 DATA = TinyData()
 CAPTIONS = [DATA.captions(row)[0] for row in range(70)]
-CLOCK = Clock(3, 10)
+CLOCK = StepInfo(3, 10)
 
 
 def method_of(arm: str, recipe: Recipe) -> Any:
@@ -32,7 +32,7 @@ def method_of(arm: str, recipe: Recipe) -> Any:
 def loader_of(method: Any, recipe: Recipe) -> Loader:
     return Loader(
         DATA,
-        Shuffled(DATA.splits.train, recipe.batch_size, 0),
+        ShuffledOrder(DATA.splits.train, recipe.batch_size, 0),
         method.views,
         augmentation=recipe.augmentation,
         inputs=method.inputs,

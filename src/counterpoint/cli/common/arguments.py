@@ -20,14 +20,14 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from ...data.derived.mixture import together
-from ...forms import Derived, Flat, Positional, Typed, fault, fields_of, validated
+from ...forms import ComputedField, FlatField, ParsedField, Positional, fault, fields_of, validated
 from ...reasons import printable
 from ...recipes import DEFAULT, Recipe, override
 from ...recipes import load as load_recipe
 from ...recipes.schema import Augmentation, Optimizer, Parallel, Towers, Widths
 from ...trust import OPTION
 from .execution import Execution
-from .files import Files
+from .files import FileOptions
 from .study import Output
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ COMMON: Mapping[type, frozenset[str]] = {
     Widths: frozenset(),
     Augmentation: frozenset(),
     Parallel: frozenset(),
-    Files: frozenset({"columns", "captions"}),
+    FileOptions: frozenset({"columns", "captions"}),
     Execution: frozenset({"executor", "jobs"}),
     Output: frozenset({"out", "dry_run", "json", "title"}),
 }
@@ -186,7 +186,7 @@ def _flags(form: type, prefix: str = "--") -> Iterator[tuple[str, FieldInfo]]:
 
 def _typed_kind(field: FieldInfo) -> Any:
     """Return the type of what is typed for a field."""
-    typed = _mark(field, Typed)
+    typed = _mark(field, ParsedField)
     return typed.kind if typed else field.annotation
 
 
@@ -263,7 +263,7 @@ def _shown(form: type, defaults: Mapping[str, object], short: bool = False) -> t
     """
     rows: list[tuple[str, Any, Any]] = []
     for name, field in _options(form):
-        typed, kind = _mark(field, Typed), _typed_kind(field)
+        typed, kind = _mark(field, ParsedField), _typed_kind(field)
         said = _paragraphs(field.description)
         if _is_form(kind):
             start = defaults.get(name, field.get_default(call_default_factory=True))
@@ -363,7 +363,7 @@ def _filled(name: str, kind: object) -> str:
 
 
 def _options(form: type) -> list[tuple[str, FieldInfo]]:
-    return [(name, field) for name, field in fields_of(form).items() if _mark(field, Derived) is None]
+    return [(name, field) for name, field in fields_of(form).items() if _mark(field, ComputedField) is None]
 
 
 def _trains(form: type) -> bool:
@@ -384,7 +384,7 @@ def _is_form(kind: object) -> bool:
 
 
 def _flat(field: FieldInfo) -> bool:
-    return field.annotation is Recipe or _mark(field, Flat) is not None
+    return field.annotation is Recipe or _mark(field, FlatField) is not None
 
 
 def _mark(field: FieldInfo, kind: type[T]) -> T | None:

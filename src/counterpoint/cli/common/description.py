@@ -9,13 +9,13 @@ from rich.console import Console, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-from ...data.reporting import Report
+from ...data.reporting import DataReport
 from ...reasons import printable
 
 _NAMES = 36  # columns of the terminal that names take
 
 
-def show(console: Console, report: Report, alike: Path | None) -> None:
+def show(console: Console, report: DataReport, alike: Path | None) -> None:
     """Print a report: a section each, warnings marked, the first of everything that is counted, and what to do next.
 
     Args:
@@ -34,7 +34,7 @@ def show(console: Console, report: Report, alike: Path | None) -> None:
         console.print(f"  $ {command}", style="bold", soft_wrap=True)
 
 
-def _parts(report: Report, alike: Path | None) -> Iterator[RenderableType]:
+def _parts(report: DataReport, alike: Path | None) -> Iterator[RenderableType]:
     files = {"left out": ("all of them", report.left_out), "duplicates": ("to look at", alike)}
     for title, findings in report.sections.items():
         yield Text(f"\n{title}", style="bold")

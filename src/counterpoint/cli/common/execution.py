@@ -6,7 +6,7 @@ from dataclasses import fields
 
 from pydantic.dataclasses import dataclass as form
 
-from ...execution import Executor, Needs
+from ...execution import Executor, ResourceRequest
 from ...execution.executors import EXECUTORS, LOCAL
 from ...forms import FORM, Count, Natural
 
@@ -38,9 +38,11 @@ class Execution:
     """slurm: submit the jobs, rather than print the command that does."""
 
     @property
-    def needs(self) -> Needs:
+    def needs(self) -> ResourceRequest:
         """Return what a run needs, but for the processors, which follow from its recipe."""
-        return Needs(gpus=self.gpus_per_run, nodes=self.nodes_per_run, memory=self.memory_per_run * _GB)
+        return ResourceRequest(
+            gpus=self.gpus_per_run, nodes=self.nodes_per_run, memory=self.memory_per_run * _GB
+        )
 
     @property
     def chosen(self) -> str | Executor:

@@ -12,7 +12,7 @@ from ...forms import FORM, BelowOne, Count, Names
 
 
 @form(frozen=True, config=FORM)
-class Files:
+class FileOptions:
     """Options of data that are files."""
 
     missing: Names = ()

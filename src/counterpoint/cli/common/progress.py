@@ -114,7 +114,7 @@ class WorkProgress:
         if not units:
             self._say(f"{title} …")
 
-    def progressed(self, unit: Unit[Any], progress: execution.Progress) -> None:
+    def progressed(self, unit: Unit[Any], progress: execution.UnitProgress) -> None:
         if unit.folder not in self.running:
             self.running[unit.folder] = self.bars.add_task(
                 f"  {unit.key}", total=progress.total or None, note=""
@@ -181,7 +181,7 @@ class JsonLines:
     def begin(self, title: str, units: Sequence[Unit[Any]]) -> None:
         self._say("begin", title=title, units=[unit.key for unit in units])
 
-    def progressed(self, unit: Unit[Any], progress: execution.Progress) -> None:
+    def progressed(self, unit: Unit[Any], progress: execution.UnitProgress) -> None:
         if self._minutes.over(unit.folder):
             self._say("progress", unit=unit.key, done=progress.done, total=progress.total, **progress.numbers)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.dataclasses import dataclass as form
 
-from ...execution import HandedOver
+from ...execution import WorkHandover
 from ...forms import FORM, Folder
 from .progress import LogFormat, progress_in
 from .terminal import Terminal, print_json
@@ -48,7 +48,7 @@ def carry_out(
         conduct: carries it out; takes ``folder``, ``listener`` and ``on_cost``.
         show_cost: prints what the study will cost.
     """
-    from ...study.study import DryRun
+    from ...study.study import DryRunExit
 
     def on_cost(design: Any, costs: Mapping[str, Any]) -> bool:
         show_cost(design, costs)
@@ -57,9 +57,9 @@ def carry_out(
     with progress_in(output.log_format, console) as progress:
         try:
             study = conduct(folder=output.out, listener=progress, on_cost=on_cost)
-        except DryRun:
+        except DryRunExit:
             return None
-        except HandedOver as handed:
+        except WorkHandover as handed:
             console.print(str(handed), soft_wrap=True)
             return None
     show(console, study, output.all, output.json)

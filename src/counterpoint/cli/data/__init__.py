@@ -15,7 +15,7 @@ Action = Literal["show", "describe", "audit", "convert", "index", "condense"]
 
 
 @form(frozen=True, config=FORM)
-class Data:
+class DataOptions:
     """Show a data set in a picture or page, describe it in a table, audit its labels, index, convert or condense it."""
 
     action: Annotated[Action, Positional()]
@@ -27,7 +27,7 @@ class Data:
 
 def main(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] not in get_args(Action):
-        parse(Data, arguments, "data")  # answers --help, and a wrong word with what is right
+        parse(DataOptions, arguments, "data")  # answers --help, and a wrong word with what is right
         return 2
     action = import_module(f"{__name__}.{arguments[0]}")
     return action.main(parse(action.Form, arguments[1:], f"data {arguments[0]}"))

@@ -10,17 +10,17 @@ from pydantic.dataclasses import dataclass as form
 
 from ...data.kinds.written import WRITTEN
 from ...data.named import check_named
-from ...forms import FORM, Flat, Positional
-from ..common.files import Files
+from ...forms import FORM, FlatField, Positional
+from ..common.files import FileOptions
 
 
 @form(frozen=True, config=FORM, kw_only=True)
-class Source:
+class DatasetOptions:
     """Data set that an action is about."""
 
     # The help of fields that other forms inherit is given in full: the text below a field stays with its own class.
     source: Annotated[str, Positional(), Field(description=WRITTEN)] = "emoji"
-    files: Annotated[Files, Flat()] = field(default_factory=Files)
+    files: Annotated[FileOptions, FlatField()] = field(default_factory=FileOptions)
 
     @property
     def named(self) -> str:

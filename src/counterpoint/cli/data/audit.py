@@ -15,7 +15,7 @@ _SUSPECTS = 10  # rows of the table that is printed
 
 
 @form(frozen=True, config=FORM)
-class Form:
+class AuditOptions:
     """List the rows that a run trained on whose labels are probably wrong, or whose tags are missing."""
 
     run: Annotated[str, Positional()]
@@ -26,7 +26,7 @@ class Form:
     """Path of the table, suspects.csv unless given; a page of the surest stands beside it."""
 
 
-def main(options: Form) -> int:
+def main(options: AuditOptions) -> int:
     console = Terminal()
     from rich.table import Table
 

@@ -9,11 +9,11 @@ from pydantic.dataclasses import dataclass as form
 
 from ...forms import FORM, Count, Folder, Seed
 from ..common.terminal import Terminal
-from ._source import Source
+from ._source import DatasetOptions
 
 
 @form(frozen=True, config=FORM, kw_only=True)
-class Form(Source):
+class CondenseOptions(DatasetOptions):
     """Condense a data set: few pictures of each class, for --data; the same command goes on where it was stopped."""
 
     out: Folder = None
@@ -32,7 +32,7 @@ class Form(Source):
     """Seed of networks and draws."""
 
 
-def main(options: Form) -> int:
+def main(options: CondenseOptions) -> int:
     console = Terminal()
     named = options.named
     if options.out is None or not options.labels:

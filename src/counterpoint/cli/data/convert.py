@@ -9,11 +9,11 @@ from pydantic.dataclasses import dataclass as form
 
 from ...forms import FORM, Count, Folder
 from ..common.terminal import Terminal
-from ._source import Source
+from ._source import DatasetOptions
 
 
 @form(frozen=True, config=FORM, kw_only=True)
-class Form(Source):
+class ConvertOptions(DatasetOptions):
     """Write a data set's rows as shards, for --data; the same command goes on where it was stopped."""
 
     out: Folder = None
@@ -26,7 +26,7 @@ class Form(Source):
     """Pictures that are made smaller at a time; as many as there are processors unless given."""
 
 
-def main(options: Form) -> int:
+def main(options: ConvertOptions) -> int:
     console = Terminal()
     named = options.named
     if options.out is None:

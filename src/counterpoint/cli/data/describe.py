@@ -8,17 +8,17 @@ from typing import Annotated
 
 from pydantic.dataclasses import dataclass as form
 
-from ...execution import HandedOver
+from ...execution import WorkHandover
 from ...execution.executors import LOCAL
-from ...forms import FORM, Count, Flat, Folder, Name
+from ...forms import FORM, Count, FlatField, Folder, Name
 from ...recipes import DEFAULT
 from ..common.execution import Execution
 from ..common.terminal import Terminal, print_json
-from ._source import Source
+from ._source import DatasetOptions
 
 
 @form(frozen=True, config=FORM, kw_only=True)
-class Form(Source):
+class DescribeOptions(DatasetOptions):
     """Describe a data set: what is there, what is wrong with it, and which commands fit."""
 
     out: Folder = None
@@ -31,10 +31,10 @@ class Form(Source):
     """The recipe that captions and pictures are measured against."""
     card: Folder = None
     """Write a data card too, Markdown with the metadata that Hugging Face reads."""
-    execution: Annotated[Execution, Flat()] = field(default_factory=Execution)
+    execution: Annotated[Execution, FlatField()] = field(default_factory=Execution)
 
 
-def main(options: Form) -> int:
+def main(options: DescribeOptions) -> int:
     console = Terminal(stderr=options.json)
     named, where, executor = options.named, options.execution, options.execution.chosen
     shared = executor != LOCAL or (where.jobs or 1) > 1
@@ -50,7 +50,7 @@ def main(options: Form) -> int:
         with WorkProgress(console) as progress:
             try:
                 summary = look(jobs=where.jobs or 1, executor=executor, needs=where.needs, listener=progress)
-            except HandedOver as handed:
+            except WorkHandover as handed:
                 console.print(str(handed), soft_wrap=True)
                 return 0
         if not progress.count:

@@ -7,23 +7,23 @@ from typing import Annotated
 
 from pydantic.dataclasses import dataclass as form
 
-from ...execution import HandedOver
-from ...forms import FORM, Flat, Folder
+from ...execution import WorkHandover
+from ...forms import FORM, FlatField, Folder
 from ..common.execution import Execution
 from ..common.terminal import Terminal
-from ._source import Source
+from ._source import DatasetOptions
 
 
 @form(frozen=True, config=FORM, kw_only=True)
-class Form(Source):
+class DataIndexOptions(DatasetOptions):
     """Index what shards hold, so that training begins at once; the same command goes on where it was stopped."""
 
     out: Folder = None
     """Folder of the index."""
-    execution: Annotated[Execution, Flat()] = field(default_factory=Execution)
+    execution: Annotated[Execution, FlatField()] = field(default_factory=Execution)
 
 
-def main(options: Form) -> int:
+def main(options: DataIndexOptions) -> int:
     console = Terminal()
     named, where, executor = options.named, options.execution, options.execution.chosen
     if options.out is None:
@@ -45,7 +45,7 @@ def main(options: Form) -> int:
                 needs=where.needs,
                 listener=progress,
             )
-        except HandedOver as handed:
+        except WorkHandover as handed:
             console.print(str(handed), soft_wrap=True)
             return 0
     held = ", ".join(f"{count:,} of {side}" for side, count in made.held_out_rows.items())

@@ -8,18 +8,18 @@ from pydantic.dataclasses import dataclass as form
 
 from ...forms import FORM, Folder
 from ..common.terminal import Terminal
-from ._source import Source
+from ._source import DatasetOptions
 
 
 @form(frozen=True, config=FORM, kw_only=True)
-class Form(Source):
+class ShowOptions(DatasetOptions):
     """Show examples of a data set in a picture, or in a page that plays sounds and clips."""
 
     out: Folder = None
     """Path of the picture, .png (DATA.png unless given), or of the page, .html."""
 
 
-def main(options: Form) -> int:
+def main(options: ShowOptions) -> int:
     console = Terminal()
     named = options.named
     with console.status(f"loading {named}"):

@@ -9,18 +9,18 @@ from typing import Annotated
 
 from pydantic.dataclasses import dataclass as form
 
-from ...forms import FORM, Count, Flat, Natural, OutFolder
-from ..common.files import Files
+from ...forms import FORM, Count, FlatField, Natural, OutFolder
+from ..common.files import FileOptions
 from ._options import Diagnosis, ModelLook, Notify
 
 
 @form(frozen=True, config=FORM, kw_only=True)
-class Form(ModelLook):
+class InContextOptions(ModelLook):
     """Measure what examples in context do to a vision-language model: hallucinations, abstention, compositionality."""
 
     data: str = "scenes:basic"
     """Data that the model is asked about; its training rows give the examples."""
-    files: Annotated[Files, Flat()] = field(default_factory=Files)
+    files: Annotated[FileOptions, FlatField()] = field(default_factory=FileOptions)
     axes: tuple[str, ...] = ()
     """hallucination, abstention, matching, selection, explanation, following; all that apply unless given."""
     shots: tuple[Natural, ...] = (0, 4, 8)
@@ -35,7 +35,7 @@ class Form(ModelLook):
     """Tokens after which a reply is cut off."""
 
 
-def diagnose(options: Form, command: Sequence[str], notify: Notify) -> Diagnosis:
+def diagnose(options: InContextOptions, command: Sequence[str], notify: Notify) -> Diagnosis:
     """Ask the model along every axis, with more and more examples, and write the page."""
     from ...data.source import load
     from ...decoding.assistant import VisionLanguageAssistant

@@ -11,13 +11,13 @@ from typing import Annotated
 
 from pydantic.dataclasses import dataclass as form
 
-from ...forms import FORM, Flat, Folder, Positional
-from ..common.files import Files
+from ...forms import FORM, FlatField, Folder, Positional
+from ..common.files import FileOptions
 from ._options import Diagnosis, Look, Notify
 
 
 @form(frozen=True, config=FORM, kw_only=True)
-class Form(Look):
+class InsideOptions(Look):
     """Look inside a model, a run above all, or at one that answers.
 
     ``--what inside`` measures spread, gap, attention and layers. ``--what all`` also measures what takes gradients many
@@ -29,12 +29,12 @@ class Form(Look):
     answers (see: counterpoint diagnose --what lens --help)."""
     data: str | None = None
     """Another data set to look at it with; the run's own unless given."""
-    files: Annotated[Files, Flat()] = field(default_factory=Files)
+    files: Annotated[FileOptions, FlatField()] = field(default_factory=FileOptions)
     out: Folder = None
     """The folder for diagnosis.html and diagnosis.json; the run's own unless given."""
 
 
-def diagnose(options: Form, command: Sequence[str], notify: Notify) -> Diagnosis:
+def diagnose(options: InsideOptions, command: Sequence[str], notify: Notify) -> Diagnosis:
     """Examine a run and write its page."""
     from ...study.report.diagnosis import PAGE, diagnose_model, not_measured
 

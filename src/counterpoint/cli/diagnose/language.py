@@ -13,7 +13,7 @@ from ._options import Diagnosis, ModelLook, Notify
 
 
 @form(frozen=True, config=FORM, kw_only=True)
-class Form(ModelLook):
+class LanguageOptions(ModelLook):
     """Test how often a vision-language model leaves the question's language with a picture, and where inside."""
 
     data: str = "scenes:basic"
@@ -28,7 +28,7 @@ class Form(ModelLook):
     """Tokens after which a reply is cut off."""
 
 
-def diagnose(options: Form, command: Sequence[str], notify: Notify) -> Diagnosis:
+def diagnose(options: LanguageOptions, command: Sequence[str], notify: Notify) -> Diagnosis:
     """Ask the model in every language, with a picture and without, and write the page."""
     from ...data.source import load
     from ...data.synthetic.scenes.world import Scenes

@@ -13,7 +13,7 @@ from ._options import Diagnosis, ModelLook, Notify
 
 
 @form(frozen=True, config=FORM, kw_only=True)
-class Form(ModelLook):
+class LensOptions(ModelLook):
     """Ask a vision-language model about a picture and see, word by word, what supports its reply, and where."""
 
     image: Path
@@ -32,7 +32,7 @@ class Form(ModelLook):
     """The folder for lens.html, lens.png and lens.json."""
 
 
-def diagnose(options: Form, command: Sequence[str], notify: Notify) -> Diagnosis:
+def diagnose(options: LensOptions, command: Sequence[str], notify: Notify) -> Diagnosis:
     """Ask the model, look at its reply's words, and write the page."""
     from rich.text import Text
 

@@ -22,7 +22,7 @@ from ..base import IMAGE_SIZE, Rows, SomeItems, Splits, stored_size
 from ..fingerprint import digests_of_images
 from ..items import Choices, Items, MinimalPairs
 from ..pictured import PairedData
-from ._pictures import Pictures
+from ._pictures import NumberedPictures
 
 
 class Benchmark(PairedData):
@@ -44,7 +44,7 @@ class Benchmark(PairedData):
     def __init__(
         self,
         name: str,
-        pictures: Pictures,
+        pictures: NumberedPictures,
         captions: Sequence[Sequence[str]],
         kinds: Sequence[str],
         size: int,
@@ -56,7 +56,7 @@ class Benchmark(PairedData):
         self.name = name
         self.form: int | Fit = size
         self._pictures, self._captions, self._note = pictures, captions, dict(note or {})
-        self._sides: Sequence[Pictures] = (pictures,)
+        self._sides: Sequence[NumberedPictures] = (pictures,)
         self.ids = np.arange(len(captions)) if ids is None else ids
         self.kinds = list(kinds)
         self.subsets = np.array([kind.partition(":")[0] for kind in self.kinds], dtype=str)
@@ -136,7 +136,7 @@ class MinimalPairsBenchmark(ItemBenchmark):
     def __init__(
         self,
         name: str,
-        pictures: tuple[Pictures, Pictures],
+        pictures: tuple[NumberedPictures, NumberedPictures],
         captions: Sequence[tuple[str, str]],
         kinds: Sequence[str],
         size: int,
@@ -165,7 +165,7 @@ class ChoicesBenchmark(ItemBenchmark):
     def __init__(
         self,
         name: str,
-        pictures: Pictures,
+        pictures: NumberedPictures,
         options: Sequence[Sequence[str]],
         answers: Sequence[int],
         kinds: Sequence[str],

@@ -26,7 +26,7 @@ Box = tuple[float, float, float, float]
 _BLOCK = 64  # rows of a Parquet file that are read together
 
 
-class Pictures(ABC):
+class NumberedPictures(ABC):
     """Numbered pictures."""
 
     @abstractmethod
@@ -62,7 +62,7 @@ class Pictures(ABC):
 
 
 @final
-class Files(Pictures):
+class PictureFiles(NumberedPictures):
     """Picture files, or parts of them.
 
     Args:
@@ -98,7 +98,7 @@ class Files(Pictures):
 
 
 @final
-class Column(Pictures):
+class ParquetPictures(NumberedPictures):
     """A column of Parquet files in the layout of Hugging Face datasets: structs with ``bytes``.
 
     Args:

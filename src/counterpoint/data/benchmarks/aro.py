@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ._base import ChoicesBenchmark, fields, folder_of_pictures, read_json
-from ._pictures import Files
+from ._pictures import PictureFiles
 
 
 def read(path: Path, size: int) -> ChoicesBenchmark:
@@ -39,5 +39,5 @@ def read(path: Path, size: int) -> ChoicesBenchmark:
             crops.append((x, y, x + w, y + h))
             options.append((right, wrong))
             kinds.append(f"{family}: {about if isinstance(about, str) else ' '.join(about)}")
-    pictures = Files(paths, crops)
+    pictures = PictureFiles(paths, crops)
     return ChoicesBenchmark(f"aro:{path}", pictures, options, [0] * len(options), kinds, size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ._base import MinimalPairsBenchmark, shards
-from ._pictures import Column
+from ._pictures import ParquetPictures
 
 PAPERS = {"bivlc": ("read",)}
 
@@ -22,7 +22,7 @@ def read(path: Path, size: int) -> MinimalPairsBenchmark:
     files, frame = shards(path, wanted, "bivlc")
     pairs = list(zip(frame["caption"], frame["negative_caption"], strict=True))
     kinds = [_kind(a, b) for a, b in zip(frame["type"], frame["subtype"], strict=True)]
-    pictures = Column(files, "image"), Column(files, "negative_image")
+    pictures = ParquetPictures(files, "image"), ParquetPictures(files, "negative_image")
     return MinimalPairsBenchmark(f"bivlc:{path}", pictures, pairs, kinds, size)
 
 

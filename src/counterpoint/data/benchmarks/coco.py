@@ -18,7 +18,7 @@ from ..base import Rows, SomeItems
 from ..items import Regions
 from ..pictures.decode import fitted, side_of
 from ._base import Benchmark, fields, folder_of_pictures, read_json
-from ._pictures import Files
+from ._pictures import PictureFiles
 
 
 def read(path: Path, size: int) -> COCO:
@@ -42,7 +42,7 @@ def read(path: Path, size: int) -> COCO:
     named = [fields(image, ("id", "file_name"), f"{file}, image {k}") for k, image in enumerate(images)]
     kept = [(number, name) for number, name in named if number in by_picture]
     folder = folder_of_pictures(file.parent, (split, "images"), "coco")
-    pictures = Files([folder / name for _, name in kept])
+    pictures = PictureFiles([folder / name for _, name in kept])
     instances = file.with_name(f"instances_{split}.json")
     captions = [by_picture[number] for number, _ in kept]
     return COCO(
@@ -62,7 +62,7 @@ class COCO(Benchmark):
     def __init__(
         self,
         name: str,
-        pictures: Files,
+        pictures: PictureFiles,
         captions: Sequence[Sequence[str]],
         ids: Int[np.ndarray, " n"],
         size: int,

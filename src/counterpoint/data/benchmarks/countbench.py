@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from ._base import ChoicesBenchmark, shards
-from ._pictures import Column
+from ._pictures import ParquetPictures
 
 _NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -44,7 +44,7 @@ def read(path: Path, size: int) -> ChoicesBenchmark:
     left_out = len(frame) - len(rows)
     return ChoicesBenchmark(
         f"countbench:{path}",
-        Column(files, "image", np.array(rows, dtype=np.int64)),
+        ParquetPictures(files, "image", np.array(rows, dtype=np.int64)),
         options,
         answers,
         kinds,

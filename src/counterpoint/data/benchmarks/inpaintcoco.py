@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from ._base import MinimalPairsBenchmark, shards
-from ._pictures import Column
+from ._pictures import ParquetPictures
 
 PAPERS = {"inpaintcoco": ("read",)}
 
@@ -29,7 +29,7 @@ def read(path: Path, size: int) -> MinimalPairsBenchmark:
     left_out = len(texts) - len(kept)
     return MinimalPairsBenchmark(
         f"inpaintcoco:{path}",
-        (Column(files, "coco_image", there), Column(files, "inpaint_image", there)),
+        (ParquetPictures(files, "coco_image", there), ParquetPictures(files, "inpaint_image", there)),
         list(zip(kept["coco_caption"], kept["inpaint_caption"], strict=True)),
         kept["concept"].to_list(),
         size,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ._base import MinimalPairsBenchmark, read_csv
-from ._pictures import Files
+from ._pictures import PictureFiles
 
 PAPERS = {"mmvp": ("read",)}
 
@@ -39,7 +39,7 @@ def read(path: Path, size: int) -> MinimalPairsBenchmark:
         if one[1] != two[1]:
             raise ValueError(f"{table}: questions {one[0]} and {two[0]} are a pair of different types")
     first, second = (
-        Files([folder / pair[0][1] / f"{pair[side][0]}.jpg" for pair in pairs]) for side in (0, 1)
+        PictureFiles([folder / pair[0][1] / f"{pair[side][0]}.jpg" for pair in pairs]) for side in (0, 1)
     )
     captions = [(PROMPT.format(one[2]), PROMPT.format(two[2])) for one, two in pairs]
     return MinimalPairsBenchmark(

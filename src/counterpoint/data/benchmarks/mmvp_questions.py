@@ -10,7 +10,7 @@ from typing import final
 from ..base import Rows
 from ..items import Items, Question, TwinQuestions
 from ._base import ItemBenchmark, ItemsOfRows, read_csv
-from ._pictures import Files
+from ._pictures import PictureFiles
 
 PAPERS = {"mmvp": ("read",)}
 
@@ -49,7 +49,7 @@ def read(path: Path, size: int) -> TwinQuestionsBenchmark:
             )
     files = [folder / f"{row[0].strip()}.jpg" for row in rows]
     return TwinQuestionsBenchmark(
-        f"mmvp-questions:{path}", (Files(files[::2]), Files(files[1::2])), pairs, size
+        f"mmvp-questions:{path}", (PictureFiles(files[::2]), PictureFiles(files[1::2])), pairs, size
     )
 
 
@@ -70,7 +70,11 @@ class TwinQuestionsBenchmark(ItemBenchmark):
     """Questions about pairs of pictures; the rows are first pictures, captioned by the question and its answer."""
 
     def __init__(
-        self, name: str, pictures: tuple[Files, Files], pairs: Sequence[tuple[Question, Question]], size: int
+        self,
+        name: str,
+        pictures: tuple[PictureFiles, PictureFiles],
+        pairs: Sequence[tuple[Question, Question]],
+        size: int,
     ) -> None:
         captions = [(f"{first.text} {first.answer}",) for first, _ in pairs]
         super().__init__(name, pictures[0], captions, [first.kind for first, _ in pairs], size)

@@ -20,7 +20,7 @@ from ..items import Question, Questions
 from ..pictured import PairedData
 from ..pictures.decode import whole
 from ._base import fields, read_csv, read_json
-from ._pictures import Files
+from ._pictures import PictureFiles
 
 _YES_OR_NO = ("yes", "no")
 _BETWEEN = "|"
@@ -57,7 +57,9 @@ def read(path: Path, size: int) -> OwnQuestions:
     questions = [_read(record, f"{path}, question {k + 1}") for k, record in enumerate(records)]
     images = list(dict.fromkeys(name for name, _ in questions))
     numbers = {name: number for number, name in enumerate(images)}
-    pictures = Files([path.parent / name for name in images], advice="paths are from the file's own folder")
+    pictures = PictureFiles(
+        [path.parent / name for name in images], advice="paths are from the file's own folder"
+    )
     rows = np.array([numbers[name] for name, _ in questions], np.int64)
     return OwnQuestions(f"questions:{path}", pictures, [question for _, question in questions], rows, size)
 
@@ -95,7 +97,7 @@ class OwnQuestions(PairedData):
     def __init__(
         self,
         name: str,
-        pictures: Files,
+        pictures: PictureFiles,
         questions: Sequence[Question],
         rows: Int[np.ndarray, " n"],
         size: int,

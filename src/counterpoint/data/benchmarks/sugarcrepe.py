@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from ._base import ChoicesBenchmark, fields, folder_of_pictures, read_json
-from ._pictures import Files
+from ._pictures import PictureFiles
 
 _SUGARCREPE = re.compile(r"(add|replace|swap)_\w+\.json")
 
@@ -33,6 +33,6 @@ def read(path: Path, size: int) -> ChoicesBenchmark:
                 entry, ("filename", "caption", "negative_caption"), f"{file}, item {number}"
             )
             records.append((folder / name, (right, wrong), file.stem.replace("_", " ", 1)))
-    pictures = Files([picture for picture, *_ in records], advice="put COCO's val2017 there")
+    pictures = PictureFiles([picture for picture, *_ in records], advice="put COCO's val2017 there")
     options, kinds = [o for _, o, _ in records], [kind for *_, kind in records]
     return ChoicesBenchmark(f"sugarcrepe:{path}", pictures, options, [0] * len(options), kinds, size)

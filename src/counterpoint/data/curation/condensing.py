@@ -23,9 +23,9 @@ from ...forms import Count, Natural
 from ...reasons import counted
 from ...trust import given
 from ..base import Rows
-from ..pictured import Pictured
+from ..pictured import PictureData
 from ..source import load_any
-from .matching import Condensed, Real, condensed, herded, start
+from .matching import Condensed, RealPictures, condensed, herded, start
 
 Way = Literal["dcc", "dc", "herding", "random"]
 """Ways to come to few pictures: gradients matched in one of two orders, or real pictures chosen."""
@@ -106,7 +106,7 @@ def condense(
     given(source)
     folder, written = Path(out), os.fspath(source)
     data = load_any(written)
-    if not isinstance(data, Pictured):
+    if not isinstance(data, PictureData):
         raise ValueError(f"{written} has no pictures to condense: it has {', '.join(data.columns)}")
     rows = _rows_of(data, labels, per_class)
     plan = _Plan(
@@ -122,7 +122,7 @@ def condense(
         width=width,
     )
     if not _begin(folder, plan):
-        real = Real([pictures_of(data, chosen, size) for chosen in rows.values()])
+        real = RealPictures([pictures_of(data, chosen, size) for chosen in rows.values()])
         for state in _states(folder / WORK / _STATE, real, plan):
             on_iteration(state.iteration, iterations)
         for name, pictures in zip(rows, real.shown(state.pictures), strict=True):
@@ -132,7 +132,7 @@ def condense(
     return dict.fromkeys(rows, per_class)
 
 
-def _rows_of(data: Pictured, labels: str, per_class: int) -> dict[str, Rows]:
+def _rows_of(data: PictureData, labels: str, per_class: int) -> dict[str, Rows]:
     """Return the rows to train on of every class that there is among them, by the name of its folder."""
     label = data.label(labels, "classes")
     rows = data.splits.train
@@ -184,7 +184,7 @@ def _begin(folder: Path, plan: _Plan) -> bool:
     return begun.done
 
 
-def _states(path: Path, real: Real, plan: _Plan) -> Iterator[Condensed]:
+def _states(path: Path, real: RealPictures, plan: _Plan) -> Iterator[Condensed]:
     """Yield states up to the last one, from where an earlier process stopped; each is kept."""
     if plan.way == "herding":
         yield herded(real, plan.per_class, plan.seed, width=plan.width)
@@ -204,7 +204,7 @@ def _states(path: Path, real: Real, plan: _Plan) -> Iterator[Condensed]:
         yield moved
 
 
-def pictures_of(data: Pictured, rows: Rows, size: int) -> Tensor:
+def pictures_of(data: PictureData, rows: Rows, size: int) -> Tensor:
     """Return the pictures of some rows as squares of a size, ``(n, 3, size, size)``."""
     sized = data.sized(size)
     parts = np.array_split(rows, -(-len(rows) // _READ))

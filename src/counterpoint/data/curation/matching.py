@@ -47,7 +47,7 @@ class Condensed:
     iteration: int = 0
 
 
-class Real:
+class RealPictures:
     """The real pictures of every class, seen with their mean and deviation taken off.
 
     Args:
@@ -139,7 +139,7 @@ def _fit(
             optimiser.step()
 
 
-def start(real: Real, per_class: Count, seed: Natural = 0) -> Condensed:
+def start(real: RealPictures, per_class: Count, seed: Natural = 0) -> Condensed:
     """Return real pictures drawn at random: where condensing starts, and a baseline."""
     with seeded(seed, "condensed pictures"):
         pictures = torch.stack([real.some(number, per_class) for number in range(len(real.classes))])
@@ -147,7 +147,7 @@ def start(real: Real, per_class: Count, seed: Natural = 0) -> Condensed:
 
 
 def herded(
-    real: Real, per_class: Count, seed: Natural = 0, *, width: Count = 128, epochs: Count = 20
+    real: RealPictures, per_class: Count, seed: Natural = 0, *, width: Count = 128, epochs: Count = 20
 ) -> Condensed:
     """Return the real pictures whose mean feature is nearest to their class's, each chosen given those before it.
 
@@ -174,7 +174,7 @@ def herded(
 
 
 def condensed(
-    real: Real,
+    real: RealPictures,
     begun: Condensed,
     order: Order = "dcc",
     *,

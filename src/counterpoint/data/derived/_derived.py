@@ -19,10 +19,10 @@ from ...types import Fit
 from ..base import Data, ImageSource, Rows, SomeItems
 from ..fingerprint import Fingerprint, digest
 from ..labels import Label
-from ..replaced import Replaced
+from ..replaced import Replacement
 
 
-class Derived(Data):
+class DerivedData(Data):
     """Data made of other data by changes that are told in words.
 
     Attributes:
@@ -82,7 +82,7 @@ class Derived(Data):
     def evaluation_texts(self, column: str, row: int) -> Sequence[str]:
         return self.data.evaluation_texts(column, row)
 
-    def replaced(self) -> list[Replaced]:
+    def replaced(self) -> list[Replacement]:
         return self.data.replaced()
 
     @cached_property

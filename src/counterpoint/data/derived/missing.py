@@ -13,7 +13,7 @@ from torch import Tensor
 from ...raw import Raw
 from ...registry import unknown
 from ..base import Data, ImageSource, Rows
-from ._derived import Derived
+from ._derived import DerivedData
 from .gaps import Gap
 
 GREY = 128
@@ -21,7 +21,7 @@ GREY = 128
 
 
 @final
-class Missing(Derived):
+class MissingValuesData(DerivedData):
     """Data of which some values are withheld, those of the same items whoever asks, in whatever order.
 
     In place of what is withheld stands something that says nothing: a grey picture, an empty text, silence, series of

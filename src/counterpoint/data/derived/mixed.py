@@ -23,16 +23,16 @@ from ...types import Fit
 from ..base import Data, Rows, Splits
 from ..fingerprint import ROW_SCHEMA, Fingerprint, digest
 from ..labels import Classes, Label
-from ..replaced import Replaced
+from ..replaced import Replacement
 from .joined import joined_label, joined_raw, joined_texts
-from .mixture import Part
+from .mixture import MixtureComponent
 
 SOURCE = "source"
 """The label that says which source a row is from."""
 
 
 @final
-class Mixed(Data):
+class MixedData(Data):
     """Sources as one: their columns together, each with a fixed share of every batch.
 
     A source that lacks a column leaves a gap in its rows (`Data.present`). Columns of one name are one column. Test and
@@ -52,7 +52,7 @@ class Mixed(Data):
             that is read shard by shard or comes in tasks, and one with nothing to train on where others have something.
 
     >>> from counterpoint.data.synthetic.digits import Digits
-    >>> both = Mixed([Digits(), Digits()], shares=[0.75, 0.25])
+    >>> both = MixedData([Digits(), Digits()], shares=[0.75, 0.25])
     >>> dict(both.columns), both.labels["source"].names, list(both.splits.test)
     ({'image': 'image', 'text': 'text'}, ('digits', 'digits 2'), ['digits: held out', 'digits 2: held out'])
     """
@@ -89,7 +89,7 @@ class Mixed(Data):
         }
 
     @classmethod
-    def of(cls, parts: Sequence[Part], sources: Sequence[Data], name: str) -> Mixed:
+    def of(cls, parts: Sequence[MixtureComponent], sources: Sequence[Data], name: str) -> MixedData:
         """Return sources joined as a user wrote it.
 
         Raises:
@@ -210,7 +210,7 @@ class Mixed(Data):
                 cuts[torch.from_numpy(places)] = source.cuts(column, source_rows)
         return cuts
 
-    def replaced(self) -> list[Replaced]:
+    def replaced(self) -> list[Replacement]:
         return [
             replace(one, row=start + one.row)
             for start, source in self._numbered()

@@ -14,7 +14,7 @@ WAYS = ("batch", "steps")
 _OPTION = re.compile(r",(share|by)=([^,]*)")
 
 
-class Part(NamedTuple):
+class MixtureComponent(NamedTuple):
     """One of the sources that are mixed.
 
     Attributes:
@@ -62,7 +62,7 @@ def each_changed(source: str, change: Callable[[str], str]) -> str:
     return change(source)
 
 
-def parts_of(source: str) -> list[Part]:
+def parts_of(source: str) -> list[MixtureComponent]:
     """Return the sources that a text mixes; none where it names one alone.
 
     >>> [(part.source, part.share) for part in parts_of("emoji + glosses,share=0.25")]
@@ -82,7 +82,7 @@ def parts_of(source: str) -> list[Part]:
     return []
 
 
-def _part(text: str) -> Part:
+def _part(text: str) -> MixtureComponent:
     options = dict(_OPTION.findall(text))
     share = None
     if "share" in options:
@@ -98,4 +98,4 @@ def _part(text: str) -> Part:
     if by and by not in WAYS:
         raise ValueError(f"{text!r}: by={by} must be one of {', '.join(WAYS)}")
     written = "".join(option[0] for option in _OPTION.finditer(text))
-    return Part(_OPTION.sub("", text), share, by, written)
+    return MixtureComponent(_OPTION.sub("", text), share, by, written)

@@ -19,7 +19,7 @@ from ..fingerprint import Fingerprint, bytes_of, digest
 from ..labels import Label
 from ..pictures.thumbnails import thumbnails
 from ..views.keys import key, uniform
-from ._derived import Derived
+from ._derived import DerivedData
 from .labelling import Labelling
 
 Encode = Callable[[Data, Rows], Float[np.ndarray, "n d"]]
@@ -30,7 +30,7 @@ _ROWS = 100
 
 
 @final
-class Relabelled(Derived):
+class RelabelledData(DerivedData):
     """Data whose rows to train on show their label, another one, or none, or have left; all other rows are as they are.
 
     In this order: classes are thinned, all but a share of the rows hide their label, and of those that show it a share

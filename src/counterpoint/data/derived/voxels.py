@@ -27,7 +27,7 @@ from ...types import Fit
 from ..base import IMAGE_SIZE, Data, Rows
 from ..fingerprint import Fingerprint, digest
 from ..labels import MOST_CLASSES, Label
-from ..replaced import Replaced
+from ..replaced import Replacement
 from .names import VOXELS
 
 NAME, COLUMN = VOXELS, "table"
@@ -229,7 +229,7 @@ class Voxels(Data):
     def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
         return super().present(column, rows) if column == COLUMN else self.source.present(column, rows)
 
-    def replaced(self) -> list[Replaced]:
+    def replaced(self) -> list[Replacement]:
         return self.source.replaced()
 
     def suited(self, inputs: Mapping[str, Input], *, training: bool = False) -> Self:

@@ -15,17 +15,17 @@ from ..collections import COLLECTIONS
 from ..collections._collection import Collection
 from ..listed.pairs import Pairs
 from ..listed.photos import Photos
-from ..listed.stored import OtherColumnsError, Stored, TooManyExamplesError
+from ..listed.stored import OtherColumnsError, StoredData, TooManyExamplesError
 from ..listed.stored_rows import StoredRows
-from ..pictured import Pictured
+from ..pictured import PictureData
 from ..sharded.cached_index import needs_index, open_cached_index
-from ..sources import OF_THE_WHOLE, Ledger, Options, Reader, Records, Source, is_source, read, read_some
-from .kind import Kind
+from ..sources import OF_THE_WHOLE, Ledger, Reader, Records, Source, SourceOptions, is_source, read, read_some
+from .kind import DataResolver
 
 _PARTS = 5  # of a large table, of which is told as of a sample
 
 
-class Files(Kind):
+class FilesResolver(DataResolver):
     """Whatever a source reads; what is more than is read before training gets an index by itself.
 
     An index leaves out rows with gaps. So data other than pictures that has such rows is read as a whole, unless it is
@@ -35,7 +35,7 @@ class Files(Kind):
     def open(self, form: int | Fit) -> Data:
         if needs_index(self._whole):
             indexed = open_cached_index(self._whole, form)
-            if isinstance(indexed, Pictured) or not indexed.index.lacking:
+            if isinstance(indexed, PictureData) or not indexed.index.lacking:
                 return indexed
         try:
             return _read_files(self._location, self.rest, self.options, form)
@@ -43,8 +43,8 @@ class Files(Kind):
             return open_cached_index(self._whole, form)
 
     @property
-    def options(self) -> Options:
-        return Options.parse(self.rest[1:])
+    def options(self) -> SourceOptions:
+        return SourceOptions.parse(self.rest[1:])
 
     def records(self, ledger: Ledger) -> Records:
         return read(self._whole, ledger)
@@ -62,7 +62,7 @@ class Files(Kind):
 
 
 @final
-class Defined(Kind):
+class PythonFileResolver(DataResolver):
     """Data, or a source of it, that a file of Python defines; the file may register what else the data needs."""
 
     def open(self, form: int | Fit) -> Data:
@@ -75,8 +75,8 @@ class Defined(Kind):
         )
 
     @property
-    def options(self) -> Options:
-        return Options.parse(self._parts[1][1:])
+    def options(self) -> SourceOptions:
+        return SourceOptions.parse(self._parts[1][1:])
 
     def records(self, ledger: Ledger) -> Records | None:
         symbol, options = self._parts
@@ -109,7 +109,7 @@ class Defined(Kind):
 
 
 @final
-class Collected(Kind):
+class CollectionResolver(DataResolver):
     """A collection of pictures with words; its options are a language, columns and those of every data set."""
 
     def open(self, form: int | Fit) -> Data:
@@ -124,7 +124,7 @@ class Collected(Kind):
         )
 
     @property
-    def options(self) -> Options:
+    def options(self) -> SourceOptions:
         return self._parts[2]
 
     def records(self, ledger: Ledger) -> Records:
@@ -142,7 +142,7 @@ class Collected(Kind):
         return collection.located(None if self.path is None else Path(self.path))
 
     @property
-    def _parts(self) -> tuple[Collection, str, Options]:
+    def _parts(self) -> tuple[Collection, str, SourceOptions]:
         collection: Collection = COLLECTIONS.get(self.name)()
         options = dict(Spec.parse(self.source).options)
         language = options.pop("language", "")
@@ -155,11 +155,11 @@ class Collected(Kind):
         return (
             collection,
             language,
-            Options.parse(",".join(f"{name}={value}" for name, value in options.items())),
+            SourceOptions.parse(",".join(f"{name}={value}" for name, value in options.items())),
         )
 
 
-def _read_files(location: str, rest: str, options: Options, form: int | Fit) -> Data:
+def _read_files(location: str, rest: str, options: SourceOptions, form: int | Fit) -> Data:
     def all_of(location: str, ledger: Ledger) -> Records:
         return read(f"{location}{rest}", ledger)
 
@@ -169,14 +169,14 @@ def _read_files(location: str, rest: str, options: Options, form: int | Fit) -> 
 def _stored(
     location: str | Path,
     form: int | Fit,
-    options: Options,
+    options: SourceOptions,
     read: Reader,
     *,
     name: str = "",
     attribution: str = "",
-) -> Stored:
+) -> StoredData:
     """Return what a reader reads as the kind of data that its columns make it."""
-    kinds: tuple[type[Stored], ...] = (Pairs, Photos)
+    kinds: tuple[type[StoredData], ...] = (Pairs, Photos)
     for kind in kinds:
         with suppress(OtherColumnsError):
             return kind(location, form, options, read=read, name=name, attribution=attribution)

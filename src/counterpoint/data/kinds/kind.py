@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from ...types import Fit
 from ..base import Data
-from ..sources import Ledger, Options, Records
+from ..sources import Ledger, Records, SourceOptions
 
 
 @dataclass(frozen=True)
-class Kind(ABC):
+class DataResolver(ABC):
     """A kind of data, as a user wrote it: ``stamps:FOLDER,language=de``: ``stamps:``, ``FOLDER`` and ``,language=de``.
 
     Attributes:
@@ -46,9 +46,9 @@ class Kind(ABC):
         """
 
     @property
-    def options(self) -> Options:
+    def options(self) -> SourceOptions:
         """The user's word on how files are read."""
-        return Options()
+        return SourceOptions()
 
     def records(self, ledger: Ledger) -> Records | None:
         """Read the data as records, whatever is wrong with it; None where it is opened in other ways.

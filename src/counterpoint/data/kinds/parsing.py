@@ -16,23 +16,23 @@ from ..benchmarks import BENCHMARKS
 from ..collections import COLLECTIONS
 from ..derived import voxels
 from ..derived.gaps import Gap, gaps_of, with_gaps
-from ..derived.missing import Missing
-from ..derived.mixed import Mixed
-from ..derived.mixture import Part, parts_of
+from ..derived.missing import MissingValuesData
+from ..derived.mixed import MixedData
+from ..derived.mixture import MixtureComponent, parts_of
 from ..derived.voxels import Simulation, Voxels
 from ..named import not_found
 from ..pictures.decode import side_of
 from ..sharded.index import is_index
 from ..sharded.open_index import open_index
-from ..sources import Ledger, Options, Records, files_of, is_named, is_pattern, is_url, parted
+from ..sources import Ledger, Records, SourceOptions, files_of, is_named, is_pattern, is_url, parted
 from ..synthetic import WORLDS
-from .files import Collected, Defined, Files
-from .kind import Kind, name_of
+from .files import CollectionResolver, FilesResolver, PythonFileResolver
+from .kind import DataResolver, name_of
 
 _log = logging.getLogger(__name__)
 
 
-def parse(source: str) -> Kind:
+def parse(source: str) -> DataResolver:
     """Return what a user wrote as the kind of data that it is; a file whose name has an option's form is a file.
 
     >>> parse("scenes:basic").path is None, parse("stamps:it,language=de").rest, parse("hf:NAME").head
@@ -60,25 +60,29 @@ def parse(source: str) -> Kind:
     if name in COLLECTIONS:
         head, comma, options = source.partition(",")
         folder = head.removeprefix(name).removeprefix(":")
-        return Collected(source, f"{name}:", _plain(folder) if folder else None, comma + options)
+        return CollectionResolver(source, f"{name}:", _plain(folder) if folder else None, comma + options)
     head = f"{name}:" if name in BENCHMARKS and source.startswith(f"{name}:") else ""
     where, options = parted(source.removeprefix(head))
     rest = f",{options}" if options else ""
     if head:  # what can be trained on, too, is read as files
-        kind = Files if is_named(f"{head}{where}") else _Benchmark
+        kind = FilesResolver if is_named(f"{head}{where}") else _Benchmark
         return kind(source, head, _plain(where), rest)
     if is_named(where):
         head, path = where[: where.index(":") + 1], where[where.index(":") + 1 :]
-        return Files(source, head, _plain(path), rest) if is_there(path) else Files(source, where, None, rest)
+        return (
+            FilesResolver(source, head, _plain(path), rest)
+            if is_there(path)
+            else FilesResolver(source, where, None, rest)
+        )
     if (defined := named_in_file(where)) is not None:
-        return Defined(source, "", str(defined[0]), f":{defined[1]}{rest}")
+        return PythonFileResolver(source, "", str(defined[0]), f":{defined[1]}{rest}")
     path = _plain(where)
     if not is_there(path):
         # A pattern of nothing says so when it is read.
-        return (Files if is_pattern(path) else _Missing)(source, "", path, rest)
+        return (FilesResolver if is_pattern(path) else _Missing)(source, "", path, rest)
     if not options and os.path.exists(Path(path) / "scenes.json"):
         return _Scenes(source, "", path)
-    return (_Indexed if is_index(Path(path)) else Files)(source, "", path, rest)
+    return (_Indexed if is_index(Path(path)) else FilesResolver)(source, "", path, rest)
 
 
 def is_there(path: str) -> bool:
@@ -93,17 +97,17 @@ def is_there(path: str) -> bool:
 
 @final
 @dataclass(frozen=True)
-class _Mixture(Kind):
+class _Mixture(DataResolver):
     """Several sources, each of a kind of its own."""
 
-    parts: tuple[Part, ...] = ()
+    parts: tuple[MixtureComponent, ...] = ()
 
     def open(self, form: int | Fit) -> Data:
-        return Mixed.of(self.parts, [parse(part.source).open(form) for part in self.parts], self.source)
+        return MixedData.of(self.parts, [parse(part.source).open(form) for part in self.parts], self.source)
 
 
 @final
-class _Simulated(Kind):
+class _Simulated(DataResolver):
     """Pictures of any kind, with simulated voxels."""
 
     def open(self, form: int | Fit) -> Data:
@@ -112,7 +116,7 @@ class _Simulated(Kind):
 
 
 @final
-class _World(Kind):
+class _World(DataResolver):
     """A world that is made, not read."""
 
     def open(self, form: int | Fit) -> Data:
@@ -127,7 +131,7 @@ class _World(Kind):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class _Gappy(Kind):
+class _Gappy(DataResolver):
     """Data of which values are withheld.
 
     Attributes:
@@ -135,14 +139,14 @@ class _Gappy(Kind):
         gaps: what is withheld.
     """
 
-    whole: Kind
+    whole: DataResolver
     gaps: tuple[Gap, ...]
 
     def open(self, form: int | Fit) -> Data:
-        return Missing(self.whole.open(form), self.gaps, self.source)
+        return MissingValuesData(self.whole.open(form), self.gaps, self.source)
 
     @property
-    def options(self) -> Options:
+    def options(self) -> SourceOptions:
         return self.whole.options
 
     def records(self, ledger: Ledger) -> Records | None:
@@ -150,7 +154,7 @@ class _Gappy(Kind):
 
 
 @final
-class _Benchmark(Kind):
+class _Benchmark(DataResolver):
     """A public benchmark, in a folder or a file."""
 
     def open(self, form: int | Fit) -> Data:
@@ -165,7 +169,7 @@ class _Benchmark(Kind):
 
 
 @final
-class _Scenes(Kind):
+class _Scenes(DataResolver):
     """Scenes that were written to files, with all that is known of them."""
 
     def open(self, form: int | Fit) -> Data:
@@ -175,11 +179,11 @@ class _Scenes(Kind):
 
 
 @final
-class _Indexed(Kind):
+class _Indexed(DataResolver):
     """A folder with the index of a source."""
 
     def open(self, form: int | Fit) -> Data:
-        options = Options.parse(self.rest[1:])
+        options = SourceOptions.parse(self.rest[1:])
         others = [f"{k}={v}" for k, v in Spec.parse(f"data{self.rest}").options.items() if k != "broken"]
         if others:
             raise ValueError(
@@ -189,7 +193,7 @@ class _Indexed(Kind):
 
 
 @final
-class _Missing(Kind):
+class _Missing(DataResolver):
     """A text that nothing is found by."""
 
     def open(self, form: int | Fit) -> Data:

@@ -48,7 +48,7 @@ class _Block:
 
 
 @final
-class Decoded:
+class DecodedExamples:
     """The examples of some files, mapped from the cache and never in memory as a whole.
 
     Args:
@@ -157,13 +157,13 @@ class Decoded:
         """
         return self._files[position].read_same(self.digests[position])
 
-    def formed(self, form: int) -> Decoded:
+    def formed(self, form: int) -> DecodedExamples:
         """Return the same examples read in another form.
 
         Raises:
             ValueError: if a file is not what it was.
         """
-        other = Decoded(self._files, self.modality, form)
+        other = DecodedExamples(self._files, self.modality, form)
         for file, before, now in zip(self._files, self.digests, other.digests, strict=True):
             if before != now:
                 raise ValueError(f"{file} changed while it was in use: run the same command again")

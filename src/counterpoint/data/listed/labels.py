@@ -30,7 +30,7 @@ MANY = f"more than {MOST_VALUES:,} values"
 
 @final
 @dataclass(frozen=True)
-class Reading:
+class LabelFormat:
     """The way in which texts are read as values of a label.
 
     Attributes:
@@ -95,7 +95,7 @@ def bounded(name: str, survey: Survey) -> Survey:
 
 def labels_by(
     surveys: Mapping[str, Survey],
-    read: Callable[[str, Reading], Values],
+    read: Callable[[str, LabelFormat], Values],
     rows: int,
     numbers: Collection[str] = (),
     least: int | None = None,
@@ -134,7 +134,7 @@ def labels_by(
     apart: set[str] = set()  # columns that are x and y of a point
     for name, *pair in _pairs({name: it for name, it in surveys.items() if name not in numbers}):
         try:
-            labels[name] = label_of("points", (), read(name, Reading("points", tuple(pair))))
+            labels[name] = label_of("points", (), read(name, LabelFormat("points", tuple(pair))))
             apart |= {*pair}
         except ValueError as error:
             refused[name] = str(error)
@@ -153,7 +153,7 @@ def labels_by(
     return dict(sorted(labels.items())), dict(sorted(refused.items()))
 
 
-def reading_of(name: str, survey: Survey, *, number: bool = False, least: int | None = None) -> Reading:
+def reading_of(name: str, survey: Survey, *, number: bool = False, least: int | None = None) -> LabelFormat:
     """Return the way in which a column is read as a label.
 
     Args:
@@ -168,13 +168,13 @@ def reading_of(name: str, survey: Survey, *, number: bool = False, least: int | 
     if number and not survey.empty:
         if not survey.numbers:
             raise ValueError("said to be numbers, and some values are none")
-        return Reading("numbers", (name,))
+        return LabelFormat("numbers", (name,))
     if (survey.lists or survey.several) and not survey.empty:
         return _several(name, survey, least)
     counts = survey.counts
     if counts is None:
         if survey.numbers:
-            return Reading("numbers", (name,))
+            return LabelFormat("numbers", (name,))
         raise ValueError(MANY)
     value = pl.col("value").cast(pl.Float64, strict=False)
     some = survey.numbers and counts.filter(value.is_not_null()).height > 0
@@ -182,7 +182,7 @@ def reading_of(name: str, survey: Survey, *, number: bool = False, least: int | 
         counts = counts.filter(value.is_not_nan())  # nor are marks of what is not known, which are null
     most = len(counts) if name == FOLDER else MOST_CLASSES
     if some and (counts.is_empty() or not survey.whole or len(counts) > most):
-        return Reading("numbers", (name,))
+        return LabelFormat("numbers", (name,))
     if name == FOLDER and len(counts) == 1:
         raise ValueError(f"one class in all, {counts['value'][0]}: give each kind a folder of its own")
     if (longest := int(counts["value"].str.len_chars().to_numpy().max(initial=0))) > _LONGEST:
@@ -199,7 +199,7 @@ def reading_of(name: str, survey: Survey, *, number: bool = False, least: int | 
         of = "" if rare is None else f" of {rare.least} or more examples"
         raise ValueError(f"{counted(len(frequent), 'value')}{of}")
     counts = counts.filter(pl.col("value").is_in(frequent))
-    return Reading("classes", (name,), tuple(counts.sort(value, "value")["value"]), rare=rare)
+    return LabelFormat("classes", (name,), tuple(counts.sort(value, "value")["value"]), rare=rare)
 
 
 def _frequent(
@@ -232,10 +232,10 @@ def _frequent(
     return frequent, Rare(len(counts) - len(frequent), every - some, needed, kind)
 
 
-def _several(name: str, survey: Survey, least: int | None) -> Reading:
+def _several(name: str, survey: Survey, least: int | None) -> LabelFormat:
     """Return the way in which a column of lists is read: as points where each is of two numbers, else as tags."""
     if survey.lists and survey.points:
-        return Reading("points", (name,), lists=True)
+        return LabelFormat("points", (name,), lists=True)
     if survey.lists and not survey.words:
         raise ValueError("lists that hold neither tags nor two numbers")
     tags = survey.listed if survey.lists else survey.parted
@@ -246,7 +246,7 @@ def _several(name: str, survey: Survey, least: int | None) -> Reading:
     frequent, rare = _frequent("tags", tags, least, sure=survey.lists)
     if not frequent:
         raise ValueError(f"no tag of {rare.least if rare else 1} or more examples: --least 1 keeps all")
-    return Reading("tags", (name,), tuple(sorted(frequent)), survey.lists, rare)
+    return LabelFormat("tags", (name,), tuple(sorted(frequent)), survey.lists, rare)
 
 
 def rare_notes(rare: Mapping[str, Rare | None]) -> dict[str, str]:

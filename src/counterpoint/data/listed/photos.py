@@ -13,13 +13,13 @@ from torch import Tensor
 
 from ...types import Fit
 from ..base import Rows, stored_size
-from ..pictured import Pictured
-from ..pictures.squares import Pictures
+from ..pictured import PictureData
+from ..pictures.squares import DecodedPictures
 from ..sources import Records
-from .stored import OtherColumnsError, Stored, columns_there
+from .stored import OtherColumnsError, StoredData, columns_there
 
 
-class StoredPictures(Stored, Pictured):
+class StoredPictures(StoredData, PictureData):
     """Rows with a picture each, from files.
 
     Pictures are decoded once, into the cache folder, to squares of 64 pixels (shorter side, centre crop) or of the
@@ -27,9 +27,9 @@ class StoredPictures(Stored, Pictured):
     """
 
     @property
-    def _pictures(self) -> Pictures:
+    def _pictures(self) -> DecodedPictures:
         pictures = self.file_columns["image"].files
-        assert isinstance(pictures, Pictures)
+        assert isinstance(pictures, DecodedPictures)
         return pictures
 
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:

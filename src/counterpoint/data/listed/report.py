@@ -13,7 +13,7 @@ from ..sides import SIDES
 
 @final
 @dataclass(frozen=True)
-class Report:
+class LoadingReport:
     """The examples, what was left out of them, and what is odd.
 
     Attributes:

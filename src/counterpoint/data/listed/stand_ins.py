@@ -8,7 +8,7 @@ from typing import Any, final
 import numpy as np
 
 from ..base import Rows
-from ..replaced import Replaced
+from ..replaced import Replacement
 from .columns import FileColumn
 
 
@@ -27,7 +27,7 @@ class StandIns:
     def __init__(self, train: Rows, key: Callable[[int], str]) -> None:
         self._train, self._key = train, key
         self._last: tuple[object, Rows, Mapping[str, Any]] | None = None
-        self._replaced: dict[int, Replaced] = {}
+        self._replaced: dict[int, Replacement] = {}
 
     def read(self, rows: Rows, columns: Mapping[str, FileColumn]) -> tuple[Rows, Mapping[str, Any]]:
         """Return the rows that stand for some, and what their files hold.
@@ -62,11 +62,11 @@ class StandIns:
                 reason = reason or broken
                 continue
             if reason is not None:
-                self._replaced[row] = Replaced(row, self._key(row), *reason, self._key(other))
+                self._replaced[row] = Replacement(row, self._key(row), *reason, self._key(other))
             return other
         raise OSError("no example to train on can be read any more")
 
-    def replaced(self) -> list[Replaced]:
+    def replaced(self) -> list[Replacement]:
         """Return what was replaced since this was last asked."""
         found = list(self._replaced.values())
         self._replaced.clear()

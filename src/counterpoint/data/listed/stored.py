@@ -24,14 +24,14 @@ from .. import sources
 from ..base import Data, Rows
 from ..pictures.traits import TraitsCache
 from ..reading.file_examples import ReadOptions
-from ..replaced import Replaced
+from ..replaced import Replacement
 from ..sides import SIDES
-from ..sources import Asset, Ledger, Options, Records, ending_of
+from ..sources import Asset, Ledger, Records, SourceOptions, ending_of
 from .columns import Column, FileColumn, TextColumn, ValueColumn
 from .division import divide
 from .labels import labels_of, rare_notes, refusal_notes
 from .ledgers import keep, ledger_file
-from .report import Report
+from .report import LoadingReport
 from .rows import identities, links_of, noun_of, splits, subsets
 from .stand_ins import StandIns
 from .words import Words
@@ -41,7 +41,7 @@ MOST = 5_000_000
 """Examples of which a process holds something for each; of more there must be an index."""
 
 
-class Stored(Data):
+class StoredData(Data):
     """Rows whose columns are in a user's files: pictures, sounds, texts, values of a table.
 
     Files are read once, into the cache folder, in the form that a tower asks for. A row whose file is broken is left
@@ -60,22 +60,22 @@ class Stored(Data):
     Raises:
         OtherColumnsError: if rows of this kind have columns that are not there.
         TooManyExamplesError: if there are more than `MOST` examples.
-        ValueError: if there is no usable table, a column that no row of a split has, or more than `Options.broken` of
-            the examples are left out.
+        ValueError: if there is no usable table, a column that no row of a split has, or more than
+            `SourceOptions.broken` of the examples are left out.
     """
 
     def __init__(
         self,
         source: str | Path,
         size: int | Fit = 64,
-        options: Options | None = None,
+        options: SourceOptions | None = None,
         *,
         read: sources.Reader = sources.read,
         name: str = "",
         attribution: str = "",
         words: Mapping[str, Mapping[str, Sequence[str]]] = MappingProxyType({}),
     ) -> None:
-        options = options or Options()
+        options = options or SourceOptions()
         self.name, self.attribution, ledger = name or str(source), attribution, Ledger()
         self.broken = options.broken
         records = read(str(source), ledger)
@@ -140,7 +140,7 @@ class Stored(Data):
         captions = records.frame["text"].explode().drop_nulls() if "text" in self.columns else None
         same = {noun_of(records, column): of_column.drop_nulls() for column, of_column in digests.items()}
         same |= {} if captions is None else {"caption": captions}
-        self.report = Report(
+        self.report = LoadingReport(
             examples=dict(Counter(division.sides.tolist())),
             left_out=ledger.counts(),
             ledger=listed if len(ledger.frame) else None,
@@ -310,7 +310,7 @@ class Stored(Data):
             name: it for name, it in self.file_columns.items() if name in self._together or name == column
         }
 
-    def replaced(self) -> list[Replaced]:
+    def replaced(self) -> list[Replacement]:
         return self._stand_ins.replaced()
 
     def suited(self, inputs: Mapping[str, Input], *, training: bool = False) -> Self:

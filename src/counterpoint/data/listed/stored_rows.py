@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..sources import Records
-from .stored import Stored, columns_there
+from .stored import StoredData, columns_there
 
 
-class StoredRows(Stored):
+class StoredRows(StoredData):
     """Rows of any columns from files: sounds with captions, sounds alone.
 
     Everything that `Pairs` says of tables, folders, splits and labels holds here.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...pairwise.ranks import Ranks
-from ...types import Batch, Clock, View
+from ...types import Batch, StepInfo, View
 from .loader import Loader
 
 _PLAIN = "plain"
@@ -18,7 +18,8 @@ _PLAIN = "plain"
 
 @final
 class AllExamples:
-    """All examples that a step's batches are drawn from, in the order of the data; see `counterpoint.types.Examples`.
+    """All examples that a step's batches are drawn from, in the order of the data; see
+    `counterpoint.types.TrainingExamples`.
 
     Args:
         loader: of the run; on several ranks, of this rank.
@@ -27,7 +28,7 @@ class AllExamples:
         size: examples of a batch at most.
     """
 
-    def __init__(self, loader: Loader, clock: Clock, device: torch.device, size: int) -> None:
+    def __init__(self, loader: Loader, clock: StepInfo, device: torch.device, size: int) -> None:
         self.device, self.size = device, size
         self.rows = loader.order.rows(clock.step, clock.steps)
         self.ids = torch.from_numpy(loader.data.ids_of(self.rows))

@@ -21,7 +21,7 @@ from ..cache import cache_folder, writing
 _DIGEST = 16
 
 
-class Kept(Tensor):
+class InputDigests(Tensor):
     """Digests ``(B, 16)`` of inputs whose features a memory holds, in place of the inputs themselves."""
 
 
@@ -47,11 +47,11 @@ class Memory:
         Raises:
             ValueError: for a tower that is not frozen.
         """
-        known = inputs if isinstance(inputs, Kept) else self.keep(tower, inputs)
+        known = inputs if isinstance(inputs, InputDigests) else self.keep(tower, inputs)
         places = (self._index[key.tobytes()] for key in known.cpu().numpy())
         return torch.from_numpy(np.stack([self._parts[part][row] for part, row in places])).to(inputs.device)
 
-    def keep(self, tower: Tower, inputs: Tensor) -> Kept:
+    def keep(self, tower: Tower, inputs: Tensor) -> InputDigests:
         """Return the digests of inputs, once their features are here.
 
         Raises:
@@ -68,7 +68,9 @@ class Memory:
                 made = tower.compute(part).float().cpu().numpy()
             self._write(folder, list(new), made)
         return (
-            torch.frombuffer(bytearray(b"".join(keys)), dtype=torch.uint8).view(-1, _DIGEST).as_subclass(Kept)
+            torch.frombuffer(bytearray(b"".join(keys)), dtype=torch.uint8)
+            .view(-1, _DIGEST)
+            .as_subclass(InputDigests)
         )
 
     def _opened(self, tower: Tower) -> Path:
@@ -121,7 +123,7 @@ def _caption(tokens: np.ndarray, end: int) -> np.ndarray:
 
 
 @final
-class Steady:
+class DeterministicView:
     """A view that shows the same of a row every time: drawn once, and from then on known by its digest.
 
     Args:
@@ -133,7 +135,7 @@ class Steady:
         self._tower, self._memory = tower, tower.memory
         self._known: dict[int, Tensor] = {}
 
-    def __call__(self, rows: Sequence[int], draw: Callable[[list[int]], Tensor]) -> Kept:
+    def __call__(self, rows: Sequence[int], draw: Callable[[list[int]], Tensor]) -> InputDigests:
         """Return what the tower takes in place of the rows' inputs.
 
         Args:
@@ -143,4 +145,4 @@ class Steady:
         new = [row for row in rows if row not in self._known]
         if new:
             self._known |= zip(new, self._memory.keep(self._tower, draw(new)), strict=True)
-        return torch.stack([self._known[row] for row in rows]).as_subclass(Kept)
+        return torch.stack([self._known[row] for row in rows]).as_subclass(InputDigests)

@@ -19,15 +19,15 @@ from ...modalities import MODALITIES, resolve
 from ...networks.base import Input, ScaledInput
 from ...reasons import counted
 from ...recipes.schema import Augmentation
-from ...types import Batch, Clock, View, ViewSpec
+from ...types import Batch, StepInfo, View, ViewSpec
 from .. import views as view_room
 from ..base import Data, Rows
 from ..labels import Label
-from ..replaced import Replaced
+from ..replaced import Replacement
 from ..views.transforms import transforms
-from .features import Steady
+from .features import DeterministicView
 from .order import Epochs, Order
-from .sampled import Sampled
+from .sampled import SampledOrder
 from .samplers import Sampler
 
 
@@ -68,7 +68,7 @@ class Loader:
         inputs: Mapping[str, Input],
         labels: Mapping[str, Label] | None = None,
         workers: int = 0,
-        steady: Mapping[str, Steady] = MappingProxyType({}),
+        steady: Mapping[str, DeterministicView] = MappingProxyType({}),
         rank: int = 0,
         world: int = 1,
     ) -> None:
@@ -89,7 +89,7 @@ class Loader:
                 f"a batch of {order.batch_size} cannot be shared by {world} ranks; make batch_size larger"
             )
         self.rank, self.world = rank, world
-        self.replaced: list[Replaced] = []
+        self.replaced: list[Replacement] = []
 
     @property
     def batch_size(self) -> int:
@@ -169,11 +169,13 @@ class Loader:
         self.order = self._began
         if group_ids is not None:
             whole = Sampler("groups")
-            self.order = Sampled(rows, group_ids.numpy(), whole, self._began.batch_size, self._began.seed)
+            self.order = SampledOrder(
+                rows, group_ids.numpy(), whole, self._began.batch_size, self._began.seed
+            )
 
-    def batches(self, start: int, steps: int) -> Iterator[tuple[Batch, Clock]]:
+    def batches(self, start: int, steps: int) -> Iterator[tuple[Batch, StepInfo]]:
         """Yield the batches of steps ``start`` to ``steps - 1``; `replaced` is of the batch that was yielded last."""
-        source: Iterator[tuple[Batch, list[Replaced]]]
+        source: Iterator[tuple[Batch, list[Replacement]]]
         self.data.replaced()  # what was read before is of no batch
         # Before the workers begin, who take along what the data has heard.
         self.data.expect(self.order.shards_of(start, self.rank, self.world))
@@ -203,7 +205,7 @@ def _sized(name: str, view: View, inputs: Mapping[str, Input]) -> Input:
     return whole.scaled(view.size)
 
 
-class _Steps(Dataset[tuple[Batch, list[Replaced]]]):
+class _Steps(Dataset[tuple[Batch, list[Replacement]]]):
     """Steps as items, for worker processes."""
 
     def __init__(self, loader: Loader, start: int, steps: int) -> None:
@@ -212,5 +214,5 @@ class _Steps(Dataset[tuple[Batch, list[Replaced]]]):
     def __len__(self) -> int:
         return self.steps - self.start
 
-    def __getitem__(self, index: int) -> tuple[Batch, list[Replaced]]:
+    def __getitem__(self, index: int) -> tuple[Batch, list[Replacement]]:
         return self.loader.batch(self.start + index, self.steps), self.loader.data.replaced()

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from ..base import Rows, Splits
-from .order import Epochs, Order, Shuffled
+from .order import Epochs, Order, ShuffledOrder
 
 _APART = 1_000_003  # between the seeds of two sources
 
@@ -89,7 +89,7 @@ class Mixture(Order):
                 )
         # Seeds of their own, lest sources of one size come in one order.
         self._orders = [
-            Shuffled(rows, size, seed + _APART * number)
+            ShuffledOrder(rows, size, seed + _APART * number)
             for number, (rows, size) in enumerate(zip(sources, sizes, strict=True))
         ]
         self._sources, self._places = tuple(sources), interleave(counts)

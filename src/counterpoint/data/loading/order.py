@@ -11,7 +11,7 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Int
 
-from ...types import Clock
+from ...types import StepInfo
 from ..base import Rows
 
 Epochs = int | Int[np.ndarray, " n"]
@@ -73,9 +73,9 @@ class Order(ABC):
     def rows(self, step: int, steps: int) -> Rows:
         """Return all rows that a step's batch is drawn from, in the order of the data."""
 
-    def clock(self, step: int, steps: int) -> Clock:
+    def clock(self, step: int, steps: int) -> StepInfo:
         """Return the position of a step in a run."""
-        return Clock(step, steps, step // self.steps_per_epoch)
+        return StepInfo(step, steps, step // self.steps_per_epoch)
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class Order(ABC):
 
 
 @final
-class Shuffled(Order):
+class ShuffledOrder(Order):
     """A permutation of all rows, another in every epoch: for what can be read at random.
 
     It takes eight bytes a row.
@@ -93,7 +93,7 @@ class Shuffled(Order):
         batch_size: rows of a step; all rows, where there are fewer.
         seed: of the permutations.
 
-    >>> order = Shuffled(np.arange(10), batch_size=4, seed=0)
+    >>> order = ShuffledOrder(np.arange(10), batch_size=4, seed=0)
     >>> [order.at(step)[0].tolist() for step in range(2)]
     [[4, 6, 2, 7], [3, 5, 9, 0]]
     """
@@ -123,7 +123,7 @@ def _permutation(seed: int, epoch: int, count: int) -> Rows:
 
 
 @final
-class Windowed(Order):
+class WindowedOrder(Order):
     """An order for what lies in many shards: few are read at a time, and each from its first record to its last.
 
     In every epoch the shards are permuted, and their records make one line. The line is cut into ``lanes`` equal
@@ -141,7 +141,7 @@ class Windowed(Order):
     Raises:
         ValueError: if there are more lanes than rows in a batch.
 
-    >>> order = Windowed([4, 4, 4], batch_size=4, seed=0, lanes=2, window=4)
+    >>> order = WindowedOrder([4, 4, 4], batch_size=4, seed=0, lanes=2, window=4)
     >>> [order.at(step)[0].tolist() for step in range(3)]
     [[10, 8, 5, 3], [9, 11, 4, 2], [0, 1, 6, 7]]
     >>> order.part(0, rank=1, world=2)[0].tolist()
@@ -263,7 +263,7 @@ def _share(size: int, rank: int, world: int) -> tuple[int, int]:
 
 
 @final
-class InTurn(Order):
+class SequentialOrder(Order):
     """Tasks one after another: batches of the first alone, then of the second, and never of an earlier one again.
 
     Each has an equal share of a run's steps. What a method learned of a task it must keep without its data. The last
@@ -295,10 +295,10 @@ class InTurn(Order):
         task, first, end = self._task(step, steps)
         return task.rows(step - first, end - first)
 
-    def clock(self, step: int, steps: int) -> Clock:
+    def clock(self, step: int, steps: int) -> StepInfo:
         task, first, end = self._task(step, steps)
         epoch = (step - first) // task.steps_per_epoch
-        return Clock(step, steps, epoch, ends_task=step == end - 1 and end < steps)
+        return StepInfo(step, steps, epoch, ends_task=step == end - 1 and end < steps)
 
     def _task(self, step: int, steps: int | None) -> tuple[Order, int, int]:
         """Return the task of a step, its first step and the first that is not its own."""

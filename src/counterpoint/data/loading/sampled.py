@@ -21,7 +21,7 @@ _AGAIN, _APART = 32, 48
 
 
 @final
-class Sampled(Order):
+class SampledOrder(Order):
     """An order by a sampler: some rows may come several times an epoch, others never.
 
     A row that comes again in an epoch is seen in another way each time. The batches of one epoch are kept.
@@ -36,7 +36,7 @@ class Sampled(Order):
     Raises:
         ValueError: for rows of which the sampler can make no batch.
 
-    >>> order = Sampled(np.arange(8), np.array([0, 0, 0, 0, 0, 0, 1, 1]), Sampler("classes", 2), 4, seed=0)
+    >>> order = SampledOrder(np.arange(8), np.array([0, 0, 0, 0, 0, 0, 1, 1]), Sampler("classes", 2), 4, seed=0)
     >>> sorted(order.at(0)[0].tolist())[2:]
     [6, 7]
     """
@@ -96,7 +96,7 @@ class Streams(Order):
     {'stream': array([0, 1, 0, 1])}
     """
 
-    def __init__(self, *orders: Sampled) -> None:
+    def __init__(self, *orders: SampledOrder) -> None:
         self.orders, self.seed = orders, orders[0].seed
         self._places = interleave([order.batch_size for order in orders])
         self.batch_size = len(self._places)
@@ -106,11 +106,11 @@ class Streams(Order):
     def of(
         cls, rows: Rows, classes: Classes, samplers: tuple[Sampler, ...], batch_size: int, seed: int
     ) -> Self:
-        """Return streams that share a batch equally; see `Sampled` for what is given and for errors."""
+        """Return streams that share a batch equally; see `SampledOrder` for what is given and for errors."""
         sizes = counts_of([1.0] * len(samplers), min(batch_size, len(rows)))
         return cls(
             *(
-                Sampled(rows, classes, sampler, size, seed + number)
+                SampledOrder(rows, classes, sampler, size, seed + number)
                 for number, (sampler, size) in enumerate(zip(samplers, sizes, strict=True))
             )
         )

@@ -20,7 +20,7 @@ from jaxtyping import UInt8
 from ... import files
 from ...types import Fit
 from ..cache import blocks_in, cache_folder, is_idle, last_use, most_bytes, remove_block, writing
-from .decode import DECODER, MOST_PIXELS, Decoded, side_of
+from .decode import DECODER, MOST_PIXELS, DecodedSquare, side_of
 
 _BYTES = 2**26  # of the pixels of a block: what waits in memory, and what a kill can cost
 _NOWHERE = (-1, -1)
@@ -28,7 +28,7 @@ _NOWHERE = (-1, -1)
 
 @final
 @dataclass(frozen=True)
-class Block:
+class CacheBlock:
     """A file of pictures ``(n, 3, size, size)``, and beside it a JSON file that says what it holds.
 
     Attributes:
@@ -64,8 +64,8 @@ class Block:
 
     @classmethod
     def write(
-        cls, folder: Path, size: int, pictures: Mapping[str, Decoded], unreadable: dict[str, str]
-    ) -> Block:
+        cls, folder: Path, size: int, pictures: Mapping[str, DecodedSquare], unreadable: dict[str, str]
+    ) -> CacheBlock:
         """Write a block, the pictures first: what no JSON file speaks of is not there.
 
         Raises:
@@ -82,7 +82,7 @@ class Block:
         return block
 
     @classmethod
-    def read(cls, path: Path) -> Block | None:
+    def read(cls, path: Path) -> CacheBlock | None:
         """Read what a JSON file says; None where it is damaged, or the pictures are not those that it speaks of."""
         try:
             plain = json.loads(path.read_text(encoding="utf-8"))
@@ -119,14 +119,14 @@ class PictureCache:
         self.form, self.size = form, side_of(form)
         limit = "" if most_pixels == MOST_PIXELS else f"-{most_pixels}"
         self.folder = cache_folder() / "pictures" / f"{self.size}-{DECODER}{_way(form)}{limit}"
-        self.blocks: list[Block] = []
+        self.blocks: list[CacheBlock] = []
         self._places: dict[str, tuple[int, int]] = {}
         self._unreadable: dict[str, str] = {}
-        self._new: dict[str, Decoded] = {}
+        self._new: dict[str, DecodedSquare] = {}
         self._new_unreadable: dict[str, str] = {}
         files.sweep(self.folder)
         for path in sorted(self.folder.glob("*.json")):
-            block = Block.read(path)
+            block = CacheBlock.read(path)
             if block is not None:
                 self._take(block)
         self._used: set[int] = set()
@@ -168,7 +168,7 @@ class PictureCache:
         number, row = self._places.get(digest, _NOWHERE)
         return self.blocks[number].sizes[row] if 0 <= number < len(self.blocks) else (0, 0)
 
-    def add(self, digest: str, result: Decoded | str) -> None:
+    def add(self, digest: str, result: DecodedSquare | str) -> None:
         """Keep a picture, or the reason why there is none.
 
         Raises:
@@ -187,7 +187,7 @@ class PictureCache:
 
     def _write(self) -> None:
         if self._new or self._new_unreadable:
-            self._take(Block.write(self.folder, self.size, self._new, self._new_unreadable))
+            self._take(CacheBlock.write(self.folder, self.size, self._new, self._new_unreadable))
             self._new, self._new_unreadable = {}, {}
 
     def _use(self, number: int) -> None:
@@ -208,7 +208,7 @@ class PictureCache:
                 digest: position for digest, position in self._places.items() if position[0] not in gone
             }
 
-    def _take(self, block: Block) -> None:
+    def _take(self, block: CacheBlock) -> None:
         self._places |= {digest: (len(self.blocks), row) for row, digest in enumerate(block.digests)}
         if block.pillow == PIL.__version__:  # another one may read what this one could not
             self._unreadable |= block.unreadable

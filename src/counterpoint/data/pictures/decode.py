@@ -46,7 +46,7 @@ _one_large = threading.Lock()
 _one_transform = threading.Lock()  # a colour transform keeps its last pixel, and is not for two threads
 
 
-class Decoded(NamedTuple):
+class DecodedSquare(NamedTuple):
     """A square of pixels, and the size of the upright picture that it was cut from.
 
     Attributes:
@@ -110,7 +110,7 @@ def decode(data: bytes, form: int | Fit, most: int = MOST_PIXELS) -> UInt8[np.nd
     return decode_sized(data, form, most).pixels
 
 
-def decode_sized(data: bytes, form: int | Fit, most: int = MOST_PIXELS) -> Decoded:
+def decode_sized(data: bytes, form: int | Fit, most: int = MOST_PIXELS) -> DecodedSquare:
     """Decode a picture as `decode` does, and return its upright size with the pixels.
 
     Raises:
@@ -124,7 +124,7 @@ def decode_sized(data: bytes, form: int | Fit, most: int = MOST_PIXELS) -> Decod
         width, height = opened.size if opened.format == "TIFF" else stored
         if opened.getexif().get(ExifTags.Base.Orientation, 1) in _ON_ITS_SIDE:
             width, height = height, width
-    return Decoded(pixels, height, width)
+    return DecodedSquare(pixels, height, width)
 
 
 def decoded(

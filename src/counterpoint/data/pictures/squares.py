@@ -27,7 +27,7 @@ from ..sources import Asset, digest_of
 from .cache import PictureCache, mapped
 from .decode import (
     MOST_PIXELS,
-    Decoded,
+    DecodedSquare,
     ImageTooLargeError,
     UnsupportedFormatError,
     cut_of,
@@ -48,7 +48,7 @@ _REASONS = {
 
 
 @final
-class Pictures:
+class DecodedPictures:
     """The decoded pictures of some files, mapped from the cache and never in memory as a whole.
 
     A picture is known by the digest of its file's bytes: one that is new, changed, or lost from the cache is decoded
@@ -158,7 +158,7 @@ class Pictures:
         sizes[positions >= 0] = self._sizes[existing]
         return self._framed(sizes.tolist())
 
-    def cuts_of(self, examples: Sequence[Decoded]) -> Frames:
+    def cuts_of(self, examples: Sequence[DecodedSquare]) -> Frames:
         """Return where in their upright pictures some decoded squares lie."""
         return self._framed([(it.height, it.width) for it in examples])
 
@@ -175,10 +175,10 @@ class Pictures:
                 return None
         return self._mapped[number]
 
-    def _decoded(self, positions: Int[np.ndarray, " n"]) -> list[Decoded]:
+    def _decoded(self, positions: Int[np.ndarray, " n"]) -> list[DecodedSquare]:
         """Decode some files that the cache does not hold, and note the sizes of their pictures."""
 
-        def one(position: int) -> Decoded:
+        def one(position: int) -> DecodedSquare:
             result = self.decode(self.encoded(position))
             self._sizes[position] = result.height, result.width
             return result
@@ -188,7 +188,7 @@ class Pictures:
         with quietly(), ThreadPoolExecutor(threads) as pool:
             return list(pool.map(one, positions.tolist()))
 
-    def decode(self, data: bytes) -> Decoded:
+    def decode(self, data: bytes) -> DecodedSquare:
         """Return the picture in the bytes of a further file, with its size.
 
         Raises:
@@ -196,7 +196,7 @@ class Pictures:
         """
         return decode_sized(data, self.form, self._most)
 
-    def pack(self, examples: Sequence[Decoded]) -> UInt8[Tensor, "n 3 size size"]:
+    def pack(self, examples: Sequence[DecodedSquare]) -> UInt8[Tensor, "n 3 size size"]:
         """Return decoded pictures as one raw form."""
         return torch.from_numpy(np.stack([it.pixels for it in examples]))
 
@@ -217,13 +217,13 @@ class Pictures:
         """Decode a file's picture for people to look at; see `counterpoint.data.pictures.decode.shown`."""
         return shown(self._files[position].read_bytes(), side, self._most)
 
-    def formed(self, form: int | Fit) -> Pictures:
+    def formed(self, form: int | Fit) -> DecodedPictures:
         """Return the same pictures decoded to squares of another form.
 
         Raises:
             ValueError: if a file is not what it was.
         """
-        other = Pictures(self._files, form, self.digests, most_pixels=self._most)
+        other = DecodedPictures(self._files, form, self.digests, most_pixels=self._most)
         for position, file in enumerate(self._files):
             if position in self.unreadable:
                 continue
@@ -242,7 +242,7 @@ def _read(
 ) -> Iterator[tuple[str, str | None]]:
     """Decode those files that are not kept, and yield each one's digest and, if it is no picture, the reason."""
 
-    def one(file: Asset, digest: str) -> tuple[str, Decoded | str | None, Traits | None]:
+    def one(file: Asset, digest: str) -> tuple[str, DecodedSquare | str | None, Traits | None]:
         # Of a file whose digest is known it is known, too, whether it is a picture.
         if digest in cache or (digest and full):
             return digest, None, None

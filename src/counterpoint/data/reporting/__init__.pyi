@@ -1,2 +1,2 @@
-from .whole import Report as Report
+from .whole import DataReport as DataReport
 from .whole import report as report

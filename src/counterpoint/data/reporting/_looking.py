@@ -16,7 +16,7 @@ from typing import Any, ClassVar, final
 
 import polars as pl
 
-from ...execution import Executor, HandedOver, Listed, Listener, Needs, OnProgress, Progress
+from ...execution import Executor, Listener, OnProgress, ResourceRequest, UnitProgress, WorkHandover, WorkList
 from ...files import read_table
 from ...reasons import counted
 from ..cache import cache_folder, writing
@@ -35,7 +35,7 @@ _SEEN = SCHEMA | {"reason": pl.String(), "detail": pl.String()}
 
 @final
 @dataclass(frozen=True)
-class Look:
+class FileScan:
     """A file, of a picture unless said otherwise, that was looked at.
 
     Attributes:
@@ -57,22 +57,24 @@ class Look:
     flat: bool = False
 
 
-def scan(files: Sequence[Asset], most: int) -> Iterator[Look]:
+def scan(files: Sequence[Asset], most: int) -> Iterator[FileScan]:
     """Look at pictures of at most so many pixels; what is known of a file is not found again."""
 
-    def one(file: Asset) -> Look:
+    def one(file: Asset) -> FileScan:
         try:
             data = file.read_bytes()
         except OSError as error:
-            return Look(-1, b"", broken=(BROKEN, error.strerror or str(error)))
+            return FileScan(-1, b"", broken=(BROKEN, error.strerror or str(error)))
         digest = hashlib.blake2b(data, digest_size=16).digest()
         try:
             traits = kept.get(digest)
             if traits is None or traits.pixels > most:  # kept under another limit, perhaps
                 traits = traits_of(data, most)
         except Exception as error:  # whatever a decoder raises is why there is no picture
-            return Look(-1, digest, broken=(why(error), " ".join(str(error).split()) or type(error).__name__))
-        return Look(-1, digest, traits, traits.hash)
+            return FileScan(
+                -1, digest, broken=(why(error), " ".join(str(error).split()) or type(error).__name__)
+            )
+        return FileScan(-1, digest, traits, traits.hash)
 
     with quietly(), TraitsCache() as kept, ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
         for start in range(0, len(files), AT_ONCE):
@@ -84,7 +86,7 @@ def scan(files: Sequence[Asset], most: int) -> Iterator[Look]:
 
 @final
 @dataclass(frozen=True)
-class Looking:
+class FileScanUnit:
     """The unit of work that looks at a stretch of pictures; its folder has the list of them.
 
     Attributes:
@@ -95,7 +97,7 @@ class Looking:
 
     most: int
     folder: Path
-    needs: Needs = field(default_factory=Needs)
+    needs: ResourceRequest = field(default_factory=ResourceRequest)
 
     lighter: ClassVar[str] = "a lower --max-pixels needs less memory"
 
@@ -109,7 +111,7 @@ class Looking:
         path = self.folder / _FILES
         return [Asset(*row) for row in read_table(path, _PLACES, f"delete {path.parents[1]}").iter_rows()]
 
-    def read(self) -> list[Look] | None:
+    def read(self) -> list[FileScan] | None:
         path = self.folder / _LOOKS
         if not path.exists():
             return None
@@ -117,30 +119,30 @@ class Looking:
             _scan_of(*row) for row in read_table(path, _SEEN, f"delete {path}").select(*_SEEN).iter_rows()
         ]
 
-    def work(self, on_progress: OnProgress) -> list[Look]:
-        files, seen = self.files, list[Look]()
+    def work(self, on_progress: OnProgress) -> list[FileScan]:
+        files, seen = self.files, list[FileScan]()
         for look in scan(files, self.most):
             seen.append(look)
             if len(seen) % AT_ONCE == 0:
-                on_progress(Progress(len(seen), len(files)))
+                on_progress(UnitProgress(len(seen), len(files)))
         with writing(self.folder / _LOOKS) as part:
             pl.DataFrame(map(_row, seen), schema=_SEEN, orient="row").write_parquet(part)
         return seen
 
-    def outcome(self, result: list[Look]) -> str:
+    def outcome(self, result: list[FileScan]) -> str:
         return f"{counted(len(result), 'picture')} looked at"
 
     def plain(self) -> dict[str, Any]:
         return {"most": self.most}
 
     @classmethod
-    def parse(cls, plain: dict[str, Any], folder: Path, needs: Needs) -> Looking:
+    def parse(cls, plain: dict[str, Any], folder: Path, needs: ResourceRequest) -> FileScanUnit:
         return cls(**plain, folder=folder, needs=needs)
 
 
 def looks_of_units(
-    files: Sequence[Asset], most: int, *, executor: Executor, needs: Needs, listener: Listener
-) -> list[Look]:
+    files: Sequence[Asset], most: int, *, executor: Executor, needs: ResourceRequest, listener: Listener
+) -> list[FileScan]:
     """Look at pictures of at most so many pixels by units of work; what others have seen is not looked at again.
 
     Args:
@@ -151,7 +153,7 @@ def looks_of_units(
         listener: is told of progress.
 
     Raises:
-        HandedOver: if others look at them, after this process.
+        WorkHandover: if others look at them, after this process.
     """
     several = max(_FEW, min(_MOST, len(files) // _UNITS))
     stretches = {
@@ -162,17 +164,17 @@ def looks_of_units(
     folder = cache_folder() / "descriptions" / _named(stretches.values(), most)
     units = []
     for name, listed in stretches.items():
-        units.append(Looking(most, folder / name, needs))
+        units.append(FileScanUnit(most, folder / name, needs))
         if not (units[-1].folder / _FILES).exists():
             with writing(units[-1].folder / _FILES) as part:
                 listed.write_parquet(part)
     title = "looking at pictures"
-    Listed.of(title, units, folder).write(folder)
+    WorkList.of(title, units, folder).write(folder)
     listener.begin(title, units)
     try:
         seen = executor.carry_out(units, listener, folder)
-    except HandedOver as handed:
-        raise HandedOver(
+    except WorkHandover as handed:
+        raise WorkHandover(
             f"{handed}\nwhen all is seen, the same command shows the report; counterpoint work {folder} takes part"
         ) from handed
     for unit, listed, unit_looks in zip(units, stretches.values(), seen, strict=True):
@@ -207,14 +209,14 @@ def _state(file: str) -> str:
         return ""
 
 
-def _row(scanned: Look) -> tuple[Any, ...]:
+def _row(scanned: FileScan) -> tuple[Any, ...]:
     traits = [None] * (len(SCHEMA) - 1) if scanned.traits is None else asdict(scanned.traits).values()
     return (scanned.digest, *traits, *(scanned.broken or (None, None)))
 
 
-def _scan_of(digest: bytes, *values: Any) -> Look:
+def _scan_of(digest: bytes, *values: Any) -> FileScan:
     *of_picture, reason, detail = values
     if reason is not None:
-        return Look(-1, digest, broken=(reason, detail))
+        return FileScan(-1, digest, broken=(reason, detail))
     traits = Traits(*of_picture)
-    return Look(-1, digest, traits, traits.hash)
+    return FileScan(-1, digest, traits, traits.hash)

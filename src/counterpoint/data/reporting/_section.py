@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, final
 
-from ._seen import Seen
+from ._seen import DataOverview
 
 
 @final
@@ -38,7 +38,7 @@ class Findings:
         seen: of which shares are told.
     """
 
-    seen: Seen
+    seen: DataOverview
     listed: list[Finding] = field(default_factory=list)
 
     def add(
@@ -122,7 +122,7 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f}" if share < 0.99 or share == 1 else f"{100 * share:.1f}"
 
 
-class Section(ABC):
+class ReportSection(ABC):
     """A part of a report.
 
     Attributes:
@@ -134,5 +134,5 @@ class Section(ABC):
     title: ClassVar[str]
 
     @abstractmethod
-    def findings(self, seen: Seen) -> list[Finding]:
+    def findings(self, seen: DataOverview) -> list[Finding]:
         """Return what there is to tell; nothing where the data has no such thing."""

@@ -21,17 +21,17 @@ from ...recipes.schema import Towers
 from ..base import Data
 from ..columns import TEXT, subject
 from ..labels import Label
-from ..listed.decoded import Decoded
+from ..listed.decoded import DecodedExamples
 from ..listed.division import Division, divide
 from ..listed.labels import labels_of
 from ..listed.rows import links_of
 from ..listed.stored import columns_there
-from ..pictured import PairedData, Pictured
+from ..pictured import PairedData, PictureData
 from ..pictures.alike import sets
 from ..pictures.decode import shown
 from ..pictures.traits import HASH_BYTES, looks_of
-from ..sources import BROKEN, Asset, Ledger, Options, Records
-from ._looking import AT_ONCE, Look
+from ..sources import BROKEN, Asset, Ledger, Records, SourceOptions
+from ._looking import AT_ONCE, FileScan
 
 _SIDE = 96  # pixels of a sheet's pictures
 _SAMPLE_SEED = 0
@@ -39,13 +39,13 @@ _RATED = 500  # files whose rate is looked at
 _DRAWN = 500  # pictures of a world that are looked at unless more are asked for
 
 Value = TypeVar("Value")
-Looks = Callable[[Sequence[Asset], int], Iterable[Look]]
+Looks = Callable[[Sequence[Asset], int], Iterable[FileScan]]
 """A way to look at pictures of at most so many pixels, in their order."""
 
 
 @final
 @dataclass(frozen=True)
-class Column:
+class ColumnOverview:
     """One column as a report sees it.
 
     Attributes:
@@ -67,7 +67,7 @@ class Column:
 
 @final
 @dataclass(frozen=True)
-class Seen:
+class DataOverview:
     """Data as a report sees it.
 
     Attributes:
@@ -98,7 +98,7 @@ class Seen:
     columns: Mapping[str, str]
     keys: Sequence[str]
     texts: pl.Series
-    scans: Sequence[Look]
+    scans: Sequence[FileScan]
     sampled: bool
     division: Division
     given: bool
@@ -113,7 +113,7 @@ class Seen:
     sides: Mapping[str, int] = field(default_factory=dict)
     part: bool = False
     about: bool = False
-    label_columns: Mapping[str, Column] = field(default_factory=dict)
+    label_columns: Mapping[str, ColumnOverview] = field(default_factory=dict)
     broken: float = BROKEN
 
     def __len__(self) -> int:
@@ -139,7 +139,7 @@ class Seen:
         return min(math.ceil(100 * self.lost / every) / 100, 0.999)
 
     @property
-    def pictures(self) -> list[Look]:
+    def pictures(self) -> list[FileScan]:
         """The files that are pictures."""
         return [look for look in self.scans if look.hash is not None]
 
@@ -170,12 +170,12 @@ def seen_in_records(
     records: Records,
     ledger: Ledger,
     *,
-    options: Options,
+    options: SourceOptions,
     towers: Towers,
     sample: int | None,
     share: float,
     looking: Looks,
-) -> Seen:
+) -> DataOverview:
     """Look at a user's own files.
 
     Args:
@@ -183,7 +183,7 @@ def seen_in_records(
         records: that were read from it; they may lack pictures or captions.
         ledger: that was told what was left out; is told what is broken.
         options: the user's word on the source.
-        towers: see `Seen`.
+        towers: see `DataOverview`.
         sample: look at the pictures of so many rows; None for all, of a part for a few hundred.
         share: of the source that the records are; of the whole is told by it.
         looking: looks at pictures.
@@ -192,7 +192,7 @@ def seen_in_records(
     filed = [column for column, modality in columns.items() if MODALITIES.get(modality).held == "files"]
     pictured = [column for column in filed if resolve(MODALITIES.get(columns[column]).storage).hashed]
     part, most = share < 1, sample or (_DRAWN if share < 1 else None)
-    scans: dict[str, list[Look]] = {}
+    scans: dict[str, list[FileScan]] = {}
     sampled = False
     for column in filed:
         with_files = np.flatnonzero(records.having(column).to_numpy())
@@ -239,7 +239,7 @@ def seen_in_records(
             else shown(Asset(**cell).read_bytes(), side, options.max_pixels)
         )
 
-    return Seen(
+    return DataOverview(
         source,
         columns,
         records.frame["key"].to_list(),
@@ -279,7 +279,7 @@ def _whole(records: Records, columns: Mapping[str, str], ledger: Ledger) -> Bool
     return (file & (captioned | (not captioned.any()))).to_numpy()
 
 
-def _column(records: Records, column: str, scans: Sequence[Look]) -> Column:
+def _column(records: Records, column: str, scans: Sequence[FileScan]) -> ColumnOverview:
     """Return what a column is; the rates are of some of its files."""
     modality = MODALITIES.get(records.columns[column])
     sound = [scan for scan in scans if scan.broken is None]
@@ -288,7 +288,7 @@ def _column(records: Records, column: str, scans: Sequence[Look]) -> Column:
         for scan in sound[:: max(1, len(sound) // _RATED)]:
             rates[resolve(modality.rate)(Asset(**records.frame[column][scan.row]).read_bytes())] += 1
     del rates[0]  # of files that do not say theirs
-    return Column(
+    return ColumnOverview(
         modality.name,
         records.headers.get(column, ()),
         len(records),
@@ -298,7 +298,9 @@ def _column(records: Records, column: str, scans: Sequence[Look]) -> Column:
     )
 
 
-def _by_row(scans: Sequence[Look], rows: int, value_of: Callable[[Look], Value]) -> list[Value | None]:
+def _by_row(
+    scans: Sequence[FileScan], rows: int, value_of: Callable[[FileScan], Value]
+) -> list[Value | None]:
     """Return what is told of the look at each row; None of one that was not looked at."""
     values: list[Value | None] = [None] * rows
     for scan in scans:
@@ -307,26 +309,26 @@ def _by_row(scans: Sequence[Look], rows: int, value_of: Callable[[Look], Value])
     return values
 
 
-def seen_in_data(source: str, data: Data, *, towers: Towers, sample: int | None) -> Seen:
+def seen_in_data(source: str, data: Data, *, towers: Towers, sample: int | None) -> DataOverview:
     """Look at data that is open: a world, a benchmark, what a file of Python defines.
 
     Args:
         source: as the user wrote it.
         data: open.
-        towers: see `Seen`.
+        towers: see `DataOverview`.
         sample: look at the pictures of so many rows; None for a few hundred, as they may have to be drawn.
     """
-    scans: list[Look] = []
+    scans: list[FileScan] = []
     chosen = _chosen(np.arange(len(data)), sample or _DRAWN)
     rows = chosen if len(data.shards) else np.arange(len(data))
-    if isinstance(data, Pictured):
+    if isinstance(data, PictureData):
         for start in range(0, len(chosen), AT_ONCE):
             some = chosen[start : start + AT_ONCE]
             positions = np.searchsorted(rows, some).tolist()
             for position, picture in zip(positions, data.images(some).numpy(), strict=True):
                 digest = hashlib.blake2b(picture.tobytes(), digest_size=16).digest()
                 hashed = looks_of(Image.fromarray(picture.transpose(1, 2, 0)).convert("L"))
-                scans.append(Look(position, digest, None, hashed))
+                scans.append(FileScan(position, digest, None, hashed))
     texts = [list(data.captions(row)) for row in rows.tolist()] if isinstance(data, PairedData) else None
     sides, counts = np.full(len(rows), "", dtype="U10"), dict[str, int]()
     for name, of_side in data.splits.sides.items():
@@ -334,7 +336,7 @@ def seen_in_data(source: str, data: Data, *, towers: Towers, sample: int | None)
         sides[np.isin(rows, of_side)] = side
         counts[side] = counts.get(side, 0) + len(of_side)
     leaked = {kind: values[rows] for kind, values in data.leaked.items()}
-    return Seen(
+    return DataOverview(
         source,
         data.columns,
         [data.key(row) for row in rows.tolist()],
@@ -347,7 +349,9 @@ def seen_in_data(source: str, data: Data, *, towers: Towers, sample: int | None)
         data.refused,
         Ledger().frame,
         towers,
-        (lambda row, side: data.shown(int(rows[row]), side)) if isinstance(data, Pictured) else _no_picture,
+        (lambda row, side: data.shown(int(rows[row]), side))
+        if isinstance(data, PictureData)
+        else _no_picture,
         data.attribution,
         {title: values for title, values in data.describe().items() if isinstance(values, Mapping)},
         len(data),
@@ -372,9 +376,9 @@ def _chosen(rows: Int[np.ndarray, " n"], sample: int | None) -> Int[np.ndarray, 
     return np.sort(np.random.default_rng(_SAMPLE_SEED).choice(rows, sample, replace=False))
 
 
-def _reads(files: Sequence[Asset], modality: Modality) -> Iterator[Look]:
+def _reads(files: Sequence[Asset], modality: Modality) -> Iterator[FileScan]:
     """Read files that are no pictures, such as sounds, as data reads them; they stay read for training."""
-    decoded = Decoded(files, modality.name, modality.form)
+    decoded = DecodedExamples(files, modality.name, modality.form)
     lengths = decoded.lengths / (modality.form if modality.unit == "seconds" else 1)
     if modality.count is not None:
         count = resolve(modality.count)
@@ -387,7 +391,7 @@ def _reads(files: Sequence[Asset], modality: Modality) -> Iterator[Look]:
         reason, _, detail = decoded.unreadable.get(position, "").partition(": ")
         broken = (reason, detail) if reason else None
         flat = broken is None and decoded.is_flat(position)
-        yield Look(-1, bytes.fromhex(digest), broken=broken, length=float(lengths[position]), flat=flat)
+        yield FileScan(-1, bytes.fromhex(digest), broken=broken, length=float(lengths[position]), flat=flat)
 
 
 def _together(values: Sequence[object], rows: Sequence[int]) -> list[list[int]]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..labels import Classes, Label, Numbers, Tags, of_kind
 from ..sources import ALSO_POSSIBLE, BROKEN, COLUMNS, without_budget
-from ._seen import Seen
+from ._seen import DataOverview
 
 _FEW = 1_000  # examples below which pretrained towers have more to say than training from nothing
 _OF_CAMERAS = frozenset(
@@ -88,7 +88,7 @@ def telling(paths: Sequence[str]) -> bool:
     return 2 * sum(map(bool, words)) >= len(paths) and len(set(map(frozenset, words))) > 1
 
 
-def repair(seen: Seen, left_out: Path | None) -> str:
+def repair(seen: DataOverview, left_out: Path | None) -> str:
     """Return what to do before the commands, in words; empty where the data can be used as it is.
 
     Args:
@@ -106,7 +106,7 @@ def repair(seen: Seen, left_out: Path | None) -> str:
     )
 
 
-def commands(seen: Seen) -> Iterator[tuple[str, str]]:
+def commands(seen: DataOverview) -> Iterator[tuple[str, str]]:
     """Yield the two or three commands that fit, the first to run first.
 
     Args:

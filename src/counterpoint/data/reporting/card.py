@@ -9,7 +9,7 @@ import yaml
 
 from ..sides import SIDES
 from ._section import Finding
-from ._seen import Seen
+from ._seen import DataOverview
 
 _TAGS = {
     "image": "image",
@@ -25,7 +25,9 @@ _UNKNOWN = (
 )
 
 
-def card(seen: Seen, sections: Mapping[str, Sequence[Finding]], commands: Iterable[tuple[str, str]]) -> str:
+def card(
+    seen: DataOverview, sections: Mapping[str, Sequence[Finding]], commands: Iterable[tuple[str, str]]
+) -> str:
     """Return a data card.
 
     Args:
@@ -44,7 +46,7 @@ def card(seen: Seen, sections: Mapping[str, Sequence[Finding]], commands: Iterab
     return "\n".join([*lines, "```", ""])
 
 
-def _metadata(seen: Seen, sections: Mapping[str, Sequence[Finding]]) -> dict[str, Any]:
+def _metadata(seen: DataOverview, sections: Mapping[str, Sequence[Finding]]) -> dict[str, Any]:
     held: dict[str, Any] = {"pretty_name": seen.source, "size_categories": [_size(seen.examples)]}
     held["modalities"] = sorted({_TAGS.get(modality, modality) for modality in seen.columns.values()})
     captions = {finding.name: finding.value for finding in sections.get("captions", ())}

@@ -10,7 +10,7 @@ from typing import Any, final
 
 from PIL import Image
 
-from ...execution import Executor, Listener, Local, Needs, NullListener
+from ...execution import Executor, Listener, Local, NullListener, ResourceRequest
 from ...execution.executors import LOCAL, executor_of
 from ...files import write_text, writing
 from ...recipes import Towers, load
@@ -20,8 +20,8 @@ from ..listed.ledgers import keep, ledger_file
 from ..source import load_any
 from ..sources import Ledger
 from ._looking import looks_of_units, scan
-from ._section import Finding, Section
-from ._seen import Looks, Seen, seen_in_data, seen_in_records
+from ._section import Finding, ReportSection
+from ._seen import DataOverview, Looks, seen_in_data, seen_in_records
 from .advice import commands, repair
 from .card import card
 from .sections import SECTIONS
@@ -31,7 +31,7 @@ _COLUMNS, _LINES, _TILE, _GAP = 8, 12, 96, 8
 
 @final
 @dataclass(frozen=True)
-class Report:
+class DataReport:
     """The contents of data, the faults in them, and the commands that fit it.
 
     Attributes:
@@ -45,7 +45,7 @@ class Report:
     source: str
     sections: Mapping[str, tuple[Finding, ...]]
     commands: tuple[tuple[str, str], ...]
-    seen: Seen = field(repr=False)
+    seen: DataOverview = field(repr=False)
     left_out: Path | None = None
     repair: str = ""
 
@@ -104,9 +104,9 @@ def report(
     towers: Towers | None = None,
     jobs: int = 1,
     executor: str | Executor = LOCAL,
-    needs: Needs | None = None,
+    needs: ResourceRequest | None = None,
     listener: Listener | None = None,
-) -> Report:
+) -> DataReport:
     """Look at data and tell what is there, what is wrong with it, and which commands fit it.
 
     Nothing is refused for being broken: whatever can be read is told of, and the rest counted by reason. Pictures in
@@ -134,17 +134,19 @@ def report(
     given(source)
     looking: Looks = scan
     if executor != LOCAL or jobs > 1:
-        needs = needs or Needs()
+        needs = needs or ResourceRequest()
         chosen = Local(jobs) if executor == LOCAL else executor_of(executor, needs)
         looking = partial(looks_of_units, executor=chosen, needs=needs, listener=listener or NullListener())
     seen = _seen(source, sample, towers or load().towers, looking)
-    parts: list[Section] = sorted((SECTIONS.get(name)() for name in SECTIONS.names()), key=lambda s: s.order)
+    parts: list[ReportSection] = sorted(
+        (SECTIONS.get(name)() for name in SECTIONS.names()), key=lambda s: s.order
+    )
     sections = {part.title: tuple(findings) for part in parts if (findings := part.findings(seen))}
     left_out = ledger_file(Path(source)) if len(seen.ledger) else None
-    return Report(source, sections, tuple(commands(seen)), seen, left_out, repair(seen, left_out))
+    return DataReport(source, sections, tuple(commands(seen)), seen, left_out, repair(seen, left_out))
 
 
-def _seen(source: str, sample: int | None, towers: Towers, looking: Looks) -> Seen:
+def _seen(source: str, sample: int | None, towers: Towers, looking: Looks) -> DataOverview:
     ledger = Ledger()
     parsed = parse(source)
     records, share = parsed.some_records(ledger)

@@ -16,9 +16,9 @@ from ...types import Fit
 from .. import sources
 from ..cache import cache_folder
 from ..listed import stored
-from ..sources import Ledger, Options, is_pattern, is_url, parted, size_of, without_budget
+from ..sources import Ledger, SourceOptions, is_pattern, is_url, parted, size_of, without_budget
 from .copies import is_remote
-from .data import Sharded
+from .data import ShardedData
 from .indexing import indexed
 from .open_index import open_index
 
@@ -52,7 +52,7 @@ def needs_index(written: str) -> bool:
     return False
 
 
-def open_cached_index(written: str, form: int | Fit) -> Sharded:
+def open_cached_index(written: str, form: int | Fit) -> ShardedData:
     """Open data over its index in the cache folder, which is made unless it is there.
 
     Args:
@@ -66,8 +66,8 @@ def open_cached_index(written: str, form: int | Fit) -> Sharded:
     source = ",".join(filter(None, [sources.rooted(place), said]))
     folder = cache_folder() / "indices" / blake2b(source.encode(), digest_size=8).hexdigest()
     with _shown() as listener:
-        indexed(source, folder, held_out=Options.parse(said).held_out, listener=listener)
-    return open_index(folder, form, Options.of(written).broken)
+        indexed(source, folder, held_out=SourceOptions.parse(said).held_out, listener=listener)
+    return open_index(folder, form, SourceOptions.of(written).broken)
 
 
 @contextmanager
@@ -95,7 +95,7 @@ class _Bar:
     def begin(self, title: str, units: Sequence[execution.Unit[Any]]) -> None:
         self._task = self._bars.add_task(title, total=len(units))
 
-    def progressed(self, unit: execution.Unit[Any], progress: execution.Progress) -> None:
+    def progressed(self, unit: execution.Unit[Any], progress: execution.UnitProgress) -> None:
         return None
 
     def ended(self, unit: execution.Unit[Any], result: Any) -> None:

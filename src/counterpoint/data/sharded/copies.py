@@ -199,7 +199,7 @@ class Copies:
 
 
 @final
-class Ahead:
+class ShardPrefetcher:
     """Threads that fetch the shards which are needed soon, in the order in which they are.
 
     A shard that cannot be fetched is left to whoever opens it, who then says why.

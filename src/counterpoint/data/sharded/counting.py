@@ -21,7 +21,16 @@ import numpy as np
 import polars as pl
 from pydantic import TypeAdapter
 
-from ...execution import Executor, Listed, Listener, Local, Needs, OnProgress, Progress, Then
+from ...execution import (
+    Executor,
+    FollowUp,
+    Listener,
+    Local,
+    OnProgress,
+    ResourceRequest,
+    UnitProgress,
+    WorkList,
+)
 from ...execution.executors import LOCAL, executor_of
 from ...execution.listed import FILE as LIST
 from ...execution.state import FILE as STATE
@@ -32,7 +41,7 @@ from ..listed.words import Words, known
 from ..sides import SIDES
 from ..sources import Records, Shard
 from .copies import open_local
-from .labels import FOUND, Found, write_found
+from .labels import FOUND, ShardLabels, write_found
 from .sizes import stated_size
 
 _PARTS = ".parts"
@@ -70,7 +79,7 @@ def of_side(records: Records, side: str) -> Records:
 
 @final
 @dataclass(frozen=True)
-class Counting:
+class CountingUnit:
     """The unit of work that counts some shards, one after another.
 
     Attributes:
@@ -83,7 +92,7 @@ class Counting:
     shards: tuple[Shard, ...]
     columns: Mapping[str, str] = field(hash=False)  # a mapping has no hash
     folder: Path
-    needs: Needs = field(default_factory=Needs)
+    needs: ResourceRequest = field(default_factory=ResourceRequest)
 
     lighter: ClassVar[str] = "smaller shards need less memory"
 
@@ -110,7 +119,7 @@ class Counting:
                     file.write(b"\n" + json.dumps(one).encode())
                     file.flush()
                     done.add(shard.name)
-                    on_progress(Progress(len(done), len(self.shards)))
+                    on_progress(UnitProgress(len(done), len(self.shards)))
         return len(done)
 
     def outcome(self, result: int) -> str:
@@ -120,7 +129,7 @@ class Counting:
         return {"shards": _SHARDS.dump_python(self.shards, mode="json"), "columns": dict(self.columns)}
 
     @classmethod
-    def parse(cls, plain: dict[str, Any], folder: Path, needs: Needs) -> Counting:
+    def parse(cls, plain: dict[str, Any], folder: Path, needs: ResourceRequest) -> CountingUnit:
         if folder.parent.name != _PARTS:  # what the unit writes goes two folders up
             raise ValueError(f"{folder} is no folder of such a unit: it lies in no {_PARTS}")
         return cls(_SHARDS.validate_python(plain["shards"]), dict(plain["columns"]), folder, needs)
@@ -136,9 +145,9 @@ def count_shards(
     *,
     jobs: int,
     executor: str | Executor,
-    needs: Needs,
+    needs: ResourceRequest,
     listener: Listener,
-    then: Then,
+    then: FollowUp,
 ) -> None:
     """Count every shard that is not counted in its present state; `counted_in` returns what was found.
 
@@ -161,11 +170,11 @@ def count_shards(
         return
     several = max(1, min(_MOST, len(todo) // _UNITS))
     units = [
-        Counting(some, columns, folder / _PARTS / _named(some, columns), needs)
+        CountingUnit(some, columns, folder / _PARTS / _named(some, columns), needs)
         for start in range(0, len(todo), several)
         for some in [tuple(todo[start : start + several])]
     ]
-    Listed.of("counting shards", units, folder, then).write(folder)
+    WorkList.of("counting shards", units, folder, then).write(folder)
     listener.begin("counting shards", units)
     local = Local(min(jobs, len(todo) // _FEW))
     (local if executor == LOCAL else executor_of(executor, needs)).carry_out(units, listener, folder)
@@ -205,12 +214,12 @@ def gather(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def labels_found(folder: Path, shards: Sequence[Shard], columns: Iterable[str]) -> list[Found]:
+def labels_found(folder: Path, shards: Sequence[Shard], columns: Iterable[str]) -> list[ShardLabels]:
     """Return the labels of those shards that were read, and not only counted."""
     columns = [*columns]
     tables = {shard.name: _table(folder, shard, columns) for shard in shards}
     return [
-        Found(one["name"], tables[one["name"]], one["many"])
+        ShardLabels(one["name"], tables[one["name"]], one["many"])
         for one in _logged(_logs(folder), shards, columns)
         if one["many"] is not None
     ]

@@ -22,18 +22,18 @@ from ..fingerprint import PARTS, ROW_SCHEMA, Fingerprint
 from ..labels import Label
 from ..listed.columns import FileColumn, TextColumn
 from ..listed.labels import rare_notes, refusal_notes
-from ..listed.stored import Stored
-from ..replaced import Replaced
+from ..listed.stored import StoredData
+from ..replaced import Replacement
 from ..sources import Asset, Records, ending_of
 from .first_records import FirstRecords
-from .index import Index
+from .index import ShardIndex
 from .open_shards import OpenShards
 from .stand_ins import StandInRecords
 
 _MAPPED = {"ids", "splits", "labels"}
 
 
-class Sharded(Data):
+class ShardedData(Data):
     """Rows that lie in shards: those to train on, then the held-out ones of each side.
 
     A row to train on is read when it is asked for, and nothing per row is held in memory: only the records of the
@@ -46,7 +46,7 @@ class Sharded(Data):
         held: the held-out rows.
     """
 
-    def __init__(self, index: Index, held: Stored) -> None:
+    def __init__(self, index: ShardIndex, held: StoredData) -> None:
         self.index, self.held = index, held
         self.name, self.columns, self.refused = str(index.folder), index.columns, index.refused
         self.shards, self.split_here = index.training, index.split_here
@@ -215,7 +215,7 @@ class Sharded(Data):
     def sized(self, image_size: int, fit: Fit | None = None) -> Self:
         return self._formed(self.held.sized(image_size, fit))
 
-    def _formed(self, held: Stored) -> Self:
+    def _formed(self, held: StoredData) -> Self:
         """Return the same data with files in the forms of other held-out rows, which are the same ones."""
         if held is self.held:
             return self
@@ -230,7 +230,7 @@ class Sharded(Data):
     def _digest_parts(self, columns: Any) -> Iterator[bytes]:
         yield self.index.digest.encode()
 
-    def replaced(self) -> list[Replaced]:
+    def replaced(self) -> list[Replacement]:
         return self._stand_ins.replaced()
 
     def expect(self, shards: Sequence[int]) -> None:

@@ -10,7 +10,7 @@ from ...files import writing_folder
 from ...modalities import MODALITIES, resolve
 from ..reading.file_examples import FileExamples, ReadOptions
 from ..sources import Asset, Record, ending_of
-from .writing import Sample, write_shard
+from .writing import ShardSample, write_shard
 
 _SIDE = 64  # pixels that a picture is decoded to, to see that it can be
 
@@ -39,7 +39,7 @@ def copy_out(
     }
     counts = dict.fromkeys(sides, 0)
 
-    def samples(side: str) -> Iterator[Sample]:
+    def samples(side: str) -> Iterator[ShardSample]:
         for shard, record in sides[side]:
             if (contents := _contents(record, files)) is not None:
                 yield _sample(f"{side}-{counts[side]:06}", side, shard, record, columns, contents)
@@ -72,12 +72,12 @@ def _sample(
     record: Record,
     columns: Mapping[str, str],
     contents: Mapping[str, bytes],
-) -> Sample:
+) -> ShardSample:
     """Return a record as it is written."""
     cells = {column: record.cells[column] for column in columns if column not in contents}
     metadata: dict[str, Any] = {**record.labels, "id": f"{shard}/{record.key}", "split": side, **cells}
     if record.group is not None:
         metadata["group"] = record.group
-    return Sample(
+    return ShardSample(
         name, {column: (ending_of(data), data) for column, data in contents.items()}, None, metadata, {}
     )

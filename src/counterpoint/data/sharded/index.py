@@ -18,7 +18,7 @@ from .. import sources
 from ..base import Rows
 from ..labels import Label
 from ..sides import SIDES
-from ..sources import Ledger, MissingFilesError, Options, Shard, Span
+from ..sources import FileSpan, Ledger, MissingFilesError, Shard, SourceOptions
 from .labels import LabelFile, read_label
 
 FILE = "data-index.json"
@@ -52,7 +52,7 @@ class IndexFile(BaseModel):
     guess: str
 
 
-class Begun(BaseModel):
+class IndexPlan(BaseModel):
     """``begun.json``: what an index that is not whole yet will be of."""
 
     model_config = ConfigDict(extra="forbid")
@@ -63,7 +63,7 @@ class Begun(BaseModel):
 
 @final
 @dataclass(frozen=True)
-class Index:
+class ShardIndex:
     """An index that is whole, and whose source has the shards that it had, but for some that are lost.
 
     Attributes:
@@ -102,7 +102,7 @@ class Index:
     guess: str
 
     @classmethod
-    def open(cls, folder: Path) -> Index:
+    def open(cls, folder: Path) -> ShardIndex:
         """Open an index.
 
         Raises:
@@ -112,7 +112,7 @@ class Index:
         """
         remedy = f"delete {folder} and make the index again"
         if not (folder / FILE).exists():
-            begun = read_json(folder / BEGUN, Begun, remedy)
+            begun = read_json(folder / BEGUN, IndexPlan, remedy)
             raise OtherIndexError(
                 f"the index {folder} is not whole yet: run counterpoint data index {begun.source!r} --out {folder} "
                 "again, which goes on, or wait until whoever makes it is done"
@@ -151,9 +151,9 @@ class Index:
         )
 
     @property
-    def options(self) -> Options:
+    def options(self) -> SourceOptions:
         """The user's word on how the source is read."""
-        return Options.of(self.source)
+        return SourceOptions.of(self.source)
 
     @property
     def left_out(self) -> str:
@@ -213,10 +213,10 @@ def is_index(folder: Path) -> bool:
 
 def _known(table: pl.DataFrame, source: str) -> list[Shard]:
     """Return the shards that were indexed."""
-    options = Options.of(source)
+    options = SourceOptions.of(source)
     rows = table.select("name", "state", *PLACES).iter_rows()
     return [
-        Shard(name, place, of, state, options, part, split, span=Span(*span) if span else None)
+        Shard(name, place, of, state, options, part, split, span=FileSpan(*span) if span else None)
         for name, state, place, of, part, split, span in rows
     ]
 

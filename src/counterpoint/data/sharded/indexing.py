@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from ...execution import Executor, Listener, Needs, NullListener, Then, leased
+from ...execution import Executor, FollowUp, Listener, NullListener, ResourceRequest, leased
 from ...execution.executors import LOCAL, executor_of
 from ...execution.folders import contents
 from ...files import FORMAT, read_json, sweep, write_json, write_table
@@ -24,7 +24,7 @@ from .. import sources
 from ..listed.division import HELD_OUT
 from ..listed.stored import MOST, columns_there
 from ..sides import MOST_HELD_OUT, SIDES
-from ..sources import FACTS, Ledger, Options, Shard
+from ..sources import FACTS, Ledger, Shard, SourceOptions
 from .copies import open_local
 from .counting import count_shards, counted_in, gather, labels_found, of_side, usable, words_found
 from .held_out import copy_out
@@ -35,10 +35,10 @@ from .index import (
     FILE,
     PLACES,
     TABLE,
-    Begun,
-    Index,
     IndexFile,
+    IndexPlan,
     OtherIndexError,
+    ShardIndex,
     is_index,
 )
 from .labels import write_labels
@@ -53,9 +53,9 @@ def index(
     held_out: int = MOST_HELD_OUT,
     jobs: int | None = None,
     executor: str | Executor = LOCAL,
-    needs: Needs | None = None,
+    needs: ResourceRequest | None = None,
     listener: Listener | None = None,
-) -> Index:
+) -> ShardIndex:
     """Make an index of a source, once: data that is too much to be listed record by record is then trained on by it.
 
     Records are counted by what lies beside their shards (``NAME_stats.json`` of img2dataset, ``sizes.json``), else by
@@ -94,18 +94,18 @@ def indexed(
     held_out: int,
     jobs: int | None = None,
     executor: str | Executor = LOCAL,
-    needs: Needs | None = None,
+    needs: ResourceRequest | None = None,
     listener: Listener | None = None,
-) -> Index:
+) -> ShardIndex:
     """Make an index of a source that a folder may have named; see `index`."""
-    needs = needs or Needs()
+    needs = needs or ResourceRequest()
     if executor != LOCAL:
         executor = executor_of(executor, needs)
     place, options = sources.parted(os.fspath(source))
     written, folder = ",".join(filter(None, [sources.rooted(place), options])), Path(out)
     if is_index(Path(place)):
         raise ValueError(f"{place} is an index already: give it to --data")
-    asked = Begun(format=FORMAT, source=written, held_out=held_out)
+    asked = IndexPlan(format=FORMAT, source=written, held_out=held_out)
     _check_free(folder, asked)
     shards = sources.shards(written, Ledger())
     columns = _columns(written, shards)
@@ -120,7 +120,7 @@ def indexed(
         executor=executor,
         needs=needs,
         listener=listener or NullListener(),
-        then=Then("data-index", {"source": written, "held_out": held_out}, more=False),
+        then=FollowUp("data-index", {"source": written, "held_out": held_out}, more=False),
     )
     gather(folder)
     with leased(folder, wait=True):  # of several commands that have counted, one does the rest
@@ -134,20 +134,25 @@ def ended(folder: Path, source: str, held_out: int) -> None:
 
 def _written(
     written: str, folder: Path, shards: Sequence[Shard], columns: Mapping[str, str], held_out: int
-) -> Index:
+) -> ShardIndex:
     """Write what was counted as an index, unless it is there."""
     counts = counted_in(folder, shards, columns)
     table = _table(shards, counts, columns, held_out)
-    options = Options.of(written)
+    options = SourceOptions.of(written)
     most_pixels = options.max_pixels
-    told = [table.rows(), columns, held_out, *([] if most_pixels == Options.max_pixels else [most_pixels])]
+    told = [
+        table.rows(),
+        columns,
+        held_out,
+        *([] if most_pixels == SourceOptions.max_pixels else [most_pixels]),
+    ]
     told += [options.numbers] if options.numbers else []
     told += [options.least] if options.least else []
     digest = blake2b(json.dumps(told).encode(), digest_size=16).hexdigest()
     if (folder / FILE).exists():
         made = read_json(folder / FILE, IndexFile, f"delete {folder} and make the index again")
         if made.digest == digest:
-            return Index.open(folder)
+            return ShardIndex.open(folder)
         (folder / FILE).unlink()
     starts = _starts(table)
     words = words_found([counts[name] for name, (_, rows) in starts.items() if rows], columns)
@@ -181,17 +186,17 @@ def _written(
         guess=sources.guess_of(shards[0]),
     )
     write_json(folder / FILE, file.model_dump())
-    return Index.open(folder)
+    return ShardIndex.open(folder)
 
 
-def _check_free(folder: Path, asked: Begun) -> None:
+def _check_free(folder: Path, asked: IndexPlan) -> None:
     """Refuse a folder that holds anything else than what was begun of an index.
 
     Raises:
         OtherIndexError: if it does.
     """
     if (folder / BEGUN).exists():
-        there = read_json(folder / BEGUN, Begun, f"delete {folder} and make the index again")
+        there = read_json(folder / BEGUN, IndexPlan, f"delete {folder} and make the index again")
         if there != asked:
             what = there.source if there.source != asked.source else f"{there.held_out:,} rows held out"
             raise OtherIndexError(
@@ -278,7 +283,7 @@ def _columns(written: str, shards: Sequence[Shard]) -> dict[str, str]:
         UnknownNameError: for a column that is asked for, and that none of those records has.
         ValueError: if no shard has a record, or a column cannot be copied under its name.
     """
-    named = Options.of(written).columns
+    named = SourceOptions.of(written).columns
     for shard in shards:
         records = open_local(shard)
         if there := columns_there(records):

@@ -15,7 +15,7 @@ from ...files import DamagedFileError, write_table, writing
 from ...room import allocate
 from ...types import Kind
 from ..labels import Label, Rare, Values, label_of, unknown_values
-from ..listed.labels import MANY, TEMPLATES, Reading, bounded, labels_by
+from ..listed.labels import MANY, TEMPLATES, LabelFormat, bounded, labels_by
 from ..listed.surveys import Survey
 from ..sources import Records
 
@@ -42,7 +42,7 @@ class LabelFile(BaseModel):
     rare: Rare | None = None
 
 
-class Found(NamedTuple):
+class ShardLabels(NamedTuple):
     """The labels of the records of a shard that are trained on, as they were read.
 
     Attributes:
@@ -83,7 +83,7 @@ def write_found(records: Records, table: Path) -> list[str]:
 
 def write_labels(
     folder: Path,
-    columns: Sequence[Found],
+    columns: Sequence[ShardLabels],
     starts: Mapping[str, tuple[int, int]],
     held_out: Records,
     numbers: Sequence[str] = (),
@@ -111,7 +111,7 @@ def write_labels(
     many = {name for each in columns for name in each.many}
     files: dict[str, str] = {}
 
-    def write(name: str, reading: Reading) -> Values:
+    def write(name: str, reading: LabelFormat) -> Values:
         files[name] = f"label-{len(files)}.npy"
         blank = unknown_values(reading.kind, len(reading.names), 1)
         with writing(folder / files[name]) as part:

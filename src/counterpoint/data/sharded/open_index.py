@@ -10,17 +10,17 @@ from ...reasons import counted
 from ...types import Fit
 from ..listed.pairs import Pairs
 from ..listed.photos import Photos
-from ..listed.stored import Stored
+from ..listed.stored import StoredData
 from ..listed.stored_rows import StoredRows
-from ..sources import BROKEN, Ledger, Options, Records, read
-from .data import Sharded
-from .index import Index, OtherIndexError
+from ..sources import BROKEN, Ledger, Records, SourceOptions, read
+from .data import ShardedData
+from .index import OtherIndexError, ShardIndex
 from .pictures import ShardedPairs, ShardedPictures
 
-S = TypeVar("S", bound=Stored)
+S = TypeVar("S", bound=StoredData)
 
 
-def open_index(folder: Path, form: int | Fit, broken: float = BROKEN) -> Sharded:
+def open_index(folder: Path, form: int | Fit, broken: float = BROKEN) -> ShardedData:
     """Open data over an index.
 
     Args:
@@ -30,9 +30,9 @@ def open_index(folder: Path, form: int | Fit, broken: float = BROKEN) -> Sharded
 
     Raises:
         OtherIndexError: if more than that share lies in shards that are missing or changed.
-        ValueError: as for `Index.open`.
+        ValueError: as for `ShardIndex.open`.
     """
-    index = Index.open(folder)
+    index = ShardIndex.open(folder)
     every, lost = int(index.training.sum()), [number for number in index.lost if index.training[number]]
     if (gone := int(index.training[lost].sum())) > max(1.0, broken * every):
         raise OtherIndexError(
@@ -44,10 +44,10 @@ def open_index(folder: Path, form: int | Fit, broken: float = BROKEN) -> Sharded
     return data
 
 
-def _of_kind(index: Index, form: int | Fit) -> Sharded:
+def _of_kind(index: ShardIndex, form: int | Fit) -> ShardedData:
     def held(kind: type[S]) -> S:
         # Of the user's options the others have done their work, in the index.
-        options = Options(max_pixels=index.options.max_pixels)
+        options = SourceOptions(max_pixels=index.options.max_pixels)
         name = str(index.folder)
         return kind(index.held_out, form, options, read=_called_by_ids, name=name, words=index.words)
 
@@ -55,7 +55,7 @@ def _of_kind(index: Index, form: int | Fit) -> Sharded:
         return ShardedPairs(index, held(Pairs))
     if next(iter(PAIR)) in index.columns:
         return ShardedPictures(index, held(Photos))
-    return Sharded(index, held(StoredRows))
+    return ShardedData(index, held(StoredRows))
 
 
 def _called_by_ids(source: str, ledger: Ledger) -> Records:

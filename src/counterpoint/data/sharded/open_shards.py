@@ -15,9 +15,9 @@ import numpy as np
 import polars as pl
 
 from ..sources import Asset, Records, Shard, is_url, state_of
-from .copies import Ahead, Copies, UnreachableFileError, is_remote, open_local
+from .copies import Copies, ShardPrefetcher, UnreachableFileError, is_remote, open_local
 from .counting import of_side, usable
-from .index import Index
+from .index import ShardIndex
 
 _OPEN = 400_000  # most records of opened shards that are held at a time
 _ORDER = threading.Lock()  # held while what is open changes: a server shows pictures in several threads
@@ -38,7 +38,7 @@ class OpenShards:
         missing: the numbers of those that cannot be read, each with the reason.
     """
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: ShardIndex) -> None:
         self.index, self.sizes = index, index.training
         self.missing = dict(index.lost)
         self._ends = self.sizes.cumsum()
@@ -139,5 +139,5 @@ class OpenShards:
             self._ahead.fetch(wanted)
 
     @cached_property
-    def _ahead(self) -> Ahead:
-        return Ahead(Copies.usual())
+    def _ahead(self) -> ShardPrefetcher:
+        return ShardPrefetcher(Copies.usual())

@@ -12,13 +12,13 @@ from torch import Tensor
 from ...types import Fit
 from ..base import Rows
 from ..listed.photos import StoredPictures
-from ..pictured import PairedData, Pictured
+from ..pictured import PairedData, PictureData
 from ..pictures.decode import shown
-from .data import Sharded
-from .index import Index
+from .data import ShardedData
+from .index import ShardIndex
 
 
-class ShardedPictures(Sharded, Pictured):
+class ShardedPictures(ShardedData, PictureData):
     """Rows with a picture each that lie in shards.
 
     Args:
@@ -28,7 +28,7 @@ class ShardedPictures(Sharded, Pictured):
 
     held: StoredPictures
 
-    def __init__(self, index: Index, held: StoredPictures) -> None:
+    def __init__(self, index: ShardIndex, held: StoredPictures) -> None:
         super().__init__(index, held)
         self.most_pixels = index.options.max_pixels
 
@@ -59,4 +59,4 @@ class ShardedPairs(ShardedPictures, PairedData):
         return self.captions(row)
 
     def describe(self) -> dict[str, dict[str, Any]]:
-        return Sharded.describe(self)
+        return ShardedData.describe(self)

@@ -10,7 +10,7 @@ import numpy as np
 from ..base import Rows
 from ..cache import CacheError
 from ..reading.file_examples import FileExamples
-from ..replaced import Replaced
+from ..replaced import Replacement
 from ..sources import Asset, Record
 from .copies import UnreachableFileError
 from .open_shards import MissingShardError, OpenShards
@@ -47,7 +47,7 @@ class StandInRecords:
     def __init__(self, shards: OpenShards, files: Mapping[str, FileExamples]) -> None:
         self._shards, self._files = shards, files
         self._last: tuple[object, Sequence[StandIn]] | None = None
-        self._replaced: dict[int, Replaced] = {}
+        self._replaced: dict[int, Replacement] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_last": None, "_replaced": {}}
@@ -85,7 +85,7 @@ class StandInRecords:
                         broken = broken or (record.where, reason, detail)
                         continue
                     if broken is not None:
-                        self._replaced[row] = Replaced(row, *broken, record.where)
+                        self._replaced[row] = Replacement(row, *broken, record.where)
                     return StandIn(shard, record, {**record.cells, **decoded})
             except (MissingShardError, UnreachableFileError) as error:
                 gone[shard] = str(error)
@@ -107,7 +107,7 @@ class StandInRecords:
                 return f"{of_column.why(error)}: {' '.join(str(error).split())}"
         return examples
 
-    def replaced(self) -> list[Replaced]:
+    def replaced(self) -> list[Replacement]:
         """Return what was replaced since this was last asked."""
         found = list(self._replaced.values())
         if found:

@@ -26,7 +26,7 @@ _GROUP = 256  # rows of a Parquet file that are read at once
 
 @final
 @dataclass(frozen=True)
-class Sample:
+class ShardSample:
     """One example as it is written.
 
     Attributes:
@@ -60,7 +60,7 @@ def reserve(folder: Path, manifest: str, what: str) -> bool:
 
 def write_shard(
     path: Path,
-    samples: Iterable[Sample],
+    samples: Iterable[ShardSample],
     form: Form,
     columns: Mapping[str, Any],
     files: Sequence[str] = ("image",),
@@ -96,7 +96,7 @@ def write_shard(
         ) from error
 
 
-def _write_tar(path: Path, samples: Iterable[Sample], metadata: Mapping[str, str]) -> None:
+def _write_tar(path: Path, samples: Iterable[ShardSample], metadata: Mapping[str, str]) -> None:
     with tarfile.open(path, "w", pax_headers=noted(metadata) if metadata else None) as archive:
         for sample in samples:
             parts = {suffix_in_tar(column, kind): data for column, (kind, data) in sample.files.items()}
@@ -110,7 +110,7 @@ def _write_tar(path: Path, samples: Iterable[Sample], metadata: Mapping[str, str
 
 
 def _write_parquet(
-    path: Path, samples: Iterable[Sample], schema: Mapping[str, Any], metadata: Mapping[str, str]
+    path: Path, samples: Iterable[ShardSample], schema: Mapping[str, Any], metadata: Mapping[str, str]
 ) -> None:
     from pyarrow import parquet
 

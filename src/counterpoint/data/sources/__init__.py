@@ -21,7 +21,7 @@ from ._names import CAPTION_COLUMNS, PICTURE_COLUMNS, split_of
 from ._options import (
     FACTS,
     OF_THE_WHOLE,
-    Options,
+    SourceOptions,
     checked,
     columns_of,
     parted,
@@ -44,7 +44,7 @@ from ._reading import (
     suffixes,
 )
 from ._record import FOLDER, PLACES, Cell, Record, Records
-from ._source import Shard, Source, Span
+from ._source import FileSpan, Shard, Source
 
 __all__ = [
     "ALSO_POSSIBLE",
@@ -61,15 +61,15 @@ __all__ = [
     "UNKNOWN",
     "Asset",
     "Cell",
+    "FileSpan",
     "Ledger",
     "MissingFilesError",
-    "Options",
     "Reader",
     "Record",
     "Records",
     "Shard",
     "Source",
-    "Span",
+    "SourceOptions",
     "caption_lines",
     "checked",
     "columns_noted",

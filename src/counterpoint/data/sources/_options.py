@@ -30,7 +30,7 @@ FACTS = ("id", "split", "group")
 
 @final
 @dataclass(frozen=True)
-class Named:
+class FilenameCaptions:
     """Captions from the names of files: ``captions=name:a photo of {}``.
 
     Attributes:
@@ -60,8 +60,8 @@ class Named:
     def of(self, path: PurePath) -> str:
         """Return the caption of a file by its path from the folder that was given; empty where there is no name.
 
-        >>> Named("path").of(PurePath("birds/snowy_owl-2.png")), Named("folder", "a {}").of(PurePath("birds/1.png"))
-        ('birds snowy owl 2', 'a birds')
+        >>> FilenameCaptions("path").of(PurePath("birds/snowy_owl-2.png")), FilenameCaptions("folder", "a
+        {}").of(PurePath("birds/1.png")) ('birds snowy owl 2', 'a birds')
         """
         parts = {"name": (path.stem,), "folder": path.parts[-2:-1], "path": (*path.parts[:-1], path.stem)}
         words = " ".join(word for part in parts[self.part] for word in re.split(r"[\W_]+", part) if word)
@@ -70,13 +70,13 @@ class Named:
 
 @final
 @dataclass(frozen=True)
-class Options:
+class SourceOptions:
     """A user's word on how files are read, beside where they are.
 
     Attributes:
         columns: the table's own columns, several with a plus between them, for modalities and `FACTS`; and those that
             are columns of the data by their own names. Captions may be a template that joins columns (`Template`).
-        captions: where a folder's captions come from, and the sentence that they are put into; see `Named`.
+        captions: where a folder's captions come from, and the sentence that they are put into; see `FilenameCaptions`.
         outside: True where paths in a table may lead out of its folder.
         broken: the share of examples that may be left out, for whatever reason.
         group: ``"looks"`` keeps pictures that look alike in one split, ``"folder"`` those of a folder too, so that
@@ -89,7 +89,7 @@ class Options:
     """
 
     columns: Mapping[str, str] = field(default_factory=dict, hash=False)  # a mapping has no hash
-    captions: Named | None = None
+    captions: FilenameCaptions | None = None
     outside: bool = False
     broken: float = BROKEN
     group: str = "looks"
@@ -105,7 +105,7 @@ class Options:
         Raises:
             ValueError: for a value that an option cannot take, or an option given twice.
 
-        >>> dict(Options.parse("columns=image:path+text:alt").columns)
+        >>> dict(SourceOptions.parse("columns=image:path+text:alt").columns)
         {'image': 'path', 'text': 'alt'}
         """
         options = Spec.parse(f"data,{text}" if text else "data").options
@@ -119,7 +119,7 @@ class Options:
     def of(cls, written: str) -> Self:
         """Return the options of data as a user wrote it, place and all; see `parse`.
 
-        >>> Options.of("pairs.csv,broken=0.1").broken
+        >>> SourceOptions.of("pairs.csv,broken=0.1").broken
         0.1
         """
         return cls.parse(parted(written)[1])
@@ -331,7 +331,7 @@ OF_THE_WHOLE: dict[str, Callable[[str, str], Any]] = {
 }
 """The options of a data set, whatever it is read from, with what reads each."""
 _READERS: dict[str, Callable[[str, str], Any]] = {
-    "captions": Named.parse,
+    "captions": FilenameCaptions.parse,
     "columns": _columns,
     "outside": _outside,
     **OF_THE_WHOLE,

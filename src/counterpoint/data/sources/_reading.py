@@ -16,7 +16,7 @@ from ...files import read_json
 from ...registry import Registry, import_file, named_in_file, unknown
 from ._files.locations import seen_from
 from ._ledger import Ledger
-from ._options import FACTS, Options, parted
+from ._options import FACTS, SourceOptions, parted
 from ._record import Records
 from ._source import Shard, Source
 
@@ -134,10 +134,10 @@ def shards(written: str, ledger: Ledger) -> list[Shard]:
 def wholes(written: str, ledger: Ledger) -> list[Shard]:
     """List the shards of what a user wrote as `shards` does, but each file is one."""
     place, options = parted(written)
-    return shards_of(place, Options.parse(options), ledger)
+    return shards_of(place, SourceOptions.parse(options), ledger)
 
 
-def shards_of(location: str, options: Options, ledger: Ledger) -> list[Shard]:
+def shards_of(location: str, options: SourceOptions, ledger: Ledger) -> list[Shard]:
     """List the shards of a place; see `shards`."""
     asked = options.asked()
     source = recognised(location, asked)

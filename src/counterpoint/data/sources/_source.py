@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple, final
 
 from ._ledger import Ledger
-from ._options import Options
+from ._options import SourceOptions
 from ._record import Records
 
 
-class Span(NamedTuple):
+class FileSpan(NamedTuple):
     """A stretch of a file: of the rows of a Parquet table, of the bytes of a text.
 
     Attributes:
@@ -46,11 +46,11 @@ class Shard:
     location: str
     source: str
     state: str
-    options: Options = field(default_factory=Options)
+    options: SourceOptions = field(default_factory=SourceOptions)
     part: str = ""
     split: str | None = None
     records: int | None = None
-    span: Span | None = None
+    span: FileSpan | None = None
 
 
 class Source(ABC):
@@ -60,7 +60,7 @@ class Source(ABC):
         suffixes: of its files, in small letters; none for a source that is a folder.
         precedence: of those that recognise the same folder, the one with the lowest reads it.
         head: the word that a user writes before the name or the path (``hf:``); empty for mere files.
-        takes: the names of the `Options` that mean something to it.
+        takes: the names of the `SourceOptions` that mean something to it.
     """
 
     suffixes: ClassVar[frozenset[str]] = frozenset()
@@ -73,7 +73,7 @@ class Source(ABC):
         """Return whether what the user wrote is of this kind, by its name and by what lies there."""
 
     @abstractmethod
-    def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
+    def shards(self, written: str, options: SourceOptions, ledger: Ledger) -> list[Shard]:
         """List the parts of what the user wrote, in the order of its records.
 
         Args:

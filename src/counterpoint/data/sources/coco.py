@@ -14,7 +14,7 @@ from ._files.asset import Asset
 from ._files.locations import leads_out, state_of
 from ._ledger import Ledger
 from ._names import SPLITS, split_of
-from ._options import Options
+from ._options import SourceOptions
 from ._record import Cell, Record, Records
 from ._source import Shard, Source
 
@@ -47,7 +47,7 @@ class Coco(Source):
     def recognises(self, written: str) -> bool:
         return written.startswith(self.head) and bool(_files(written))
 
-    def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
+    def shards(self, written: str, options: SourceOptions, ledger: Ledger) -> list[Shard]:
         return [
             Shard(file.name, str(file), "coco", state_of([file]), options, split=side)
             for file, side in _files(written).items()

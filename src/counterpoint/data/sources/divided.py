@@ -8,15 +8,15 @@ from typing import final
 
 from ._ledger import Ledger
 from ._names import PICTURES, is_divided, split_folders
-from ._options import Options
+from ._options import SourceOptions
 from ._reading import shards_of, suffixes
 from ._record import Records
 from ._source import Shard, Source
-from .tables.table import Table
+from .tables.table import TableSource
 
 
 @final
-class Divided(Source):
+class SplitFolderSource(Source):
     """Folders called after splits (``train``, ``test``, ``val`` …), each with anything that a folder may hold."""
 
     precedence = 2
@@ -25,10 +25,10 @@ class Divided(Source):
     def recognises(self, written: str) -> bool:
         return is_divided(Path(written))
 
-    def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
+    def shards(self, written: str, options: SourceOptions, ledger: Ledger) -> list[Shard]:
         folder = Path(written)
         sides = split_folders(folder)
-        read = {*suffixes(), *PICTURES} - Table.suffixes
+        read = {*suffixes(), *PICTURES} - TableSource.suffixes
         for path in sorted(folder.iterdir()):
             beside = path not in sides and not path.name.startswith(".")
             if beside and (path.is_dir() or path.suffix.lower() in read):

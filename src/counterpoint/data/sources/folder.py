@@ -18,11 +18,11 @@ from ._files.locations import below, readable, state_of
 from ._files.text import caption_lines, decoded
 from ._ledger import Ledger
 from ._names import TEXT_ENDINGS, split_of
-from ._options import Options
+from ._options import SourceOptions
 from ._record import FOLDER, Cell, Record, Records
 from ._source import Shard, Source
 from ._values import Identities, caption_names, captions_in, facts_in
-from .tables.table import Table
+from .tables.table import TableSource
 
 _Said = tuple[tuple[str, ...], dict[str, Any]]
 """Captions, and what else the files beside a picture say."""
@@ -39,7 +39,7 @@ _BESIDE = {
 
 
 @final
-class Folder(Source):
+class FolderSource(Source):
     """Pictures in a folder and its subfolders, with or without captions; else sounds, clips or series.
 
     Captions are in a file of the picture's name beside it: a ``.txt`` or ``.caption`` with one a line, or a ``.json``
@@ -59,7 +59,7 @@ class Folder(Source):
     def recognises(self, written: str) -> bool:
         return os.path.isdir(written)
 
-    def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
+    def shards(self, written: str, options: SourceOptions, ledger: Ledger) -> list[Shard]:
         return [Shard("pictures", written, "folder", state_of(below(Path(written))), options)]
 
     def open(self, shard: Shard, ledger: Ledger) -> Records:
@@ -116,7 +116,7 @@ def _main(files: Iterable[Path]) -> str:
 
 def _refuse_alone(folder: Path, files: Iterable[Path], pictures: list[Path], main: str) -> None:
     """Refuse a folder whose texts or tables are of no picture, since they would be passed over with all captions."""
-    tables = [file.name for file in files if file.suffix.lower() in Table.suffixes]
+    tables = [file.name for file in files if file.suffix.lower() in TableSource.suffixes]
     texts = [file for file in files if file.suffix.lower() in TEXT_ENDINGS and not _ABOUT.match(file.name)]
     if tables:
         some = ", ".join(sorted(tables)[:_NAMED]) + ", …" * (len(tables) > _NAMED)
@@ -189,7 +189,7 @@ class _Found:
     main: str
     sidecars: Mapping[str, Mapping[str, Path]]
     captioned: bool
-    options: Options
+    options: SourceOptions
 
     def records(self, pictures: list[Path], ledger: Ledger) -> Iterator[Record]:
         """Yield the records of some pictures."""

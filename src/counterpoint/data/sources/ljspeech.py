@@ -11,7 +11,7 @@ from ._files.asset import Asset
 from ._files.locations import state_of
 from ._files.text import opened_text
 from ._ledger import Ledger
-from ._options import Options
+from ._options import SourceOptions
 from ._record import Cell, Record, Records
 from ._source import Shard, Source
 
@@ -38,7 +38,7 @@ class LJSpeech(Source):
             name = file.readline().split(_MARK)[0].strip()
         return bool(name) and _sound(table, name).is_file()
 
-    def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
+    def shards(self, written: str, options: SourceOptions, ledger: Ledger) -> list[Shard]:
         table = _table(Path(written))
         return [Shard(table.parent.name, str(table), "ljspeech", state_of([table]), options)]
 

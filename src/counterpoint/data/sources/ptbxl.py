@@ -12,7 +12,7 @@ import polars as pl
 from ._files.asset import Asset
 from ._files.locations import leads_out, state_of
 from ._ledger import Ledger
-from ._options import Options
+from ._options import SourceOptions
 from ._record import Cell, Record, Records
 from ._source import Shard, Source
 
@@ -41,7 +41,7 @@ class PtbXl(Source):
     def recognises(self, written: str) -> bool:
         return written.startswith(self.head)
 
-    def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
+    def shards(self, written: str, options: SourceOptions, ledger: Ledger) -> list[Shard]:
         folder = Path(written.removeprefix(self.head))
         files = [folder / name for name in (_DATABASE, _STATEMENTS)]
         for file in files:

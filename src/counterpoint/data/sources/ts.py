@@ -11,7 +11,7 @@ from ._files.asset import Asset
 from ._files.locations import opened, state_of, suffix_of
 from ._ledger import Ledger
 from ._names import SPLITS
-from ._options import Options
+from ._options import SourceOptions
 from ._record import Record, Records
 from ._source import Shard, Source
 
@@ -38,7 +38,7 @@ class TimeSeries(Source):
     def recognises(self, written: str) -> bool:
         return bool(_files(written))
 
-    def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
+    def shards(self, written: str, options: SourceOptions, ledger: Ledger) -> list[Shard]:
         files = _files(written)
         sides = {file: SPLITS.get(PurePath(file).stem.rpartition("_")[2].lower()) for file in files}
         return [

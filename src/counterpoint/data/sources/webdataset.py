@@ -20,7 +20,7 @@ from ._files.noted import columns_noted
 from ._files.text import caption_lines, decoded
 from ._ledger import Ledger
 from ._names import CAPTION_COLUMNS, split_of
-from ._options import FACTS, Options, said_columns
+from ._options import FACTS, SourceOptions, said_columns
 from ._record import Cell, Record, Records
 from ._source import Shard, Source
 from ._values import Identities, caption_names, captions_in, facts_in
@@ -48,7 +48,7 @@ class WebDataset(Source):
             return bool(_in_folder(written))
         return bool(_in_folder(written) or _SHARD.search(written)) or suffix_of(written) in self.suffixes
 
-    def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
+    def shards(self, written: str, options: SourceOptions, ledger: Ledger) -> list[Shard]:
         files = files_of(*(_in_folder(written) or [written]))
         parts = _parts(files)
         return [

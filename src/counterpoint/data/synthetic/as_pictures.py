@@ -10,7 +10,7 @@ from ...spec import Spec
 from ..pictured import PairedData
 from .config import WorldConfig
 from .preset import Preset, preset_of
-from .world import World
+from .world import SyntheticData
 
 C = TypeVar("C", bound=WorldConfig)
 R = TypeVar("R")
@@ -50,7 +50,7 @@ def written_as(source: str, presets: Mapping[str, Preset[C]], world: Any, pictur
     return pictures.parse(source) if pictured else world(preset_of(spec, presets), str(spec))
 
 
-class AsPictures(World[C, R], PairedData):
+class AsPictures(SyntheticData[C, R], PairedData):
     """Rows of a world whose name ends in ``as=pictures``: a picture of each, and its captions."""
 
     @classmethod

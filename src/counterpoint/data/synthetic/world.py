@@ -28,7 +28,7 @@ GREY = 128
 _SPLIT = 10**9  # ids of a split start at a multiple, so that they stay when another split grows
 
 
-class World(Data, Generic[C, R]):
+class SyntheticData(Data, Generic[C, R]):
     """Rows of a preset, made when they are asked for: each is a function of its id and its split.
 
     Args:

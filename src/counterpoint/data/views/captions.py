@@ -33,7 +33,7 @@ _TOKEN = re.compile(r"\d+(?:[.,]\d+)+|\w+(?:['’-]\w+)*|[^\w\s]+")
 
 
 @runtime_checkable
-class Options(Protocol):
+class CaptionOptions(Protocol):
     """The keys of a recipe's ``augmentation`` section that the text views read."""
 
     @property
@@ -150,7 +150,7 @@ class TextView:
 
 
 def share(
-    captions: Sequence[Sequence[str]], augmentation: Options, keys: UInt64[np.ndarray, " n"]
+    captions: Sequence[Sequence[str]], augmentation: CaptionOptions, keys: UInt64[np.ndarray, " n"]
 ) -> Sequence[Sequence[str]]:
     """Leave each example one caption for all its views, if ``augmentation.captions`` is ``"shared"``."""
     if augmentation.captions != "shared":
@@ -235,7 +235,7 @@ def delete_words(words: Sequence[str], draws: Sequence[float], choice: float) ->
     return kept or [words[int(choice * len(words))]]
 
 
-def text(name: str, augmentation: Options) -> TextView:
+def text(name: str, augmentation: CaptionOptions) -> TextView:
     """Return a text view by its name.
 
     - ``plain``: one of the example's captions.

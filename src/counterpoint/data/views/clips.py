@@ -14,7 +14,7 @@ from ...networks.towers.footage import Footage, centres
 from ...raw import Clips
 from ...registry import unknown
 from .keys import uniform
-from .named_pictures import IMAGE_VIEWS, Options
+from .named_pictures import IMAGE_VIEWS, ImageOptions
 from .pictures import ImageView
 
 
@@ -80,7 +80,7 @@ CLIP_VIEWS: Mapping[str, ClipView] = {
 }
 
 
-def video(name: str, augmentation: Options | None = None) -> ClipView:
+def video(name: str, augmentation: ImageOptions | None = None) -> ClipView:
     """Return a view of clips by its name: that of pictures of this name, the same for all frames of a clip.
 
     For ``weak`` it is the one that ``augmentation`` names for pairs.

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from ..cache import writing
-from .captions import TEXT_VIEWS, Options, text
+from .captions import TEXT_VIEWS, CaptionOptions, text
 from .keys import key
 from .named_pictures import IMAGE_VIEWS, image
 
@@ -20,7 +20,7 @@ def sheet(
     pictures: UInt8[Tensor, "n 3 H W"],
     captions: Sequence[Sequence[str]],
     path: str | os.PathLike[str],
-    augmentation: Options,
+    augmentation: CaptionOptions,
     size: int = 48,
     seed: int = 0,
 ) -> Path:

@@ -80,7 +80,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
 
 
 @runtime_checkable
-class Options(Protocol):
+class ImageOptions(Protocol):
     """The keys of a recipe's ``augmentation`` section that the image views read."""
 
     @property
@@ -89,7 +89,7 @@ class Options(Protocol):
     def contrasted(self) -> str: ...
 
 
-def image(name: str, augmentation: Options | None = None) -> ImageView | EitherView:
+def image(name: str, augmentation: ImageOptions | None = None) -> ImageView | EitherView:
     """Return an image view by its name; for ``weak`` and ``simclr`` those that ``augmentation`` names.
 
     - ``plain``: the central square, resized. For evaluation and for basic recipes without augmentation.
@@ -130,7 +130,7 @@ def image(name: str, augmentation: Options | None = None) -> ImageView | EitherV
     return _of_parts(name)
 
 
-def meant(name: str, augmentation: Options) -> str:
+def meant(name: str, augmentation: ImageOptions) -> str:
     """Return the name of the image view that a recipe has in the place of ``weak`` or ``simclr``; of others their own.
 
     >>> from counterpoint.recipes.schema import Augmentation
@@ -140,7 +140,7 @@ def meant(name: str, augmentation: Options) -> str:
     return {"weak": augmentation.paired, "simclr": augmentation.contrasted}.get(name, name)
 
 
-def named(views: Mapping[str, V], noun: str, name: str, augmentation: Options | None) -> V:
+def named(views: Mapping[str, V], noun: str, name: str, augmentation: ImageOptions | None) -> V:
     """Return a view of another modality by its name: the plain one where a recipe has that in the place of ``weak``.
 
     Other names that a recipe may have there are those of views of pictures, which stand beside this modality.

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...networks.towers.table import Cells
 from ...raw import Table
 from .keys import uniform
-from .named_pictures import Options, named
+from .named_pictures import ImageOptions, named
 
 
 @final
@@ -56,7 +56,7 @@ TABLE_VIEWS: Mapping[str, TableView] = {
 }
 
 
-def table(name: str, augmentation: Options | None = None) -> TableView:
+def table(name: str, augmentation: ImageOptions | None = None) -> TableView:
     """Return a view of rows of tables by its name; for ``weak`` the plain one where ``augmentation`` names that.
 
     - ``plain``: the row.

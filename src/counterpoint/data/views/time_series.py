@@ -14,7 +14,7 @@ from torch import Tensor
 from ...networks.towers.series import Standardised
 from ...raw import Series
 from .keys import between, uniform, white
-from .named_pictures import Options, named
+from .named_pictures import ImageOptions, named
 
 _AXES = "xyz"
 
@@ -173,7 +173,7 @@ SERIES_VIEWS: Mapping[str, SeriesView] = {
 }
 
 
-def series(name: str, augmentation: Options | None = None) -> SeriesView:
+def series(name: str, augmentation: ImageOptions | None = None) -> SeriesView:
     """Return a view of series by its name; for ``weak`` the plain one where ``augmentation`` names that.
 
     - ``plain``: the first steps.

@@ -39,7 +39,7 @@ class Framed(Protocol):
 
 
 @runtime_checkable
-class Options(captions.Options, named_pictures.Options, Protocol):
+class Options(captions.CaptionOptions, named_pictures.ImageOptions, Protocol):
     """The keys of a recipe's ``augmentation`` section that views read."""
 
 

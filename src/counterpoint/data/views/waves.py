@@ -14,7 +14,7 @@ from torch import Tensor
 from ...networks.towers.sound import Waveform
 from ...raw import Waves
 from .keys import between, uniform, white
-from .named_pictures import Options, named
+from .named_pictures import ImageOptions, named
 
 _REFLECTIONS = 24
 _DECAY = np.log(1000.0)  # over the time in which a room's sound falls by 60 dB
@@ -131,7 +131,7 @@ WAVE_VIEWS: Mapping[str, WaveView] = {
 }
 
 
-def audio(name: str, augmentation: Options | None = None) -> WaveView:
+def audio(name: str, augmentation: ImageOptions | None = None) -> WaveView:
     """Return a view of sounds by its name; for ``weak`` the plain one where ``augmentation`` names that.
 
     - ``plain``: the first seconds.

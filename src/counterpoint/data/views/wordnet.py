@@ -116,7 +116,7 @@ def _complete(folder: Path | zipfile.Path) -> bool:
 
 
 @final
-class Table:
+class SynonymTable:
     """The synonyms of single words, and the nouns that name their first sense.
 
     Attributes:
@@ -180,7 +180,7 @@ class Table:
                 return known
 
 
-def parse(folder: Traversable, version: str = "") -> Table:
+def parse(folder: Traversable, version: str = "") -> SynonymTable:
     """Read a database's ``data.*`` files, and the lists of irregular forms (``*.exc``) and of nouns that it has.
 
     A line of a data file is ``offset file part count(hex) word id word id … | gloss``; those that start with
@@ -215,7 +215,7 @@ def parse(folder: Traversable, version: str = "") -> Table:
             word, _, _, pointers, *fields = line.split()
             if "_" not in word and firsts[fields[int(pointers) + 2]] == word:
                 named.append(word)
-    return Table(version, synonyms, exceptions, named)
+    return SynonymTable(version, synonyms, exceptions, named)
 
 
 def _readable(word: str) -> str:
@@ -233,7 +233,7 @@ def version_of(folder: Traversable) -> str:
 
 
 @cache
-def load() -> Table:
+def load() -> SynonymTable:
     """Load the table of the WordNet that is installed: from the cache folder, or parsed and put there.
 
     Raises:
@@ -245,7 +245,7 @@ def load() -> Table:
     path = cache_folder() / f"wordnet-{version}-{_FORMAT}.json"
     with suppress(OSError, ValueError):  # not there yet, or damaged: made again
         stored = json.loads(path.read_text(encoding="utf-8"))
-        return Table(version, stored["synonyms"], stored["exceptions"], stored["named"])
+        return SynonymTable(version, stored["synonyms"], stored["exceptions"], stored["named"])
     table = parse(folder, version)
     with writing(path) as part:
         lexicons = {"synonyms": table._synonyms, "exceptions": table._exceptions}

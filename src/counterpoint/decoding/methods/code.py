@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ...forms import Fraction, NonNegative, Positive
-from ..branch import Described
+from ..branch import DescriptionBranch
 from ..chooser import Logits
-from ..combine import Weights, bounded_divergence, plausible
+from ..combine import BranchWeights, bounded_divergence, plausible
 from ..method import Decoding
 
 
@@ -44,13 +44,13 @@ class DescriptionContrastive(Decoding):
     alpha: NonNegative | None = None
     beta: Fraction | None = None
 
-    def branches(self) -> tuple[Described]:
-        return (Described(),)
+    def branches(self) -> tuple[DescriptionBranch]:
+        return (DescriptionBranch(),)
 
-    def weights(self, logits: Logits, others: Sequence[Logits]) -> Weights:
+    def weights(self, logits: Logits, others: Sequence[Logits]) -> BranchWeights:
         if self.alpha is not None:
-            return Weights([-self.alpha])
-        return Weights([self._divergence(logits, others[0]) - 1.0])
+            return BranchWeights([-self.alpha])
+        return BranchWeights([self._divergence(logits, others[0]) - 1.0])
 
     def keep(self, logits: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
         return plausible(logits, self._divergence(logits, others[0]) if self.beta is None else self.beta)

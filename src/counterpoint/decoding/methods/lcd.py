@@ -9,7 +9,7 @@ from typing import Any, ClassVar, final
 from ...forms import Fraction, NonNegative
 from ..branch import TextOnly
 from ..chooser import Logits
-from ..combine import Weights, entropy
+from ..combine import BranchWeights, entropy
 from ..method import Contrastive
 
 LEAST_ENTROPY = 1e-3
@@ -44,7 +44,7 @@ class LanguageContrastive(Contrastive):
     def branches(self) -> tuple[TextOnly]:
         return (TextOnly(unknown=self.unknown, model=self.language_model),)
 
-    def weights(self, logits: Logits, others: Sequence[Logits]) -> Weights:
+    def weights(self, logits: Logits, others: Sequence[Logits]) -> BranchWeights:
         if not self.by_entropy:
-            return Weights([-self.alpha])
-        return Weights([-self.alpha / entropy(others[0]).clamp(min=LEAST_ENTROPY)])
+            return BranchWeights([-self.alpha])
+        return BranchWeights([-self.alpha / entropy(others[0]).clamp(min=LEAST_ENTROPY)])

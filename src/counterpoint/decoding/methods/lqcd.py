@@ -9,7 +9,7 @@ from typing import ClassVar, final
 from ...forms import Fraction, NonNegative
 from ..branch import GivenBranch
 from ..chooser import Logits
-from ..combine import Weights
+from ..combine import BranchWeights
 from ..method import Contrastive
 
 
@@ -37,5 +37,5 @@ class LeadingQueryContrastive(Contrastive):
     def branches(self) -> tuple[GivenBranch]:
         return (GivenBranch("leading"),)
 
-    def weights(self, logits: Logits, others: Sequence[Logits]) -> Weights:
-        return Weights([-self.alpha])
+    def weights(self, logits: Logits, others: Sequence[Logits]) -> BranchWeights:
+        return BranchWeights([-self.alpha])

@@ -13,7 +13,7 @@ from torch import Tensor
 from ...forms import Fraction, Natural
 from ..branch import GivenBranch
 from ..chooser import Logits
-from ..combine import Weights, plausible
+from ..combine import BranchWeights, plausible
 from ..method import Decoding
 
 
@@ -43,9 +43,9 @@ class ExampleContrastive(Decoding):
     def branches(self) -> tuple[GivenBranch]:
         return (GivenBranch("without_examples"),)
 
-    def weights(self, logits: Logits, others: Sequence[Logits]) -> Weights:
+    def weights(self, logits: Logits, others: Sequence[Logits]) -> BranchWeights:
         same = (logits == others[0]).all(-1).float()
-        return Weights([same - 1.0], total=same)
+        return BranchWeights([same - 1.0], total=same)
 
     def keep(self, logits: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
         kept = plausible(logits, self.beta)

@@ -8,7 +8,7 @@ from typing import final
 
 from ...forms import Fraction
 from ..chooser import Logits
-from ..combine import Weights
+from ..combine import BranchWeights
 from ..method import Contrastive
 
 
@@ -26,5 +26,5 @@ class Plain(Contrastive):
     def branches(self) -> tuple[()]:
         return ()
 
-    def weights(self, logits: Logits, others: Sequence[Logits]) -> Weights:
-        return Weights([])
+    def weights(self, logits: Logits, others: Sequence[Logits]) -> BranchWeights:
+        return BranchWeights([])

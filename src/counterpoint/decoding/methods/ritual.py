@@ -12,7 +12,7 @@ import torch
 from ...forms import Fraction, NonNegative
 from ..branch import GivenBranch
 from ..chooser import Logits
-from ..combine import Weights
+from ..combine import BranchWeights
 from ..method import Contrastive
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ class Ritual(Contrastive):
     def branches(self) -> tuple[GivenBranch]:
         return (GivenBranch("transformed"),)
 
-    def weights(self, logits: Logits, others: Sequence[Logits]) -> Weights:
-        return Weights([self.alpha], total=1.0 + self.alpha)
+    def weights(self, logits: Logits, others: Sequence[Logits]) -> BranchWeights:
+        return BranchWeights([self.alpha], total=1.0 + self.alpha)
 
     def transform(self, image: Image.Image) -> Image.Image:
         """Change a picture by one of six transforms, all equally likely.

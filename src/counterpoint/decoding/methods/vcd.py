@@ -11,7 +11,7 @@ from pydantic import Field
 from ...forms import Fraction, NonNegative
 from ..branch import Noisy
 from ..chooser import Logits
-from ..combine import Weights
+from ..combine import BranchWeights
 from ..method import Contrastive
 from ..pictures import STEPS
 
@@ -48,5 +48,5 @@ class VisualContrastive(Contrastive):
     def branches(self) -> tuple[Noisy]:
         return (Noisy(self.step, self.seed),)
 
-    def weights(self, logits: Logits, others: Sequence[Logits]) -> Weights:
-        return Weights([-self.alpha])
+    def weights(self, logits: Logits, others: Sequence[Logits]) -> BranchWeights:
+        return BranchWeights([-self.alpha])

@@ -10,7 +10,7 @@ from ...forms import Fraction, NonNegative
 from ...registry import unknown
 from ..branch import Branch, Noisy, TextOnly, Zeros
 from ..chooser import Logits
-from ..combine import Weights
+from ..combine import BranchWeights
 from ..method import Contrastive
 from ..pictures import STEPS
 
@@ -57,8 +57,8 @@ class VisualDebias(Contrastive):
     def branches(self) -> tuple[Branch, ...]:
         return tuple(image_free(name, self.unknown, self.seed) for name in self.without)
 
-    def weights(self, logits: Logits, others: Sequence[Logits]) -> Weights:
-        return Weights([-self.alpha / len(others)] * len(others))
+    def weights(self, logits: Logits, others: Sequence[Logits]) -> BranchWeights:
+        return BranchWeights([-self.alpha / len(others)] * len(others))
 
 
 def image_free(name: str, unknown_token: int = 0, seed: int = 0) -> Branch:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ...forms import Positive, Share
 from ..branch import Support
 from ..chooser import Logits
-from ..combine import Weights, nucleus
+from ..combine import BranchWeights, nucleus
 from ..method import Decoding
 
 _REDUCTIONS: dict[str, Literal["max", "mean", "sum"]] = {"min": "max", "avg": "mean", "sum": "sum"}
@@ -56,12 +56,12 @@ class DescriptionGrounded(Decoding):
     def branches(self) -> tuple[Support]:
         return (Support(_REDUCTIONS[self.reduction]),)
 
-    def weights(self, logits: Logits, others: Sequence[Logits]) -> Weights:
+    def weights(self, logits: Logits, others: Sequence[Logits]) -> BranchWeights:
         if not self.divided:
-            return Weights([1.0])
+            return BranchWeights([1.0])
         described = (~self._empty(logits, others[0])).float()
         share = described / logits.shape[-1]
-        return Weights([share], total=1.0 - described + share)
+        return BranchWeights([share], total=1.0 - described + share)
 
     def keep(self, logits: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
         return nucleus(logits, self.top_p, self.temperature) | self._empty(logits, others[0])[:, None]

@@ -1,7 +1,7 @@
 from .boxes import Box as Box
 from .boxes import best_box as best_box
 from .captions import Layers as Layers
-from .captions import LookedAt as LookedAt
+from .captions import ReplySupport as ReplySupport
 from .captions import Word as Word
 from .captions import contextual_lens as contextual_lens
 from .captions import reply_tokens as reply_tokens
@@ -17,7 +17,7 @@ from .lens import confidence as confidence
 from .lens import logit_lens as logit_lens
 from .lens import similarities as similarities
 from .lens import support as support
-from .reading import Reading as Reading
+from .reading import ReplyReading as ReplyReading
 from .reading import Unembedding as Unembedding
 from .reading import picture_states as picture_states
 from .reading import prompt_states as prompt_states

@@ -29,7 +29,7 @@ class Layers(NamedTuple):
     words: int
 
 
-class Span(NamedTuple):
+class TokenSpan(NamedTuple):
     """A word of a text and the tokens that spell it."""
 
     text: str
@@ -64,7 +64,7 @@ class Word:
 
 
 @dataclass(frozen=True)
-class LookedAt:
+class ReplySupport:
     """A reply and what supports it.
 
     Attributes:
@@ -90,7 +90,7 @@ def contextual_lens(
     centred: bool = False,
     least: int = 1,
     max_new_tokens: int = 64,
-) -> LookedAt:
+) -> ReplySupport:
     """Compute how well a picture supports each word of a reply, and the box that each word is nearest to.
 
     Args:
@@ -145,10 +145,10 @@ def contextual_lens(
                 best_box(places - common, meaning - common, least=least),
             )
         )
-    return LookedAt(text, tuple(words), chosen, reading.grid)
+    return ReplySupport(text, tuple(words), chosen, reading.grid)
 
 
-def words_of(tokenizer: Any, tokens: Sequence[int]) -> tuple[str, list[Span]]:
+def words_of(tokenizer: Any, tokens: Sequence[int]) -> tuple[str, list[TokenSpan]]:
     """Return the text of some tokens, and its words with the tokens that spell each.
 
     A token that spells the end of one word and the beginning of the next belongs to both; special tokens to none.
@@ -164,7 +164,7 @@ def words_of(tokenizer: Any, tokens: Sequence[int]) -> tuple[str, list[Span]]:
             if before < end and after > start
         ]
         if inside:
-            spans.append(Span(match.group(), start, end, slice(inside[0], inside[-1] + 1)))
+            spans.append(TokenSpan(match.group(), start, end, slice(inside[0], inside[-1] + 1)))
     return text, spans
 
 

@@ -42,7 +42,7 @@ def direction(
 ) -> Float[Tensor, "layers d"]:
     """Return ``d_l = mean h_l (in one language) − mean h_l (in the other)``, over the same prompts and position.
 
-    Its layers count as in `Reading`; the last has been through the final norm and is not where a model is steered.
+    Its layers count as in `ReplyReading`; the last has been through the final norm and is not where a model is steered.
 
     Raises:
         ValueError: for different numbers of prompts.

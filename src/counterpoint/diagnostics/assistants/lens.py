@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from .reading import Reading, Unembedding
+from .reading import ReplyReading, Unembedding
 
 PAPERS = {"contextual-lens": ("support", "logit_lens")}
 
@@ -39,7 +39,7 @@ def similarities(
 
 
 def support(
-    reading: Reading, tokens: slice = slice(None), *, centred: bool = False
+    reading: ReplyReading, tokens: slice = slice(None), *, centred: bool = False
 ) -> Float[Tensor, "layers layers"]:
     """Compute how well the picture supports some words, by the layer of its places (rows) and of the words (columns).
 
@@ -88,6 +88,6 @@ def logit_lens(
     )
 
 
-def confidence(reading: Reading, tokens: slice = slice(None)) -> float:
+def confidence(reading: ReplyReading, tokens: slice = slice(None)) -> float:
     """Return the other baseline: the mean probability with which the model says some words."""
     return float(reading.log_probabilities[tokens].exp().mean())

@@ -28,7 +28,7 @@ _NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f")
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReplyReading:
     """One reply about one picture, read in one pass.
 
     Layer 0 is what enters the language model (word embeddings, projected patches), layer l the residual stream after
@@ -63,7 +63,7 @@ class Reading:
         return chosen.mean(1)
 
 
-class Where(NamedTuple):
+class PicturePositions(NamedTuple):
     """The positions of a picture's places in a row of tokens, in reading order."""
 
     positions: Int[Tensor, " n"]
@@ -71,7 +71,7 @@ class Where(NamedTuple):
 
 
 @torch.no_grad()
-def read(model: Any, inputs: Mapping[str, Any], replies: Sequence[Sequence[int]]) -> list[Reading]:
+def read(model: Any, inputs: Mapping[str, Any], replies: Sequence[Sequence[int]]) -> list[ReplyReading]:
     """Read replies: one pass over the prompts, each followed by its reply.
 
     Args:
@@ -105,7 +105,7 @@ def read(model: Any, inputs: Mapping[str, Any], replies: Sequence[Sequence[int]]
         tokens = torch.tensor(list(reply), device=ids.device)
         of_reply = states[row]
         readings.append(
-            Reading(
+            ReplyReading(
                 of_reply[:, patches.positions].reshape(len(of_reply), *patches.grid, -1),
                 of_reply[:, prompt : prompt + len(reply)],
                 tokens,
@@ -150,7 +150,7 @@ def picture_states(model: Any, inputs: Mapping[str, Any]) -> Float[Tensor, "b la
     )
 
 
-def where(model: Any, inputs: Mapping[str, Any]) -> list[Where]:
+def where(model: Any, inputs: Mapping[str, Any]) -> list[PicturePositions]:
     """Find the places of each row's picture among the tokens of the row.
 
     Where a picture comes in tiles, the last one is taken, which shows all of it; a class token is left out. Boxes and
@@ -181,7 +181,9 @@ def where(model: Any, inputs: Mapping[str, Any]) -> list[Where]:
     return _of_tiles(pictures, inputs, name)
 
 
-def _of_grids(pictures: Bool[Tensor, "b t"], grids: Int[Tensor, "b 3"], config: Any) -> list[Where]:
+def _of_grids(
+    pictures: Bool[Tensor, "b t"], grids: Int[Tensor, "b 3"], config: Any
+) -> list[PicturePositions]:
     """Find the places for models like Qwen, where each picture has a grid of its own."""
     if len(grids) != len(pictures):
         raise ValueError(f"{len(grids)} pictures in {len(pictures)} prompts: give one picture each")
@@ -191,11 +193,11 @@ def _of_grids(pictures: Bool[Tensor, "b t"], grids: Int[Tensor, "b 3"], config: 
         positions, grid = row.nonzero()[:, 0], (h // merge, w // merge)
         if len(positions) != grid[0] * grid[1]:
             raise ValueError(f"{len(positions)} picture tokens do not fill a grid of {grid[0]} × {grid[1]}")
-        patches.append(Where(positions, grid))
+        patches.append(PicturePositions(positions, grid))
     return patches
 
 
-def _of_tiles(pictures: Bool[Tensor, "b t"], inputs: Mapping[str, Any], name: str) -> list[Where]:
+def _of_tiles(pictures: Bool[Tensor, "b t"], inputs: Mapping[str, Any], name: str) -> list[PicturePositions]:
     """Find the places for all other models: a picture has one tile of pixels or more, with equally many tokens each."""
     pixels = inputs.get("pixel_values")
     if not isinstance(pixels, Tensor) or pixels.ndim not in (4, 5) or inputs.get("image_sizes") is not None:
@@ -219,7 +221,7 @@ def _of_tiles(pictures: Bool[Tensor, "b t"], inputs: Mapping[str, Any], name: st
         positions = row.nonzero()[:, 0]
         if len(positions) % each:
             raise ValueError(f"{len(positions)} picture tokens are no whole number of tiles of {each}")
-        patches.append(Where(positions[len(positions) - each + first :], grid))
+        patches.append(PicturePositions(positions[len(positions) - each + first :], grid))
     return patches
 
 

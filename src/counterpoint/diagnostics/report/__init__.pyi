@@ -1,3 +1,3 @@
 from .sections import diagnose as diagnose
-from .subject import Section as Section
+from .subject import DiagnosticSection as DiagnosticSection
 from .subject import Subject as Subject

@@ -31,7 +31,7 @@ from ..geometry import (
 )
 from ..inversion import average_precision, to_image, to_text
 from ..negatives import hardness
-from .subject import EMBEDDED, Section, Side, Subject, spaced
+from .subject import EMBEDDED, DiagnosticSection, Side, Subject, spaced
 
 INVERTED = {"image": 128, "text": 24}
 """Number of samples that are inverted."""
@@ -40,7 +40,7 @@ STEPS = {"image": 150, "text": 100}
 AUGMENTED, VIEWS, SIDE = 200, 16, 16
 
 
-def spread(subject: Subject) -> Section:
+def spread(subject: Subject) -> DiagnosticSection:
     first, *others = subject.sides
     z = first.embeddings
     numbers = {f"uniformity of {first.things}": uniformity(z)}
@@ -75,14 +75,14 @@ def spread(subject: Subject) -> Section:
         ". Tolerance, the cosine within a class, rises by itself under collapse: read it beside uniformity."
     )
     figure = plots.histograms(groups, x="cosine")
-    return Section("spread", "Alignment, uniformity, tolerance", sentence, numbers, figure)
+    return DiagnosticSection("spread", "Alignment, uniformity, tolerance", sentence, numbers, figure)
 
 
 def _cosines(x: torch.Tensor, y: torch.Tensor) -> np.ndarray:
     return (F.normalize(x, dim=-1) * F.normalize(y, dim=-1)).sum(1).numpy()
 
 
-def rank(subject: Subject) -> Section:
+def rank(subject: Subject) -> DiagnosticSection:
     numbers: dict[str, float] = {}
     curves: dict[str, plots.Curve] = {}
     warnings = []
@@ -98,10 +98,10 @@ def rank(subject: Subject) -> Section:
     sentence = f"Of {first.embeddings.shape[1]} directions {first.things} use about {used:.0f} (effective rank, RankMe)"
     sentence += f"; {'; '.join(warnings)}." if warnings else "; nothing has collapsed."
     figure = plots.lines(curves, x="principal components", y="variance explained", log=True)
-    return Section("rank", "Directions in use", sentence, numbers, figure)
+    return DiagnosticSection("rank", "Directions in use", sentence, numbers, figure)
 
 
-def classes(subject: Subject) -> Section:
+def classes(subject: Subject) -> DiagnosticSection:
     """Measure the geometry of the classes' means, and how far test examples are from training examples."""
     first, *_ = subject.sides
     labels, z = subject.labels(subject.seen), first.embeddings
@@ -122,10 +122,10 @@ def classes(subject: Subject) -> Section:
         f"{numbers['variation within classes']:.2g} of the variation between means is left (0: a class is one point)."
     )
     figure = plots.histograms({"means of two classes": class_cosines(z, labels).numpy()}, x="cosine")
-    return Section("classes", "Means of classes", sentence, numbers, figure)
+    return DiagnosticSection("classes", "Means of classes", sentence, numbers, figure)
 
 
-def gap(subject: Subject) -> Section:
+def gap(subject: Subject) -> DiagnosticSection:
     a, b = _needs_both(subject)
     one, other = (F.normalize(side.embeddings, dim=-1) for side in (a, b))
     numbers = {
@@ -146,10 +146,10 @@ def gap(subject: Subject) -> Section:
         x="first principal component of both",
         y="second",
     )
-    return Section("gap", f"The gap between {a.things} and {b.things}", sentence, numbers, figure)
+    return DiagnosticSection("gap", f"The gap between {a.things} and {b.things}", sentence, numbers, figure)
 
 
-def hard_negatives(subject: Subject) -> Section:
+def hard_negatives(subject: Subject) -> DiagnosticSection:
     a, b = _needs_both(subject)
     profile = hardness(a.embeddings, b.embeddings)
     n = len(a.embeddings) - 1
@@ -172,10 +172,10 @@ def hard_negatives(subject: Subject) -> Section:
         y="share",
         log=True,
     )
-    return Section("hardness", "Which negatives are pushed", sentence, numbers, figure)
+    return DiagnosticSection("hardness", "Which negatives are pushed", sentence, numbers, figure)
 
 
-def inversion(subject: Subject) -> Section:
+def inversion(subject: Subject) -> DiagnosticSection:
     """Measure retrieval of pictures, and of texts, of the same class: within the modality, and across by inversion."""
     if not subject.of_captions:
         raise ValueError("it takes embeddings of pictures and of texts")
@@ -223,7 +223,7 @@ def inversion(subject: Subject) -> Section:
     )
     shown = {name: value for name, value in numbers.items() if not name.startswith("cosine")}
     figure = plots.bars(shown, x="mean average precision")
-    return Section("inversion", "Within a modality or across", sentence, numbers, figure)
+    return DiagnosticSection("inversion", "Within a modality or across", sentence, numbers, figure)
 
 
 def _mean(values: torch.Tensor) -> float:
@@ -231,7 +231,7 @@ def _mean(values: torch.Tensor) -> float:
     return float(known.mean()) if len(known) else math.nan
 
 
-def views(subject: Subject) -> Section:
+def views(subject: Subject) -> DiagnosticSection:
     """Return (σ, δ) of the augmentation that the method trains with, and how its features gather."""
     name = next((v.augmentation for v in subject.model.views.values() if v.modality == "image"), None)
     if name is None:
@@ -269,7 +269,7 @@ def views(subject: Subject) -> Section:
         x="δ, distance of the nearest views",
         y="share of a class",
     )
-    return Section("augmentation", "Concentration under augmentation", sentence, numbers, figure)
+    return DiagnosticSection("augmentation", "Concentration under augmentation", sentence, numbers, figure)
 
 
 def _needs_both(subject: Subject) -> tuple[Side, ...]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...frames import of_boxes
 from ...methods.tower_method import TowerMethod
-from ...types import Batch, Clock
+from ...types import Batch, StepInfo
 from .. import plots
 from ..capture import Captured, Step, captured
 from ..dense import at_same_place, dense_alignment, dense_uniformity
@@ -24,7 +24,7 @@ from ..internals.hessian import penalised, summary, top_eigenvalues
 from ..internals.landscape import landscape
 from ..internals.neighbours import named_by_neighbours
 from ..internals.residuals import residuals
-from .subject import BATCH, Section, Subject, spaced
+from .subject import BATCH, DiagnosticSection, Subject, spaced
 
 CROP = 0.75
 """The side of the two opposite crops whose patches are compared, as a share of the picture's."""
@@ -36,11 +36,11 @@ RADII = (0.2, 0.4, 0.6, 1.0)
 """Distances from the weights at which the rise of the loss is given."""
 BATCHES, LARGEST, EXAMPLES, PRODUCTS = 3, 5, 8, 12
 """Batches whose Hessian is looked at, eigenvalues of each, examples in one, and products with vectors for each."""
-_CLOCK = Clock(0, 1)
+_CLOCK = StepInfo(0, 1)
 """The time at which the loss is looked at."""
 
 
-def dense_features(subject: Subject) -> Section:
+def dense_features(subject: Subject) -> DiagnosticSection:
     """Return the last states of the tower, of two crops of each picture that overlap."""
     tower = subject.model.image_tower
     pictures = subject.pictures(subject.inside)
@@ -74,12 +74,12 @@ def dense_features(subject: Subject) -> Section:
         f"{numbers['alignment of the same place']:.2f} apart (squared, of 4); patches of different pictures are "
         f"spread by {spread.between:.2f}{within} (0: all alike)."
     )
-    return Section(
+    return DiagnosticSection(
         "dense", "Alignment and uniformity of patches", sentence, numbers, plots.bars(numbers, x="")
     )
 
 
-def frequencies(subject: Subject) -> Section:
+def frequencies(subject: Subject) -> DiagnosticSection:
     """Return Δ log amplitude at the highest frequency and variance after each step, of the model and of its start."""
     ticks: tuple[Step, ...] = ()
     top: dict[str, np.ndarray] = {}
@@ -114,7 +114,7 @@ def frequencies(subject: Subject) -> Section:
             "curve jumps."
         )
     figure = plots.lines(curves, x="after", y="Δ log amplitude at the top", ticks=[str(s) for s in ticks])
-    return Section("fourier", "Frequencies by depth", sentence, numbers, figure)
+    return DiagnosticSection("fourier", "Frequencies by depth", sentence, numbers, figure)
 
 
 def _highest(maps: Tensor) -> float:
@@ -143,7 +143,7 @@ def _heads(subject: Subject, measure: Callable[[Captured, Tensor], Tensor]) -> l
     return [torch.stack(block).nanmean(0).cpu() for block in zip(*measured, strict=True)]
 
 
-def attention_distance(subject: Subject) -> Section:
+def attention_distance(subject: Subject) -> DiagnosticSection:
     far = _heads(subject, lambda capture, a: heads.distance(a, capture.patches))
     numbers = {f"block {b}, head {h}": float(d) for b, block in enumerate(far) for h, d in enumerate(block)}
     means = [float(block.mean()) for block in far]
@@ -165,10 +165,10 @@ def attention_distance(subject: Subject) -> Section:
         y="distance, sides of the picture",
         ticks=[str(b) for b in range(len(far))],
     )
-    return Section("attention", "How far heads look", sentence, numbers, figure)
+    return DiagnosticSection("attention", "How far heads look", sentence, numbers, figure)
 
 
-def offset_heads(subject: Subject) -> Section:
+def offset_heads(subject: Subject) -> DiagnosticSection:
     maps = _heads(subject, lambda capture, a: heads.aligned(a, capture.patches))
     offsets = [heads.offsets(m) for m in maps]
     local = [int(o.local().sum()) for o in offsets]
@@ -188,10 +188,10 @@ def offset_heads(subject: Subject) -> Section:
         y="up",
         equal=True,
     )
-    return Section("offsets", "Heads that look aside", sentence, numbers, figure)
+    return DiagnosticSection("offsets", "Heads that look aside", sentence, numbers, figure)
 
 
-def layers(subject: Subject) -> Section:
+def layers(subject: Subject) -> DiagnosticSection:
     """Return CKA of each step with each other, and with the same step at the start."""
     within, against = CKA(), CKA()
     steps: tuple[Step, ...] = ()
@@ -212,7 +212,7 @@ def layers(subject: Subject) -> Section:
         f"The first and the last layer agree to {matrix[0, -1]:.2f} (1: the same up to rotation and scale); "
         f"training has left the last layer {changed[-1]:.2f} like its start."
     )
-    return Section("cka", "Layers that agree", sentence, numbers, plots.heat(matrix, names, names))
+    return DiagnosticSection("cka", "Layers that agree", sentence, numbers, plots.heat(matrix, names, names))
 
 
 def _of_one_size(subject: Subject, model: TowerMethod) -> Iterator[Captured]:
@@ -223,7 +223,7 @@ def _of_one_size(subject: Subject, model: TowerMethod) -> Iterator[Captured]:
         yield look
 
 
-def skips(subject: Subject) -> Section:
+def skips(subject: Subject) -> DiagnosticSection:
     """Return CKA and norms of what each step is given and what it adds."""
     branches = residuals(_of_one_size(subject, subject.model))
     names = [str(step) for step in branches.steps]
@@ -240,10 +240,10 @@ def skips(subject: Subject) -> Section:
         f" up to rotation and scale, so that nothing new is added."
     )
     figure = plots.heat(matrix, [f"given to {name}" for name in names], names)
-    return Section("skips", "What steps add", sentence, numbers, figure)
+    return DiagnosticSection("skips", "What steps add", sentence, numbers, figure)
 
 
-def neighbours(subject: Subject) -> Section:
+def neighbours(subject: Subject) -> DiagnosticSection:
     """Report how often the nearest neighbours name the class, by block, of the model and of its start."""
     rows = spaced(subject.rows, CLASSIFIED)
     classes = subject.labels(rows)
@@ -270,10 +270,10 @@ def neighbours(subject: Subject) -> Section:
     figure = plots.lines(
         curves, x="block", y="named by neighbours", ticks=[str(b) for b in range(len(trained))]
     )
-    return Section("neighbours", "Nearest neighbours by block", sentence, numbers, figure)
+    return DiagnosticSection("neighbours", "Nearest neighbours by block", sentence, numbers, figure)
 
 
-def ablation_study(subject: Subject) -> Section:
+def ablation_study(subject: Subject) -> DiagnosticSection:
     """Report how far the embedding turns without each step, and what retrieval loses."""
     model, tower = subject.model, subject.model.image_tower
     pictures = subject.pictures(subject.inside)
@@ -297,7 +297,7 @@ def ablation_study(subject: Subject) -> Section:
         numbers["pictures whose text is first, whole"] = whole_score
         numbers |= {f"lost without {step}": drop for step, drop in ablations(tower, found_first).items()}
         sentence += f" Whole, {whole_score:.0%} of {len(pictures)} pictures find their text."
-    return Section(
+    return DiagnosticSection(
         "ablations",
         "What each step is worth",
         sentence,
@@ -306,7 +306,7 @@ def ablation_study(subject: Subject) -> Section:
     )
 
 
-def curvature(subject: Subject) -> Section:
+def curvature(subject: Subject) -> DiagnosticSection:
     """Compute leading eigenvalues of the Hessian of the training loss, weight decay and augmentation included."""
     model = subject.model
     weights = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
@@ -333,10 +333,10 @@ def curvature(subject: Subject) -> Section:
         f"(0 %: convex around here), and the positive ones are {numbers_of.sharpness:.3g} on average (small: flat)."
     )
     figure = plots.histograms({"eigenvalues": values.flatten().numpy()}, x="eigenvalue of the Hessian")
-    return Section("hessian", "Curvature of the loss", sentence, numbers, figure)
+    return DiagnosticSection("hessian", "Curvature of the loss", sentence, numbers, figure)
 
 
-def terrain(subject: Subject) -> Section:
+def terrain(subject: Subject) -> DiagnosticSection:
     """Compute the training loss with its augmentation along two random directions, without and with decay."""
     model = subject.model
     weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -361,7 +361,7 @@ def terrain(subject: Subject) -> Section:
         "weights."
     )
     figure = plots.contours(bare.at, bare.loss, x="first direction, in lengths of the weights", y="second")
-    return Section("landscape", "The loss around the weights", sentence, numbers, figure)
+    return DiagnosticSection("landscape", "The loss around the weights", sentence, numbers, figure)
 
 
 def _batch(subject: Subject, step: int, size: int) -> Batch:

@@ -16,7 +16,7 @@ from ...methods.tower_method import TowerMethod
 from .. import plots
 from ..internals import attention as heads
 from ..internals import parts
-from .subject import Section, Subject, spaced
+from .subject import DiagnosticSection, Subject, spaced
 
 SHOWN, SHOWN_BLOCKS = 4, 6
 """Pictures whose attention is drawn, and blocks of it at most."""
@@ -28,7 +28,7 @@ POINTS_WITHIN = (0.1, 0.05, 0.01)
 """Thresholds of PCK, in sides of the picture."""
 
 
-def what_heads_look_at(subject: Subject) -> Section:
+def what_heads_look_at(subject: Subject) -> DiagnosticSection:
     """Return the attention of some pictures, block by block, and how much it depends on head and query."""
     pictures = subject.pictures(subject.inside)
     by_block: dict[str, list[list[float]]] = {"heads": [], "queries": [], "class": []}
@@ -53,7 +53,9 @@ def what_heads_look_at(subject: Subject) -> Section:
         f"{last:.2f} in the last (standard deviation over queries, in units of even attention; near 0: it looks at "
         f"the same places from everywhere). The pictures show what is looked at, averaged over heads."
     )
-    return Section("looks", "What heads look at", sentence, numbers, _attention_pictures(subject, pictures))
+    return DiagnosticSection(
+        "looks", "What heads look at", sentence, numbers, _attention_pictures(subject, pictures)
+    )
 
 
 def _attention_pictures(subject: Subject, pictures: Tensor) -> Figure:
@@ -70,7 +72,7 @@ def _attention_pictures(subject: Subject, pictures: Tensor) -> Figure:
     return plots.gallery(rows, ["picture", *(f"block {b}" for b in blocks)])
 
 
-def saliency(subject: Subject) -> Section:
+def saliency(subject: Subject) -> DiagnosticSection:
     """Report how well the patches that heads look at cover what a phrase names, for the best head of each block."""
     regions = subject.items(Regions)
     chosen = spaced(np.arange(len(regions)), ITEMS)
@@ -94,7 +96,7 @@ def saliency(subject: Subject) -> Section:
     figure = plots.lines(
         curves, x="block", y="overlap of the best head", ticks=[str(b) for b in range(len(best))]
     )
-    return Section("saliency", "Attention and objects", sentence, numbers, figure)
+    return DiagnosticSection("saliency", "Attention and objects", sentence, numbers, figure)
 
 
 def _overlaps(
@@ -118,7 +120,7 @@ def _overlaps(
     return np.stack([torch.cat(block).nanmean(0).cpu().numpy() for block in zip(*overlaps, strict=True)])
 
 
-def objects(subject: Subject) -> Section:
+def objects(subject: Subject) -> DiagnosticSection:
     """Report how well k-means finds what things are, by block: of whole pictures, of objects, of their halves."""
     regions = subject.items(Regions)
     chosen = _repeated(regions.phrases)
@@ -153,7 +155,7 @@ def objects(subject: Subject) -> Section:
     figure = plots.lines(
         curves, x="block", y="adjusted Rand index", ticks=[str(b) for b in curves["objects"][0]]
     )
-    return Section("objects", "Objects and their parts", sentence, numbers, figure)
+    return DiagnosticSection("objects", "Objects and their parts", sentence, numbers, figure)
 
 
 def _masked(
@@ -190,7 +192,7 @@ def _repeated(phrases: Sequence[str]) -> Rows:
     return spaced(often, ITEMS)
 
 
-def points(subject: Subject) -> Section:
+def points(subject: Subject) -> DiagnosticSection:
     """Return PCK by block: points of a thing, looked for in another picture of it by the most similar patch."""
     items = subject.items(Correspondences)
     chosen = spaced(np.arange(len(items)), ITEMS)
@@ -222,4 +224,4 @@ def points(subject: Subject) -> Section:
     figure = plots.lines(
         curves, x="block", y="points within 0.1", ticks=[str(b) for b in range(len(trained))]
     )
-    return Section("points", "The same points in two pictures", sentence, numbers, figure)
+    return DiagnosticSection("points", "The same points in two pictures", sentence, numbers, figure)

@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Iterator
 
 from . import embeddings, network, patches
-from .subject import Section, Subject
+from .subject import DiagnosticSection, Subject
 
-SECTIONS: dict[str, tuple[str, Callable[[Subject], Section]]] = {
+SECTIONS: dict[str, tuple[str, Callable[[Subject], DiagnosticSection]]] = {
     "spread": ("Alignment, uniformity, tolerance", embeddings.spread),
     "rank": ("Directions in use", embeddings.rank),
     "classes": ("Means of classes", embeddings.classes),
@@ -55,7 +55,7 @@ def cost(name: str) -> float:
     return COSTS.get(name, 0.3)
 
 
-def diagnose(subject: Subject, slow: bool = False) -> Iterator[Section]:
+def diagnose(subject: Subject, slow: bool = False) -> Iterator[DiagnosticSection]:
     """Carry out the diagnostics, one after the other.
 
     A diagnostic that does not apply (attention of convolutions, a gap between modalities of a model with one) is a
@@ -67,14 +67,14 @@ def diagnose(subject: Subject, slow: bool = False) -> Iterator[Section]:
     """
     for name, (title, examine) in SECTIONS.items():
         if name in SLOW and not slow:
-            yield Section(name, title, "Not measured: slow, ask with --what all.", {}, None)
+            yield DiagnosticSection(name, title, "Not measured: slow, ask with --what all.", {}, None)
             continue
         try:
             section = examine(subject)
             yield dataclasses.replace(section, sentence=_typeset(section.sentence))
         # What some tower cannot do must not cost the other sections.
         except (ValueError, RuntimeError, LookupError) as error:
-            yield Section(name, title, f"Not measured: {error}.", {}, None)
+            yield DiagnosticSection(name, title, f"Not measured: {error}.", {}, None)
 
 
 def _typeset(sentence: str) -> str:

@@ -16,7 +16,7 @@ from ...data.base import Data, Rows, SomeItems
 from ...data.columns import subject
 from ...data.embeddings import EmbeddingCache
 from ...data.loading.loader import Loader
-from ...data.views.named_pictures import Options
+from ...data.views.named_pictures import ImageOptions
 from ...methods.tower_method import TowerMethod
 from ...modalities import MODALITIES
 from ..capture import Captured, captured
@@ -29,7 +29,7 @@ BATCH = 32
 
 
 @dataclass(frozen=True)
-class Section:
+class DiagnosticSection:
     """One diagnostic.
 
     Attributes:
@@ -89,7 +89,7 @@ class Subject:
     test: Rows
     training: Loader | None
     weight_decay: float
-    augmentation: Options | None = None
+    augmentation: ImageOptions | None = None
 
     @property
     def start(self) -> TowerMethod:

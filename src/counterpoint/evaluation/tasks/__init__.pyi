@@ -8,11 +8,11 @@ from .cl_simplicity_bias import CLSimplicityBias as CLSimplicityBias
 from .classification import Classification as Classification
 from .compa import CompA as CompA
 from .concept_association_bias import ConceptAssociationBias as ConceptAssociationBias
-from .count_to_ten import CountToTen as CountToTen
+from .count_to_ten import CountBench as CountBench
 from .explanation import Explanation as Explanation
 from .few_shot import FewShot as FewShot
 from .fidelity import Fidelity as Fidelity
-from .following import Following as Following
+from .following import InstructionFollowing as InstructionFollowing
 from .fudd import FuDD as FuDD
 from .graded_similarity import GradedSimilarity as GradedSimilarity
 from .image_quality import ImageQuality as ImageQuality

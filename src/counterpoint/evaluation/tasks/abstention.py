@@ -16,10 +16,10 @@ from ...data.pictured import PairedData
 from ...types import Assistant, Metric, Scores
 from ..in_context_shots import (
     PLAIN,
-    Example,
-    Form,
     InContext,
+    InContextExample,
     MultiTask,
+    ShotFormat,
     Shots,
     pool_rows,
     prompts,
@@ -83,7 +83,7 @@ class Abstention(InContextTask):
         train, shown = with_pictures(data, Questions, pool_rows(data, rows), self.name, self.kinds)
         queries, pool = _examples(items, pictures), _examples(train, shown)
         keyword = _keyword([*items.questions, *train.questions])
-        form: Form = MultiTask(RELEVANT) if self.variant == "multi-task" else PLAIN
+        form: ShotFormat = MultiTask(RELEVANT) if self.variant == "multi-task" else PLAIN
         after_examples = InContext(assistant, pool, self.shots, form, seed)
         before = [normalised(reply) for reply in after_examples.reply(prompts(queries), seed=seed)]
         after = before
@@ -93,7 +93,11 @@ class Abstention(InContextTask):
         return self._scores(items, keyword, before, after)
 
     def _refused(
-        self, assistant: Assistant, queries: Sequence[Example], pool: Sequence[Example], seed: int
+        self,
+        assistant: Assistant,
+        queries: Sequence[InContextExample],
+        pool: Sequence[InContextExample],
+        seed: int,
     ) -> list[bool]:
         """Return for each question whether the second step says that the question does not describe its picture."""
         judged, examples = (
@@ -154,8 +158,10 @@ def _keyword(questions: Sequence[Question]) -> str:
     return keywords.pop()
 
 
-def _examples(items: Questions, pictures: UInt8[Tensor, "k 3 H W"]) -> list[Example]:
+def _examples(items: Questions, pictures: UInt8[Tensor, "k 3 H W"]) -> list[InContextExample]:
     return [
-        Example(picture, question.text, question.answer, aside="no" if question.kind == ABSURD else "yes")
+        InContextExample(
+            picture, question.text, question.answer, aside="no" if question.kind == ABSURD else "yes"
+        )
         for question, picture in zip(items.questions, pictures, strict=True)
     ]

@@ -15,10 +15,10 @@ from ...types import Assistant, Scores
 from ..in_context_shots import (
     OBJECTS,
     PLAIN,
-    Example,
-    Form,
     InContext,
+    InContextExample,
     MultiTask,
+    ShotFormat,
     pool_rows,
     with_objects,
 )
@@ -59,10 +59,10 @@ class Captioning(InContextTask):
         shown = pool_rows(data, rows)
         pictures, captions = _images(data, shown.tobytes()), captions_of(data, shown)
         pool = [
-            Example(picture, chair.prompt, of_picture[0])
+            InContextExample(picture, chair.prompt, of_picture[0])
             for picture, of_picture in zip(pictures, captions, strict=True)
         ]
-        form: Form = PLAIN
+        form: ShotFormat = PLAIN
         if self.variant == "multi-task":
             form, pool = MultiTask(OBJECTS), with_objects(pool, data.ids[shown], data, shown, self.name)
         return chair.judged(InContext(assistant, pool, self.shots, form, seed), data, rows, seed, self.name)

@@ -26,7 +26,7 @@ from ..task import EmbedderTask, NotApplicableError
 
 
 @final
-class CountToTen(EmbedderTask):
+class CountBench(EmbedderTask):
     """CountBench's scores: which of the captions that differ in their number goes with the picture?
 
     ``accuracy``: the true number's caption beats all others (chance 1/9 with nine numbers). ``deviation``: mean

@@ -15,11 +15,11 @@ from ...data.pictured import PairedData
 from ...types import Assistant, Scores
 from ..in_context_shots import (
     PLAIN,
-    Example,
-    Form,
     Hindsight,
     InContext,
+    InContextExample,
     MultiTask,
+    ShotFormat,
     Shots,
     pool_rows,
     prompts,
@@ -71,7 +71,7 @@ class Explanation(InContextTask):
         items, pictures = with_pictures(data, Questions, rows, self.name)
         kept, queries = self._examples(items, pictures)
         _, pool = self._examples(*with_pictures(data, Questions, shown, self.name))
-        form: Form = PLAIN
+        form: ShotFormat = PLAIN
         if self.variant == "multi-task":
             form = MultiTask(ANSWER)
         elif self.variant == "hindsight" and self.shots.count:
@@ -82,7 +82,7 @@ class Explanation(InContextTask):
 
     def _examples(
         self, items: Questions, pictures: UInt8[Tensor, "k 3 H W"]
-    ) -> tuple[list[int], list[Example]]:
+    ) -> tuple[list[int], list[InContextExample]]:
         """Select the questions whose answer has a reason, and write an example from each."""
         kept = [index for index, question in enumerate(items.questions) if question.reason]
         if not kept:
@@ -94,11 +94,13 @@ class Explanation(InContextTask):
             question = items.questions[index]
             answer = "" if self.variant == "multi-task" else f" {sentence(question.answer)}"
             text = f"{question.text}{answer} Why?"
-            examples.append(Example(pictures[index], text, question.reason, question.answer))
+            examples.append(InContextExample(pictures[index], text, question.reason, question.answer))
         return kept, examples
 
 
-def _in_hindsight(assistant: Assistant, pool: Sequence[Example], shots: Shots, seed: int) -> list[Example]:
+def _in_hindsight(
+    assistant: Assistant, pool: Sequence[InContextExample], shots: Shots, seed: int
+) -> list[InContextExample]:
     """Return the examples that the model replied to wrongly after other examples, each with the model's wrong reply."""
     requests = [
         InContext(assistant, [*pool[:index], *pool[index + 1 :]], shots, PLAIN, seed, "hindsight").shown(

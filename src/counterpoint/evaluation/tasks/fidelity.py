@@ -30,7 +30,7 @@ PIVOT = "en"
 _MOST_LANGUAGES = 64  # of a row: the ids of its questions start at a multiple of it
 
 
-class Question(NamedTuple):
+class FidelityQuestion(NamedTuple):
     """One question in one language, with a picture and with words in its place."""
 
     language: str
@@ -38,7 +38,7 @@ class Question(NamedTuple):
     text: Prompt
 
 
-def questions(scene: Scene, picture: Picture, languages: Sequence[str]) -> list[Question]:
+def questions(scene: Scene, picture: Picture, languages: Sequence[str]) -> list[FidelityQuestion]:
     """Return the question what there is in a scene, once in each language.
 
     Without the picture the prompt begins with a sentence that says what the picture shows, in the same language, so
@@ -54,7 +54,7 @@ def questions(scene: Scene, picture: Picture, languages: Sequence[str]) -> list[
     for language in languages:
         request = REQUESTS[language]
         described = f"{long(scene, language)[0].text} {request}"
-        questions.append(Question(language, Prompt(request, picture), Prompt(described)))
+        questions.append(FidelityQuestion(language, Prompt(request, picture), Prompt(described)))
     return questions
 
 

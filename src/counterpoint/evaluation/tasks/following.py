@@ -14,8 +14,8 @@ from ...data.pictured import PairedData
 from ...types import Assistant, Scores
 from ..in_context_shots import (
     NOTHING,
-    Example,
     InContext,
+    InContextExample,
     Shots,
     pool_rows,
     prompts,
@@ -27,7 +27,7 @@ from ._text_scores import text_scores
 
 @final
 @dataclass(eq=False)
-class Following(InContextTask):
+class InstructionFollowing(InContextTask):
     """Instructions that ask for different forms: EvALign-ICL's fifth axis. Examples ask for any of the forms.
 
     Outcomes per item, whose kind is the form: ``cider`` (0 to 10), ``kept`` (at most one and a half times as long as
@@ -61,8 +61,8 @@ class Following(InContextTask):
         return text_scores(self.name, items, range(len(items)), replies, [query.reply for query in queries])
 
 
-def _instructed(items: Instructions, pictures: UInt8[Tensor, "k 3 H W"]) -> list[Example]:
+def _instructed(items: Instructions, pictures: UInt8[Tensor, "k 3 H W"]) -> list[InContextExample]:
     return [
-        Example(picture, text, reply)
+        InContextExample(picture, text, reply)
         for picture, text, reply in zip(pictures, items.texts, items.replies, strict=True)
     ]

@@ -18,10 +18,10 @@ from ...types import Assistant, Metric, Scores
 from ..in_context_shots import (
     OBJECTS,
     PLAIN,
-    Example,
-    Form,
     InContext,
+    InContextExample,
     MultiTask,
+    ShotFormat,
     pool_rows,
     prompts,
     sentence,
@@ -80,7 +80,7 @@ class Matching(InContextTask):
         queries = _captions(items, pictures, both, np.tile([True, False], len(items)))
         half = key(0, 0, train.ids, "evaluation.matching") % 2 == 0
         pool = _captions(train, others, np.arange(len(train)), half)
-        form: Form = PLAIN
+        form: ShotFormat = PLAIN
         if self.variant == "multi-task":
             form, pool = MultiTask(OBJECTS), with_objects(pool, train.ids, data, shown, self.name)
         replies = InContext(assistant, pool, self.shots, form, seed).reply(prompts(queries), seed=seed)
@@ -104,14 +104,14 @@ class Matching(InContextTask):
 
 def _captions(
     items: Choices, pictures: UInt8[Tensor, "n 3 H W"], positions: Int[np.ndarray, " k"], true: np.ndarray
-) -> list[Example]:
+) -> list[InContextExample]:
     """Write a request about the true caption or the foil of each of some items."""
     examples, options = [], two_options(items)
     for position, is_true in zip(positions, true, strict=True):
         answer = int(items.answers[position])
         text = options[position][answer if is_true else 1 - answer]
         reply = "yes" if is_true else "no"
-        examples.append(Example(pictures[position], WHETHER.format(sentence(text)), reply))
+        examples.append(InContextExample(pictures[position], WHETHER.format(sentence(text)), reply))
     return examples
 
 

@@ -14,8 +14,8 @@ from ...data.items import Choices
 from ...data.pictured import PairedData
 from ...types import Assistant, Metric, Scores
 from ..in_context_shots import (
-    Example,
     InContext,
+    InContextExample,
     pool_rows,
     prompts,
     sentence,
@@ -74,8 +74,8 @@ class Selection(InContextTask):
 _LETTERS = ("a", "b")
 
 
-def _choices(items: Choices, pictures: UInt8[Tensor, "k 3 H W"]) -> list[Example]:
+def _choices(items: Choices, pictures: UInt8[Tensor, "k 3 H W"]) -> list[InContextExample]:
     return [
-        Example(picture, WHICH.format(*map(sentence, options)), f"{_LETTERS[answer]})")
+        InContextExample(picture, WHICH.format(*map(sentence, options)), f"{_LETTERS[answer]})")
         for picture, options, answer in zip(pictures, two_options(items), items.answers, strict=True)
     ]

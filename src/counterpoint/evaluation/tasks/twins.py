@@ -9,7 +9,7 @@ import numpy as np
 from ...data.base import Data, Rows
 from ...data.columns import ANY, TEXT, ways
 from ...data.embeddings import EmbeddingCache
-from ...data.items import Twins as TwinItems
+from ...data.items import TwinItems
 from ...types import Embedder, Metric, Scores
 from ..item_scores import item_scores, items_of
 from ..statistic import mean

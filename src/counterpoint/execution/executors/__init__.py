@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from ...registry import Registry
-from ..unit import Executor, Needs
+from ..unit import Executor, ResourceRequest
 
 EXECUTORS = Registry("executor", __name__)
 LOCAL = "local"
 """The executor where no other is named."""
 
 
-def executor_of(named: str | Executor, needs: Needs) -> Executor:
+def executor_of(named: str | Executor, needs: ResourceRequest) -> Executor:
     """Return an executor by its name, with its defaults; one that is an executor already as it is.
 
     Args:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Literal, TypeVar, final
 
 from .._work import Work
-from ..children import Children, InTheWay
+from ..children import Children, LeaseConflict
 from ..lease import InUseError
 from ..signals import postponed, raised
 from ..together import carry_out
-from ..unit import Listener, Needs, Progress, Unit
+from ..unit import Listener, ResourceRequest, Unit, UnitProgress
 
 T = TypeVar("T")
 _AGAIN = 1.0
@@ -39,7 +39,7 @@ class Local:
     jobs: int = 1
     others: Literal["wait", "leave", "refuse"] = "wait"
 
-    def check(self, needs: Needs) -> None:
+    def check(self, needs: ResourceRequest) -> None:
         return None
 
     def carry_out(
@@ -91,9 +91,9 @@ class Local:
                 else:
                     self._begin(work, children, retry)
                 for index, message in children.messages():
-                    if isinstance(message, Progress):
+                    if isinstance(message, UnitProgress):
                         work.listener.progressed(work.units[index], message)
-                    elif isinstance(message, InTheWay):
+                    elif isinstance(message, LeaseConflict):
                         work.left.append(index)
                         retry[index] = time.monotonic() + _AGAIN
                         if not children.busy and retry.keys() >= set(work.left):

@@ -24,12 +24,12 @@ from ... import trust
 from ...reasons import counted, reason
 from ...registry import require
 from .._work import Work
-from ..children import Ended
+from ..children import UnitOutcome
 from ..lease import InUseError, holder, leased
-from ..orders import Order, given_in, here
-from ..signals import GRACE, Stopped, postponed, raised
+from ..orders import WorkItem, given_in, here
+from ..signals import GRACE, StopRequest, postponed, raised
 from ..state import State, finish
-from ..unit import Listener, Needs, Unit
+from ..unit import Listener, ResourceRequest, Unit
 
 T = TypeVar("T")
 RETRIES = 20
@@ -58,7 +58,7 @@ class Ray:
 
     address: str = ""
 
-    def check(self, needs: Needs) -> None:
+    def check(self, needs: ResourceRequest) -> None:
         """Refuse a cluster that is not there, or has less than a unit needs.
 
         Raises:
@@ -78,11 +78,11 @@ class Ray:
             MissingPackageError: if Ray is not installed.
             ConnectionError: if there is no cluster at the address.
             ValueError: if a unit needs more than the cluster has, or a machine of it does not see the units' folders.
-            Stopped: after every unit in hand has come to where it can go on.
+            StopRequest: after every unit in hand has come to where it can go on.
             UnitFailedError: if a unit ended with an error, or was lost too often.
         """
         work = Work(units, listener)
-        orders = {index: Order.of(units[index]) for index in work.left}
+        orders = {index: WorkItem.of(units[index]) for index in work.left}
         if orders:
             with _connected(self.address) as ray:
                 _check_needs(ray, [order.needs for order in orders.values()])
@@ -130,7 +130,7 @@ def _restoring_sigterm() -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-def _check_needs(ray: Any, needs: Sequence[Needs]) -> None:
+def _check_needs(ray: Any, needs: Sequence[ResourceRequest]) -> None:
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     gpus = int(sum(machine.get("GPU", 0) for machine in machines))
     cpus = int(max((machine.get("CPU", 0) for machine in machines), default=0))
@@ -146,7 +146,7 @@ def _check_needs(ray: Any, needs: Sequence[Needs]) -> None:
             )
 
 
-def _processors(needs: Needs) -> int:
+def _processors(needs: ResourceRequest) -> int:
     """Return the processors of each of a unit's processes."""
     return -(-needs.cpus // max(needs.gpus, 1))
 
@@ -185,7 +185,7 @@ def _sees(path: str) -> bool:
 class _Tasks:
     """Units in the hands of a cluster."""
 
-    def __init__(self, ray: Any, work: Work[Any], orders: dict[int, Order]) -> None:
+    def __init__(self, ray: Any, work: Work[Any], orders: dict[int, WorkItem]) -> None:
         self.ray, self.work, self.orders = ray, work, orders
         self.hand: dict[Any, int] = {}
         self.again: dict[int, float] = {}
@@ -239,7 +239,7 @@ class _Tasks:
                 self.work.listener.waits(answer["in_use"])
         elif not self.work.found_finished(index):
             self._stop()
-            raise self.work.failed(index, Ended(answer.get("error", ""), answer.get("traceback", "")))
+            raise self.work.failed(index, UnitOutcome(answer.get("error", ""), answer.get("traceback", "")))
 
     def _tell(self, index: int) -> None:
         state = State.read(Path(self.orders[index].folder))
@@ -255,7 +255,7 @@ class _Tasks:
             self.ray.wait([*self.hand], num_returns=len(self.hand), timeout=GRACE)
 
 
-def _resources(needs: Needs) -> dict[str, Any]:
+def _resources(needs: ResourceRequest) -> dict[str, Any]:
     memory = {"memory": needs.memory} if needs.memory else {}
     return {"num_cpus": needs.cpus, "num_gpus": needs.gpus, **memory}
 
@@ -263,7 +263,7 @@ def _resources(needs: Needs) -> dict[str, Any]:
 def _alone(plain: dict[str, Any], began: str, trusted: dict[str, str]) -> dict[str, str]:
     """Carry out an order in this process, and say how it ended."""
     trust.receive(trusted)
-    order = Order.read(plain)
+    order = WorkItem.read(plain)
     try:
         with given_in(began), raised(), leased(Path(order.folder)):
             finish(order.parse())
@@ -277,7 +277,7 @@ def _alone(plain: dict[str, Any], began: str, trusted: dict[str, str]) -> dict[s
 def _together(plain: dict[str, Any], began: str, trusted: dict[str, str]) -> dict[str, str]:
     """Carry out an order by the processes of a job of Ray Train, and say how it ended."""
     train, torch = require("ray.train", "cluster"), require("ray.train.torch", "cluster")
-    order = Order.read(plain)
+    order = WorkItem.read(plain)
     folder, needs = Path(order.folder), order.needs
     if (other := holder(folder)) is not None:
         return {"in_use": str(InUseError(folder, other))}
@@ -335,12 +335,12 @@ def _part(config: dict[str, Any]) -> None:
     local = {"LOCAL_RANK": context.get_local_rank(), "LOCAL_WORLD_SIZE": context.get_local_world_size()}
     os.environ.update({name: str(value) for name, value in {**ranks, **local, **rendezvous}.items()})
     trust.receive(config["trusted"])
-    order = Order.read(config["order"])
+    order = WorkItem.read(config["order"])
     try:
         # After a loss the folder is in dead hands for a while.
         with given_in(config["began"]), leased(Path(order.folder), wait=True):
             finish(order.parse())
-    except Stopped as stopped:
+    except StopRequest as stopped:
         raise RuntimeError(str(stopped)) from stopped
 
 

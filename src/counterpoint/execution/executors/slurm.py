@@ -15,7 +15,7 @@ from typing import TypeVar, final
 from ... import trust
 from ...files import write_text
 from .._work import Work
-from ..unit import HandedOver, Listener, Needs, Portable, Unit
+from ..unit import Listener, PortableUnit, ResourceRequest, Unit, WorkHandover
 
 T = TypeVar("T")
 LAST_WORD = 120
@@ -42,7 +42,7 @@ class Slurm:
     time: str = ""
     submit: bool = False
 
-    def check(self, needs: Needs) -> None:
+    def check(self, needs: ResourceRequest) -> None:
         """Refuse to submit where there is nothing to submit with.
 
         Raises:
@@ -59,7 +59,7 @@ class Slurm:
         """Return all results, in the order of the units, where all are there; otherwise hand over to jobs.
 
         Raises:
-            HandedOver: with the command, or the jobs that were submitted.
+            WorkHandover: with the command, or the jobs that were submitted.
             ValueError: for units that no folder lists, and a folder that other machines cannot see.
             FileNotFoundError: if there is no ``sbatch`` here to submit with.
             RuntimeError: if SLURM refuses the jobs; with its reason.
@@ -71,26 +71,26 @@ class Slurm:
             raise ValueError("jobs of SLURM find units in a folder that lists them, and these have none")
         _check_shared(listed)
         if self.submit and (waiting := _queued(listed)):
-            raise HandedOver(f"job {waiting} is in hand already; see: squeue --job {waiting}")
+            raise WorkHandover(f"job {waiting} is in hand already; see: squeue --job {waiting}")
         first = units[work.left[0]]
-        needs = first.needs if isinstance(first, Portable) else Needs()
+        needs = first.needs if isinstance(first, PortableUnit) else ResourceRequest()
         scripts = listed.absolute() / "slurm"
         array, last = scripts / "runs.sh", scripts / "end.sh"
         write_text(array, self._script(listed, needs, len(work.left)))
         write_text(last, self._script(listed, needs, 0))
         if not self.submit:
             both = f"sbatch --dependency=afterany:$(sbatch --parsable {_quoted(array)}) {_quoted(last)}"
-            raise HandedOver(f"submit the jobs with:\n{both}\nor repeat this command with --submit")
+            raise WorkHandover(f"submit the jobs with:\n{both}\nor repeat this command with --submit")
         self.check(needs)
         job = _submit(str(array))
         write_text(scripts / "job", job)
         end = _submit(f"--dependency=afterany:{job}", str(last))
-        raise HandedOver(
+        raise WorkHandover(
             f"submitted job {job}, of {len(work.left)} that take runs, and job {end}, which ends the work after them; "
             f"see: counterpoint status {_quoted(listed)}"
         )
 
-    def _script(self, folder: Path, needs: Needs, count: int) -> str:
+    def _script(self, folder: Path, needs: ResourceRequest, count: int) -> str:
         """Return the script of an array of jobs that take units, or of the one after it."""
         folder = folder.absolute()
         gpus = -(-needs.gpus // needs.nodes)

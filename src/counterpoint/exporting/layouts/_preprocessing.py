@@ -22,7 +22,7 @@ TOKENIZER = "tokenizer.json"
 
 
 @runtime_checkable
-class Portable(Protocol):
+class PortableTokenizer(Protocol):
     """A tokenizer that the ``tokenizers`` library can stand in for."""
 
     def backend(self) -> Backend: ...
@@ -152,7 +152,7 @@ def backend_of(tower: TextTower) -> Backend:
         LookupError: where there is none; the message says why.
     """
     tokenizer = tower.tokenizer
-    if not isinstance(tokenizer, Portable):
+    if not isinstance(tokenizer, PortableTokenizer):
         raise LookupError(
             f"its {type(tokenizer).__name__} cannot be written as a file of the tokenizers library"
         )

@@ -13,14 +13,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ...methods.tower_method import TowerMethod, scale_of
-from ...networks.towers.libraries.exported import Exported, NotExportableError
+from ...networks.towers.libraries.exported import ExportedTower, NotExportableError
 from .._layout import Embed, Layout
 from .._parts import head_of, solid
 
 CONFIG = "open_clip_config.json"
 
 
-class OpenClip(Layout):
+class OpenClipLayout(Layout):
     """A tower of pictures and one of texts: ``open_clip.create_model_and_transforms("local-dir:FOLDER")``."""
 
     form: ClassVar[str] = "both towers; open_clip"
@@ -105,7 +105,7 @@ class OpenClip(Layout):
         _write(folder, written)
 
 
-def _whole(model: TowerMethod) -> tuple[Exported, Exported, dict[str, Any]]:
+def _whole(model: TowerMethod) -> tuple[ExportedTower, ExportedTower, dict[str, Any]]:
     """Return both towers in open_clip's words, and the configuration of the whole.
 
     Raises:

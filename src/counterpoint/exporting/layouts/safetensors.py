@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from ...methods.tower_method import TowerMethod, scale_of
-from ...models import Stated, load
+from ...models import ModelManifest, load
 from .._comparison import uncompared
 from .._layout import Embed, Layout
 
 
-class Safetensors(Layout):
+class SafetensorsLayout(Layout):
     """``model.safetensors``, and ``counterpoint.json`` with what it takes to build the towers and heads again.
 
     Beside them lie the tokenizer that a run has fitted, and the configurations of towers of transformers and open_clip.
@@ -32,14 +32,14 @@ class Safetensors(Layout):
         if why := uncompared(model):
             return why
         try:
-            Stated.of(model)
+            ModelManifest.of(model)
         except LookupError as error:
             return str(error)
         return ""
 
     def write(self, model: TowerMethod, folder: Path) -> None:
         scale, bias = scale_of(model) or (None, None)
-        Stated.of(model, scale, bias).write(model, folder)
+        ModelManifest.of(model, scale, bias).write(model, folder)
 
     def use(self, model: TowerMethod, picture: str) -> Sequence[str]:
         examples = {"text": '"a red car"', "image": '"picture.jpg"', "audio": '"sound.wav"'}

@@ -19,14 +19,14 @@ from ...networks.towers.libraries.transformers_tower import TransformersTower
 from .._layout import Embed, Layout
 from .._parts import head_of, solid
 from .._quiet import quiet
-from .safetensors import Safetensors
+from .safetensors import SafetensorsLayout
 from .timm import is_custom, write_tower
-from .transformers import Transformers
+from .transformers import TransformersLayout
 
 INNER = "0_Encoder"
 
 
-class SentenceTransformers(Layout):
+class SentenceTransformersLayout(Layout):
     """An encoder of texts, of pictures, or of both through one ``encode``: ``SentenceTransformer("FOLDER")``.
 
     It has the library's own modules where these can hold the model: ``Transformer``, ``Pooling``, ``Dense`` and
@@ -41,7 +41,7 @@ class SentenceTransformers(Layout):
     def refusal(self, model: TowerMethod) -> str:
         if strange := sorted({*self.modalities(model)} - {"image", "text"}):
             return f"sentence-transformers has no {', '.join(strange)} tower like this model's"
-        return Safetensors().refusal(model) if self.custom_code(model) else ""
+        return SafetensorsLayout().refusal(model) if self.custom_code(model) else ""
 
     def custom_code(self, model: TowerMethod) -> str:
         if _pair(model):
@@ -72,7 +72,7 @@ class SentenceTransformers(Layout):
     def write(self, model: TowerMethod, folder: Path) -> None:
         if self.custom_code(model):
             (folder / INNER).mkdir()
-            Safetensors().write(model, folder / INNER)
+            SafetensorsLayout().write(model, folder / INNER)
             modules = [{"idx": 0, "name": "0", "path": INNER, "type": "counterpoint.exporting.Encoder"}]
             _json(folder / "modules.json", modules)
             about = {"model_type": "SentenceTransformer", "similarity_fn_name": "cosine"}
@@ -84,7 +84,7 @@ class SentenceTransformers(Layout):
         parts = folder / "parts"
         parts.mkdir()
         if _pair(model):
-            Transformers().write(model, parts)
+            TransformersLayout().write(model, parts)
             made = [Transformer(str(parts))]
         else:
             columns = sorted(model.embeds, key=lambda column: model.tower(column).modality != "text")
@@ -123,7 +123,7 @@ class SentenceTransformers(Layout):
 
 def _pair(model: TowerMethod) -> bool:
     """Return whether transformers can hold the whole model as a dual encoder."""
-    return not Transformers().refusal(model) and len(Transformers().modalities(model)) == 2
+    return not TransformersLayout().refusal(model) and len(TransformersLayout().modalities(model)) == 2
 
 
 def _check(tower: Tower) -> None:

@@ -19,7 +19,7 @@ from .._layout import Embed, Layout
 from .._parts import plain, solid
 
 
-class Timm(Layout):
+class TimmLayout(Layout):
     """The tower of pictures: ``timm.create_model("local-dir:FOLDER", pretrained=True)``.
 
     A linear head is the classifier where the architecture ends in a linear one; ``num_classes=0`` leaves it out. Else

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from ...methods.tower_method import TowerMethod, scale_of
-from ...networks.towers.libraries.exported import Exported, NotExportableError
+from ...networks.towers.libraries.exported import ExportedTower, NotExportableError
 from .._layout import Embed, Layout
 from .._parts import head_of, solid
 from .._quiet import quiet
 
 
-class Transformers(Layout):
+class TransformersLayout(Layout):
     """A dual encoder with processor and tokenizer, or a text tower alone with its projection."""
 
     form: ClassVar[str] = "a dual encoder, or the text tower alone"
@@ -104,14 +104,14 @@ class Transformers(Layout):
         return embed
 
 
-def _halves(model: TowerMethod) -> dict[str, Exported]:
+def _halves(model: TowerMethod) -> dict[str, ExportedTower]:
     """Return the towers that a model of transformers can hold, in its words: a pair's, or the text tower alone.
 
     Raises:
         NotExportableError: where there are none.
     """
     columns = {model.tower(column).modality: column for column in reversed(model.embeds)}
-    halves: dict[str, Exported] = {}
+    halves: dict[str, ExportedTower] = {}
     why: list[str] = []
     for modality, column in reversed(columns.items()):
         try:
@@ -135,9 +135,9 @@ def _halves(model: TowerMethod) -> dict[str, Exported]:
     )
 
 
-def _sized(half: Exported, width: int) -> Exported:
+def _sized(half: ExportedTower, width: int) -> ExportedTower:
     """Return a half whose configuration states the width of the embeddings."""
     config = dict(half.config["config"])
     if "projection_dim" in config:
         config["projection_dim"] = width
-    return Exported({**half.config, "config": config}, half.weights, save=half.save, scale=half.scale)
+    return ExportedTower({**half.config, "config": config}, half.weights, save=half.save, scale=half.scale)

@@ -16,7 +16,7 @@ from ...recipes.schema import Towers
 from ...registry import unknown
 from ..base import INPUTS, FittedInput, ImageTower, TextTower, Tokenizer, Tower
 from ..init import initialise
-from ..weights import Source
+from ..weights import TowerSource
 from .built_in import IMAGE_TOWERS
 from .drawn import DrawnText
 from .libraries.hugging_face import LIBRARIES, ModelFiles, is_pair
@@ -153,7 +153,7 @@ def build_tower(modality: str, start: Start) -> Tower:
     Raises:
         UnknownNameError: for a name that is not known; the message gives the nearest one.
     """
-    kind, source = MODALITIES.get(modality), Source.parse(start.name).to_build()
+    kind, source = MODALITIES.get(modality), TowerSource.parse(start.name).to_build()
     if source.form not in kind.towers:
         raise unknown(f"{modality} tower", str(source), kind.towers)
     with torch.random.fork_rng(devices=[]):  # constructors draw weights, which are then drawn anew by name
@@ -168,7 +168,7 @@ def build_tower(modality: str, start: Start) -> Tower:
     return tower
 
 
-def _borrowed(modality: str, source: Source, start: Start) -> Tower:
+def _borrowed(modality: str, source: TowerSource, start: Start) -> Tower:
     """Build a built-in tower with the weights of an earlier run, and with the inputs that were fitted for that one."""
     folder = source.path
     of_run = folder is not None and folder.is_dir()
@@ -206,13 +206,13 @@ class _SizedStart(Start):
     """A start whose pictures' size is for all towers, those with a size of their own too."""
 
 
-def image_tower(source: Source, start: Start) -> ImageTower:
+def image_tower(source: TowerSource, start: Start) -> ImageTower:
     """Build the tower of pictures of a source; see `build_towers`."""
     size = start.sizes.image_size
     if source.library == "timm":
         from .libraries.timm_tower import timm_tower
 
-        pretrained = Source.parse(start.name).weights is not None and not isinstance(start, _SizedStart)
+        pretrained = TowerSource.parse(start.name).weights is not None and not isinstance(start, _SizedStart)
         return timm_tower(source, None if pretrained else size, start.seed)
     if source.library == "open_clip":
         from .libraries.open_clip_tower import OpenClipImage
@@ -228,7 +228,7 @@ def image_tower(source: Source, start: Start) -> ImageTower:
     return IMAGE_TOWERS[source.name](size)
 
 
-def text_tower(source: Source, start: Start) -> Tower:
+def text_tower(source: TowerSource, start: Start) -> Tower:
     """Build the tower of texts of a source; see `build_towers`."""
     sizes, layers = start.sizes, start.sizes.text_layers
 
@@ -260,7 +260,7 @@ def text_tower(source: Source, start: Start) -> Tower:
     return TextTransformer(vocabulary(), depth=layers) if layers else _TEXT[source.name](vocabulary())
 
 
-def audio_tower(source: Source, start: Start) -> SoundTower:
+def audio_tower(source: TowerSource, start: Start) -> SoundTower:
     """Build the tower of sounds of a source; see `build_towers`."""
     sizes = start.sizes
     if source.library == "resemblyzer":
@@ -283,7 +283,7 @@ def audio_tower(source: Source, start: Start) -> SoundTower:
     return MelTower(*heard, dilations=()) if source.name == "spectra" else MelTower(*heard)
 
 
-def video_tower(source: Source, start: Start) -> VideoTower:
+def video_tower(source: TowerSource, start: Start) -> VideoTower:
     """Build the tower of clips of a source; see `build_towers`."""
     sizes = start.sizes
     if source.library:
@@ -295,7 +295,7 @@ def video_tower(source: Source, start: Start) -> VideoTower:
     return FramesTower(image, sizes.video_frames, ordered=source.name == "frames")
 
 
-def series_tower(source: Source, start: Start) -> SeriesTower:
+def series_tower(source: TowerSource, start: Start) -> SeriesTower:
     """Build the tower of series of a source; see `build_towers`."""
 
     def fit(steps: int) -> Standardised:
@@ -319,7 +319,7 @@ def series_tower(source: Source, start: Start) -> SeriesTower:
     return _SERIES[source.name](fit(start.sizes.series_steps))
 
 
-def table_tower(source: Source, start: Start) -> TableTower:
+def table_tower(source: TowerSource, start: Start) -> TableTower:
     """Build the tower of tables of a source; see `build_towers`."""
     return TablePerceptron(_fitted(start, Cells, lambda: Cells.fit(start.examples())))
 
@@ -345,7 +345,7 @@ def _vocabulary(start: Start) -> BytePairTokenizer:
     return _fitted(start, BytePairTokenizer, train)
 
 
-def _open_clip(source: Source, start: Start) -> tuple[torch.nn.Module, Any]:
+def _open_clip(source: TowerSource, start: Start) -> tuple[torch.nn.Module, Any]:
     """Return an ``open_clip`` model and its tokenizer, read once for both towers."""
     from .libraries.open_clip_tower import open_clip_model
 
@@ -354,7 +354,7 @@ def _open_clip(source: Source, start: Start) -> tuple[torch.nn.Module, Any]:
     return start.once(source, lambda: open_clip_model(source, start.seed, layers))
 
 
-def _pair(source: Source, start: Start) -> tuple[ImageTower, TextTower]:
+def _pair(source: TowerSource, start: Start) -> tuple[ImageTower, TextTower]:
     """Return both towers of a dual encoder, read once."""
     from .libraries.transformers_pair import transformers_pair
 

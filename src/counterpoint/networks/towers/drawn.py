@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..base import ImageTower, Tower
 
-PAPERS = {"clippo": ("DrawnText", "Drawn")}
+PAPERS = {"clippo": ("DrawnText", "RenderedInput")}
 
 BACKGROUND = 127
 """Grey of the picture that black letters stand on."""
@@ -29,7 +29,7 @@ _NARROWEST, _SPACE = 1 / 4, 1 / 16
 
 
 @dataclass(frozen=True)
-class Drawn:
+class RenderedInput:
     """The input of a tower of pictures that reads texts: these, drawn.
 
     Small letters in black on grey, proportionally spaced, in rows of 16 pixels (8 below a side of 112). The row of a
@@ -41,7 +41,7 @@ class Drawn:
     Arabic, Hebrew and others, letter by letter, from the left. Letters that it lacks, as all of Chinese, Japanese and
     Korean, are one and the same box.
 
-    >>> picture = Drawn(48)(["a red car"])
+    >>> picture = RenderedInput(48)(["a red car"])
     >>> picture.shape, round(picture.max().item() * 255), picture.min().item()
     (torch.Size([1, 3, 48, 48]), 127, 0.0)
 
@@ -69,7 +69,7 @@ class Drawn:
     def too_long(self, texts: Sequence[str]) -> Bool[Tensor, " B"]:
         """Say of each text whether some of it is cut.
 
-        >>> Drawn(48).too_long(["a red car", "a red car " * 20]).tolist()
+        >>> RenderedInput(48).too_long(["a red car", "a red car " * 20]).tolist()
         [False, True]
         """
         rows = self.size // self.row
@@ -85,7 +85,7 @@ class Drawn:
     def positions(self, text: str) -> list[tuple[int, int]]:
         """Return the row of each letter of a text, and where in the row it begins, in pixels.
 
-        >>> Drawn(48).positions("ll" * 9)[:3]
+        >>> RenderedInput(48).positions("ll" * 9)[:3]
         [(0, 0), (0, 3), (0, 6)]
         """
         widths = [glyph(letter, self.row).shape[1] for letter in text.lower()[:LONGEST]]
@@ -139,8 +139,8 @@ class DrawnText(Tower):
         return self.image.pretrained
 
     @property
-    def input(self) -> Drawn:
-        return Drawn(self.image.size)
+    def input(self) -> RenderedInput:
+        return RenderedInput(self.image.size)
 
     def forward(self, pictures: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
         return self.image(pictures)

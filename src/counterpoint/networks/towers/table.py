@@ -21,7 +21,7 @@ from ..base import Tower
 _KEPT = 128  # values of a column
 
 
-class Cell(BaseModel):
+class ColumnStatistics(BaseModel):
     """A column of a table, as the training rows show it.
 
     Attributes:
@@ -44,7 +44,7 @@ class _Kept(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     format: int = FORMAT
-    cells: tuple[Cell, ...]
+    cells: tuple[ColumnStatistics, ...]
 
 
 @final
@@ -64,7 +64,7 @@ class Cells:
 
     file = "table.json"
 
-    def __init__(self, cells: Sequence[Cell]) -> None:
+    def __init__(self, cells: Sequence[ColumnStatistics]) -> None:
         self.cells = tuple(cells)
 
     @classmethod
@@ -155,7 +155,7 @@ def _column(table: Table, name: str) -> tuple[Float[np.ndarray, " B"], tuple[str
     return table.cells[:, index].double().numpy(), table.categories[index]
 
 
-def _cell(name: str, columns: Sequence[tuple[np.ndarray, tuple[str, ...]]]) -> Cell:
+def _cell(name: str, columns: Sequence[tuple[np.ndarray, tuple[str, ...]]]) -> ColumnStatistics:
     """Learn a column from its cells in all tables."""
     if len({bool(words) for _, words in columns}) > 1:
         raise ValueError(f"{name} holds numbers in one table and categories in another")
@@ -170,9 +170,11 @@ def _cell(name: str, columns: Sequence[tuple[np.ndarray, tuple[str, ...]]]) -> C
         known = np.sort(np.concatenate([values[~np.isnan(values)] for values, _ in columns]))
     some = known[((np.arange(_KEPT) + 0.5) / _KEPT * len(known)).astype(int)] if len(known) else known
     if words or not len(known):
-        return Cell(name=name, words=words, values=tuple(some.tolist()))
+        return ColumnStatistics(name=name, words=words, values=tuple(some.tolist()))
     deviation = float(known.std()) or 1.0
-    return Cell(name=name, mean=float(known.mean()), deviation=deviation, values=tuple(some.tolist()))
+    return ColumnStatistics(
+        name=name, mean=float(known.mean()), deviation=deviation, values=tuple(some.tolist())
+    )
 
 
 class TableTower(Tower, ABC):

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from ...files import check_manifest, latest_checkpoint, read_json, run_of
 from ..base import Tower
-from ..weights import Source
+from ..weights import TowerSource
 
 _PREFIX = "towers."
 """The prefix of the names of towers' weights in the checkpoint of a method with towers; that of a column follows."""
 
 
 @dataclass(frozen=True)
-class Weights:
+class CheckpointWeights:
     """The weights of a run as a checkpoint left them.
 
     Attributes:
@@ -29,7 +29,7 @@ class Weights:
     tensors: Mapping[str, Tensor]
 
     @classmethod
-    def of_run(cls, folder: Path, named: str) -> Weights:
+    def of_run(cls, folder: Path, named: str) -> CheckpointWeights:
         """Read the newest checkpoint of a finished run, or one checkpoint of any run by its own folder.
 
         Args:
@@ -79,7 +79,7 @@ class Weights:
         return towers
 
 
-def load_trained(tower: Tower, source: Source) -> None:
+def load_trained(tower: Tower, source: TowerSource) -> None:
     """Read a trained tower's weights into a tower of the same kind, all of them or none.
 
     Args:
@@ -99,10 +99,10 @@ def load_trained(tower: Tower, source: Source) -> None:
             ".safetensors file"
         )
     if path.is_dir():
-        weights = Weights.of_run(path, f"tower {source}")
+        weights = CheckpointWeights.of_run(path, f"tower {source}")
     else:
         with source.reading():
-            weights = Weights(load_file(path))
+            weights = CheckpointWeights(load_file(path))
     if (found := weights.of_tower(tower)) is not None:
         tower.load_state_dict(dict(found[1]))
         return
@@ -116,7 +116,7 @@ class _State(BaseModel):
     status: str
 
 
-def _fit(tower: Tower, tensors: dict[str, Tensor], source: Source) -> None:
+def _fit(tower: Tower, tensors: dict[str, Tensor], source: TowerSource) -> None:
     expected = tower.state_dict()
     faults = {
         "missing": sorted(expected.keys() - tensors.keys()),

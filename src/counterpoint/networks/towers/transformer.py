@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..base import ImageTower, TextTower, Tokenizer
 from ..heads import Linear
-from .libraries.exported import Exported, Head, NotExportableError
+from .libraries.exported import ExportedTower, Head, NotExportableError
 from .parts.pixels import Normalise
 from .parts.pooling import Packing, inside, pool
 from .tokenizer import BytePairTokenizer
@@ -31,7 +31,7 @@ class Embedding(nn.Embedding):
         nn.init.normal_(self.weight, std=self.std)
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """x ← x + attention(norm(x)); x ← x + mlp(norm(x)), with the deviations CLIP starts from."""
 
     def __init__(self, width: int, heads: int, depth: int, causal: bool) -> None:
@@ -110,7 +110,7 @@ def _read(
     """Return the states of prompts, which have no places, behind the last block."""
     states = prompts.expand(len(mask), -1, -1)
     for block, x in zip(blocks, inputs, strict=True):
-        assert isinstance(block, Block)
+        assert isinstance(block, TransformerBlock)
         states = block.reading(states, x, mask)
     return states
 
@@ -149,7 +149,7 @@ class TextTransformer(TextTower):
         self.tokenizer, self.width = tokenizer, width
         self.token_embedding = Embedding(tokenizer.vocabulary, width, std=0.02)
         self.position_embedding = Embedding(tokenizer.context, width, std=0.01)
-        self.blocks = nn.ModuleList(Block(width, heads, depth, causal=True) for _ in range(depth))
+        self.blocks = nn.ModuleList(TransformerBlock(width, heads, depth, causal=True) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, tokens: Int[Tensor, "B L"], dropout: float = 0.0) -> Float[Tensor, "B width"]:
@@ -178,7 +178,7 @@ class TextTransformer(TextTower):
         block_inputs = [x if x.ndim == 3 else packing.unpack(x) for x in block_inputs]
         return features, self.norm(_read(self.blocks, block_inputs, mask, prompts))
 
-    def in_open_clip(self, head: Head) -> Exported:
+    def in_open_clip(self, head: Head) -> ExportedTower:
         """Return the tower as open_clip's text transformer, which is the same but for names."""
         tokenizer = self._exported_tokenizer("open_clip")
         names = {
@@ -209,13 +209,13 @@ class TextTransformer(TextTower):
             "proj_bias": head.bias is not None,
             "hf_tokenizer_name": ".",
         }
-        return Exported(
+        return ExportedTower(
             {"text_cfg": config, "quick_gelu": False},
             {f"text.{name}": weight for name, weight in names.items()},
             save=tokenizer.save_pretrained,
         )
 
-    def in_transformers(self, head: Head) -> Exported:
+    def in_transformers(self, head: Head) -> ExportedTower:
         """Return the tower as CLIP's of texts. Its end token gets the highest id: CLIP's looks for no other at id 2."""
         tokenizer = self._exported_tokenizer("transformers")
         if head.bias is not None:
@@ -249,7 +249,7 @@ class TextTransformer(TextTower):
             "bos_token_id": 1,
             "eos_token_id": last,
         }
-        return Exported(
+        return ExportedTower(
             {"kind": "CLIPTextModelWithProjection", "config": config},
             names,
             save=partial(tokenizer.save_pretrained, end=last),
@@ -316,7 +316,7 @@ class VisionTransformer(ImageTower):
         self.normalise = Normalise()
         self.patch_embedding = Linear(3 * patch * patch, width, bias=True)
         self.position_embedding = Embedding((size // patch) ** 2, width, std=0.02)
-        self.blocks = nn.ModuleList(Block(width, heads, depth, causal=False) for _ in range(depth))
+        self.blocks = nn.ModuleList(TransformerBlock(width, heads, depth, causal=False) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:

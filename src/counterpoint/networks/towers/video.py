@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from ...raw import ends
 from ..base import ImageTower, Tower
-from ..weights import Source
+from ..weights import TowerSource
 from .footage import Footage
 from .parts.temporal import before, mean_inside
-from .transformer import Block, Embedding
+from .transformer import Embedding, TransformerBlock
 
 
 class VideoTower(Tower, ABC):
@@ -73,12 +73,12 @@ class FramesTower(VideoTower):
         self.block = self.place_embedding = self.norm = None
         if ordered:
             self.place_embedding = Embedding(frames, self.width, std=0.02)
-            self.block = Block(self.width, math.gcd(4, self.width), depth=1, causal=False)
+            self.block = TransformerBlock(self.width, math.gcd(4, self.width), depth=1, causal=False)
             self.norm = nn.LayerNorm(self.width)
 
     @property
     def sizes(self) -> Mapping[str, int | float | str]:
-        return {**super().sizes, "image": str(replace(Source.parse(self.image.name), weights=None))}
+        return {**super().sizes, "image": str(replace(TowerSource.parse(self.image.name), weights=None))}
 
     def forward(self, clips: Float[Tensor, "B T 3 H W"]) -> Float[Tensor, "B width"]:
         states, inside = self._states(clips)

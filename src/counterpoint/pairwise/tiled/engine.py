@@ -23,10 +23,10 @@ from .. import guard
 from ..declaration import Declared, Key, check_sizes, declared
 from ..exponential import exponential
 from ..ranks import Ranks
-from ..reductions import DIMS, At, LogSumExp, Sum, WholeRow, finite
+from ..reductions import DIMS, Gather, LogSumExp, Sum, WholeRow, finite
 from ..tile import Tile
 from . import fused
-from .problem import Block, Problem
+from .problem import Problem, TileInputs
 
 PAPERS = {"inf-cl": ("run",)}
 
@@ -149,7 +149,7 @@ def _declaration(problem: Problem, tensors: Sequence[Tensor], need: Sequence[boo
     if not problem.n:
         seen[: problem.first_column] = [t.new_zeros(1, *t.shape[1:]) for t in tensors[: problem.first_column]]
 
-    def declare() -> tuple[Block, Declared]:
+    def declare() -> tuple[TileInputs, Declared]:
         # One row tells as much as a tile, at a fraction of its products.
         block = next(replace(problem, row_counts=counts, tile=(1, problem.tile[1])).blocks(seen, need))
         return block, declared(problem.terms(block.tile))
@@ -304,7 +304,7 @@ def _scaled(tensor: Tensor, by: Tensor) -> Tensor:
 
 def _tile_cotangents(
     reductions: Declared,
-    block: Block,
+    block: TileInputs,
     results: Mapping[Key, Sequence[Tensor]],
     cotangents: Mapping[Key, Sequence[Tensor | None]],
     shared_exponential: fused.Backward,
@@ -327,7 +327,7 @@ def _tile_cotangents(
                     for g in cotangents[per, name]
                 ]
                 held = outputs.get(id(reduction.tensors[0]))
-                if isinstance(reduction, At) and held is not None:
+                if isinstance(reduction, Gather) and held is not None:
                     # No tile is made of one number a row: its memory would take longer than all else here.
                     outputs[id(held[0])] = (held[0], reduction.add_to(held[1], grad, block.start(per)))
                     continue

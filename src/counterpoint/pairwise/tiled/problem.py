@@ -16,7 +16,7 @@ from ..tile import Tile
 
 
 @dataclass
-class Block:
+class TileInputs:
     """A tile with the leaves its terms are computed from, in the order of the inputs."""
 
     tile: Tile
@@ -66,7 +66,7 @@ class Problem:
         tensors: Sequence[Tensor],
         need: Sequence[bool],
         gradients: Sequence[Tensor | None] | None = None,
-    ) -> Iterator[Block]:
+    ) -> Iterator[TileInputs]:
         """Yield all tiles, row by row; pieces of tensors that ``need`` a gradient are fresh leaves.
 
         Products add what they find straight to ``gradients`` where these are given.
@@ -99,7 +99,7 @@ class Problem:
                     j,
                     sums,
                 )
-                yield Block(tile, leaves, rows, columns)
+                yield TileInputs(tile, leaves, rows, columns)
 
     def whole_rows(self, rows: Sequence[Tensor]) -> None:
         """Turn tiles into panels that hold complete rows, of the same area or half that of the rows' own tensors."""
@@ -110,7 +110,7 @@ class Problem:
     def accumulate(
         self,
         gradients: list[Tensor | None],
-        block: Block,
+        block: TileInputs,
         outputs: Sequence[Tensor],
         cotangents: Sequence[Tensor | None],
     ) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...modalities import MODALITIES, noun_of
 from ...training.sharing.distributed import device_of
 from ..indexing.index import Index
-from ..requests.batching import Batcher, Embedded
+from ..requests.batching import Batcher, EmbeddedBatch
 from ..requests.forms import RowKind
 from ..requests.limits import Limits
 from ..requests.refusals import RequestError, bad
@@ -86,7 +86,7 @@ class Engine:
                 "modality",
             )
 
-    async def texts(self, texts: Sequence[str], param: str) -> Embedded:
+    async def texts(self, texts: Sequence[str], param: str) -> EmbeddedBatch:
         """Return embeddings of texts, which are texts whatever they look like.
 
         Raises:
@@ -94,7 +94,7 @@ class Engine:
         """
         return await self.batcher.embed(self.column("text", param), texts)
 
-    async def pictures(self, uploads: Sequence[bytes], param: str) -> Embedded:
+    async def pictures(self, uploads: Sequence[bytes], param: str) -> EmbeddedBatch:
         """Return embeddings of the bytes of pictures.
 
         Raises:

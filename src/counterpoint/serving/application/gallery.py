@@ -17,7 +17,7 @@ import numpy as np
 from ... import trust
 from ...data.base import Data
 from ...data.columns import TEXT
-from ...data.pictured import Pictured
+from ...data.pictured import PictureData
 from ...data.source import load_any
 from ...pages.things import picture_of, sound_of
 from ...reasons import reason
@@ -85,7 +85,7 @@ class Gallery:
         """
 
         def make(shown: str, row: int) -> Media | None:
-            if shown == IMAGE and isinstance(data, Pictured):
+            if shown == IMAGE and isinstance(data, PictureData):
                 return _jpeg(data, row)
             return picture_of(data.columns[shown], _example(data, shown, row))
 
@@ -166,7 +166,7 @@ def _first(columns: Mapping[str, str], modality: str) -> str | None:
     return next((column for column, each in columns.items() if each == modality), None)
 
 
-def _jpeg(data: Pictured, row: int) -> Media:
+def _jpeg(data: PictureData, row: int) -> Media:
     file = io.BytesIO()
     data.shown(row, SIDE).save(file, "JPEG", quality=85)
     return "image/jpeg", file.getvalue()

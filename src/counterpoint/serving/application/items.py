@@ -12,7 +12,7 @@ from fastapi import Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..requests.forms import AboutAnswer, Alive, Item, MapAnswer
+from ..requests.forms import AboutAnswer, Item, MapAnswer, ServerStatus
 from ..requests.refusals import RequestError
 from .gallery import Media
 from .service import service_of
@@ -104,14 +104,14 @@ def _points(whole: pl.DataFrame) -> bytes:
     return points.model_dump_json().encode()
 
 
-async def health(request: Request) -> Alive:
+async def health(request: Request) -> ServerStatus:
     """Say that the process lives."""
-    return Alive(status="alive")
+    return ServerStatus(status="alive")
 
 
-async def ready(request: Request) -> Alive:
+async def ready(request: Request) -> ServerStatus:
     """Say that requests are answered: an application is made with its model loaded and its index open."""
-    return Alive(status="ready")
+    return ServerStatus(status="ready")
 
 
 async def metrics(request: Request) -> Response:

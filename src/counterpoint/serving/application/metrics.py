@@ -41,7 +41,7 @@ class Metrics:
         return self._text(self.registry)
 
 
-class Measured:
+class MetricsMiddleware:
     """A layer that counts requests.
 
     Args:

@@ -18,17 +18,17 @@ from starlette.responses import Response
 from ..requests.forms import (
     EmbeddingsAnswer,
     EmbeddingsRequest,
-    Labelling,
     MapAnswer,
-    Query,
+    QueryOptions,
     SearchRequest,
+    ZeroShotLabels,
     ZeroShotRequest,
 )
 from ..requests.gate import Gate
 from ..requests.refusals import MEANINGS, Failure, RequestError, bad, refused
 from ..requests.security import Security
 from . import items, openai, searching
-from .metrics import Measured
+from .metrics import MetricsMiddleware
 from .pages import page_files
 from .service import Service
 
@@ -57,8 +57,8 @@ def assembled(
     made.state.service = service
     post, get = partial(made.add_api_route, methods=["POST"]), partial(made.add_api_route, methods=["GET"])
     post("/v1/embeddings", openai.embeddings, **_route_options(EmbeddingsRequest, answer=EmbeddingsAnswer))
-    post("/v1/search", searching.search, **_route_options(SearchRequest, Query))
-    post("/v1/zero-shot", searching.zero_shot, **_route_options(ZeroShotRequest, Labelling))
+    post("/v1/search", searching.search, **_route_options(SearchRequest, QueryOptions))
+    post("/v1/zero-shot", searching.zero_shot, **_route_options(ZeroShotRequest, ZeroShotLabels))
     get("/v1/models", openai.models, **_route_options())
     get("/v1/about", items.about, **_route_options())
     get("/v1/map", items.map_points, **_route_options(answer=MapAnswer))
@@ -73,7 +73,7 @@ def assembled(
     _refuse_alike(made)
     made.add_middleware(Gate, limits=service.limits, listener=service.metrics.in_hand.set)
     made.add_middleware(Security, hosts=hosts, origins=origins, token=token)
-    made.add_middleware(Measured, metrics=service.metrics)
+    made.add_middleware(MetricsMiddleware, metrics=service.metrics)
     _describe(made)
     return made
 

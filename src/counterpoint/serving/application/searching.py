@@ -11,13 +11,13 @@ from starlette.requests import Request
 
 from ..indexing.condition import condition
 from ..requests.forms import (
-    Label,
-    Labelling,
-    Query,
-    Result,
+    QueryOptions,
+    ScoredLabel,
     SearchAnswer,
+    SearchHit,
     SearchRequest,
     ZeroShotAnswer,
+    ZeroShotLabels,
     ZeroShotRequest,
 )
 from ..requests.reading import checked_texts, filled, from_query, upload
@@ -37,7 +37,7 @@ async def search(request: Request) -> SearchAnswer:
     began, service = time.perf_counter(), service_of(request)
     picture, like = await upload(request), None
     if picture is not None:
-        options: Query = from_query(request, Query)
+        options: QueryOptions = from_query(request, QueryOptions)
         engine = service.engine(options.index)
     else:
         options = wanted = await filled(request, SearchRequest)
@@ -67,7 +67,7 @@ async def search(request: Request) -> SearchAnswer:
         vectors = (await engine.texts(texts, "query")).vectors
     rows = await engine.do(_nearest, engine, vectors, k, options, like)
     results = [
-        Result(**engine.item(row), score=row["score"], **service.media_of(row["id"], [row["modality"]]))
+        SearchHit(**engine.item(row), score=row["score"], **service.media_of(row["id"], [row["modality"]]))
         for row in rows.iter_rows(named=True)
     ]
     return SearchAnswer(results=results, seconds=time.perf_counter() - began)
@@ -81,7 +81,7 @@ async def zero_shot(request: Request) -> ZeroShotAnswer:
     began, service = time.perf_counter(), service_of(request)
     picture = await upload(request)
     if picture is not None:
-        options: Labelling = from_query(request, Labelling, lists=("labels",))
+        options: ZeroShotLabels = from_query(request, ZeroShotLabels, lists=("labels",))
         engine = service.engine(options.index)
     else:
         options = wanted = await filled(request, ZeroShotRequest)
@@ -106,7 +106,7 @@ async def zero_shot(request: Request) -> ZeroShotAnswer:
     texts = (await engine.texts(sentences, "labels")).vectors
     scores = engine.model.similarity(torch.from_numpy(image), torch.from_numpy(texts))[0].tolist()
     ranked = sorted(zip(options.labels, scores, strict=True), key=lambda each: -each[1])
-    labels = [Label(label=label, score=score) for label, score in ranked]
+    labels = [ScoredLabel(label=label, score=score) for label, score in ranked]
     return ZeroShotAnswer(labels=labels, seconds=time.perf_counter() - began)
 
 
@@ -124,7 +124,9 @@ def _stored(engine: Engine, id: int, modality: str | None, *, only: bool = False
     return (chosen or positions)[0]
 
 
-def _nearest(engine: Engine, vectors: np.ndarray, k: int, options: Query, like: int | None) -> pl.DataFrame:
+def _nearest(
+    engine: Engine, vectors: np.ndarray, k: int, options: QueryOptions, like: int | None
+) -> pl.DataFrame:
     """Search; a row is not found by its own vector.
 
     Raises:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from ... import trust
 from ...data.derived.mixture import MARK, sources_of
 from ..indexing.index import Index
-from ..requests.forms import AboutAnswer, RequestLimits, RowKind, Served, Side
+from ..requests.forms import AboutAnswer, RequestLimits, RowKind, ServedIndex, Side
 from ..requests.limits import Limits
 from ..requests.refusals import RequestError, bad
 from .engine import PLAIN, Engine, plain_name
@@ -157,9 +157,9 @@ class Service:
         for engine in self.engines.values():
             engine.batcher.end()
 
-    def _served(self, side: Side, engine: Engine) -> Served:
+    def _served(self, side: Side, engine: Engine) -> ServedIndex:
         about, model = engine.index.about, engine.model
-        return Served(
+        return ServedIndex(
             index=side,
             name="default" if side == "first" else side,
             model=plain_name(about.model),

@@ -15,10 +15,10 @@ _LOOK = 0.1  # seconds after which a thread that cannot go on looks whether it s
 
 
 @final
-class Ahead(Generic[T]):
+class PrefetchIterator(Generic[T]):
     """The items of an iterator, made by a thread while those before them are used; its errors are raised here.
 
-    >>> with Ahead(iter("abc"), most=2) as letters:
+    >>> with PrefetchIterator(iter("abc"), most=2) as letters:
     ...     list(letters)
     ['a', 'b', 'c']
 

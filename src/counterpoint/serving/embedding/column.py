@@ -22,15 +22,15 @@ from torch import Tensor
 from ... import execution
 from ...data.base import Data, Rows
 from ...data.labels import Label, Numbers
-from ...data.replaced import Replaced
+from ...data.replaced import Replacement
 from ...data.sides import SIDES
 from ...methods.tower_method import TowerMethod
 from ...networks.base import TextTower
 from ...networks.towers.parts.pooling import inside
 from ...reasons import counted, out_of_memory
 from ...training.step.precision import Precision
-from ..vectors import RESERVED, About, part_paths, write_part
-from .ahead import Ahead
+from ..vectors import RESERVED, VectorProvenance, part_paths, write_part
+from .ahead import PrefetchIterator
 from .batch_size import BatchSize
 
 _AHEAD = 2  # batches that wait for the device
@@ -39,7 +39,7 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Embedded:
+class EmbeddedColumn:
     """Result of a column: its rows; of those that were embedded now the number, the seconds, and those without work."""
 
     rows: int
@@ -71,17 +71,17 @@ class _Part:
     number: int
     table: pl.DataFrame
     mask: Bool[np.ndarray, " n"]
-    broken: Sequence[Replaced]
+    broken: Sequence[Replacement]
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Column:
+class EmbeddingUnit:
     """Unit of work: the vectors of one column."""
 
     key: str
     folder: Path
-    about: About
+    about: VectorProvenance
     model: TowerMethod
     data: Data
     count: int
@@ -93,18 +93,18 @@ class Column:
     def paths(self) -> list[Path]:
         return part_paths(self.folder, self.key, -(-self.count // self.per_part))
 
-    def read(self) -> Embedded | None:
-        return Embedded(self.count) if all(path.exists() for path in self.paths) else None
+    def read(self) -> EmbeddedColumn | None:
+        return EmbeddedColumn(self.count) if all(path.exists() for path in self.paths) else None
 
-    def outcome(self, result: Embedded) -> str:
+    def outcome(self, result: EmbeddedColumn) -> str:
         return f"done ({', '.join(filter(None, (counted(result.rows, 'row'), result.speed)))})"
 
-    def work(self, on_progress: execution.OnProgress) -> Embedded:
+    def work(self, on_progress: execution.OnProgress) -> EmbeddedColumn:
         return self.embed(
             [number for number, path in enumerate(self.paths) if not path.exists()], on_progress
         )
 
-    def embed(self, todo: Sequence[int], on_progress: execution.OnProgress) -> Embedded:
+    def embed(self, todo: Sequence[int], on_progress: execution.OnProgress) -> EmbeddedColumn:
         """Embed some parts, and write each once it is whole.
 
         Raises:
@@ -114,13 +114,13 @@ class Column:
         precision = Precision(self.about.precision, next(self.model.parameters()).device)
         vectors = np.empty((self.per_part, self.about.width), np.float32)
         before = done = self.count - left
-        broken: list[Replaced] = []
+        broken: list[Replacement] = []
         with torch.inference_mode(), precision.autocast():
             # A column may have no value in a whole part, as those of one of several sources that are mixed.
             if (some := next((part for part in todo if len(self._present(part))), None)) is not None:
                 self.size.try_out(self._trial(some), left, self.key)
-            began, result = time.perf_counter(), Embedded(self.count)
-            with Ahead(self._batches(todo), _AHEAD) as items:
+            began, result = time.perf_counter(), EmbeddedColumn(self.count)
+            with PrefetchIterator(self._batches(todo), _AHEAD) as items:
                 for item in items:
                     if isinstance(item, _Batch):
                         vectors[item.positions] = self._embedded(item.tensor, item.prepared)
@@ -131,13 +131,15 @@ class Column:
                             self._check(broken, todo)
                         self._write(item, vectors[: len(item.mask)][item.mask])
                         done += len(self._rows(item.number)) - len(item.mask)  # those without a value
-                    result = Embedded(self.count, done - before, time.perf_counter() - began, items.waited)
-                    on_progress(execution.Progress(done, self.count, result.speed))
+                    result = EmbeddedColumn(
+                        self.count, done - before, time.perf_counter() - began, items.waited
+                    )
+                    on_progress(execution.UnitProgress(done, self.count, result.speed))
         if broken:
             _logger.info("left out of the vectors of %s: %s", self.key, _reasons(broken))
         return result
 
-    def _check(self, broken: Sequence[Replaced], todo: Sequence[int]) -> None:
+    def _check(self, broken: Sequence[Replacement], todo: Sequence[int]) -> None:
         """Check that no more rows are broken than may be, those that earlier calls left out of their parts included."""
         written = [n for n, path in enumerate(self.paths) if n not in todo and path.exists()]
         before = sum(
@@ -277,7 +279,7 @@ class Column:
         return sides
 
 
-def _reasons(broken: Sequence[Replaced]) -> str:
+def _reasons(broken: Sequence[Replacement]) -> str:
     """Return for what reasons rows are left out: how many each, and the first of them."""
     first = {one.reason: one.where for one in reversed(broken)}
     named = {reason: reason if where in reason else f"{reason} ({where})" for reason, where in first.items()}

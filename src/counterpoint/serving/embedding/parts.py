@@ -15,14 +15,14 @@ from typing import Any, ClassVar, final
 
 from ... import execution, models
 from ...data.source import load_any
-from ...execution import Needs, Then
+from ...execution import FollowUp, ResourceRequest
 from ...execution.listed import FILE as LIST
 from ...execution.state import FILE as STATE
 from ...files import read_json, write_json
 from ...training.sharing.distributed import device_of
-from ..vectors import About
+from ..vectors import VectorProvenance
 from .batch_size import BatchSize
-from .column import Column, Embedded
+from .column import EmbeddedColumn, EmbeddingUnit
 
 PARTS = ".parts"
 TOLD = (LIST, STATE)
@@ -32,7 +32,7 @@ _MARK = "embedded.json"
 
 @final
 @dataclass(frozen=True)
-class Part:
+class VectorChunk:
     """A part of the vectors of a column.
 
     Attributes:
@@ -55,7 +55,7 @@ class Part:
     about: dict[str, Any]
     batch_size: int | None
     folder: Path
-    needs: Needs = field(default_factory=Needs)
+    needs: ResourceRequest = field(default_factory=ResourceRequest)
 
     lighter: ClassVar[str] = "a smaller --batch-size needs less memory"
 
@@ -68,36 +68,38 @@ class Part:
         """The file of the part."""
         return self.folder.parents[1] / f"{self.key}.parquet"
 
-    def read(self) -> Embedded | None:
+    def read(self) -> EmbeddedColumn | None:
         if not self.path.exists():
             return None
         mark = self.folder / _MARK
-        return read_json(mark, Embedded, f"delete {mark}") if mark.exists() else Embedded(0)
+        return read_json(mark, EmbeddedColumn, f"delete {mark}") if mark.exists() else EmbeddedColumn(0)
 
-    def work(self, on_progress: execution.OnProgress) -> Embedded:
-        about, out = About(**self.about).model_dump_json(), self.folder.parents[1]
+    def work(self, on_progress: execution.OnProgress) -> EmbeddedColumn:
+        about, out = VectorProvenance(**self.about).model_dump_json(), self.folder.parents[1]
         column = _column(self.column, out, self.rows, self.per_part, self.data, about, self.batch_size)
         result = column.embed([self.number], on_progress)
         write_json(self.folder / _MARK, asdict(result))
         return result
 
-    def outcome(self, result: Embedded) -> str:
+    def outcome(self, result: EmbeddedColumn) -> str:
         return f"done ({result.speed})" if result.speed else "done"
 
     def plain(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in ("folder", "needs")}
 
     @classmethod
-    def parse(cls, plain: dict[str, Any], folder: Path, needs: Needs) -> Part:
+    def parse(cls, plain: dict[str, Any], folder: Path, needs: ResourceRequest) -> VectorChunk:
         if folder.parent.name != PARTS:  # what the unit writes goes two folders up
             raise ValueError(f"{folder} is no folder of such a unit: it lies in no {PARTS}")
         return cls(**plain, folder=folder, needs=needs)
 
 
-def parts_of(columns: Sequence[Column], data: str, batch_size: int | None, needs: Needs) -> list[Part]:
+def parts_of(
+    columns: Sequence[EmbeddingUnit], data: str, batch_size: int | None, needs: ResourceRequest
+) -> list[VectorChunk]:
     """Return the parts of some columns as units of work."""
     return [
-        Part(
+        VectorChunk(
             column.key,
             number,
             column.count,
@@ -121,19 +123,19 @@ def gather(folder: Path) -> None:
             (folder / name).unlink()
 
 
-GATHERED = Then("vectors", more=False)
+GATHERED = FollowUp("vectors", more=False)
 
 
 @lru_cache(4)
 def _column(
     name: str, folder: Path, rows: int, per_part: int, data: str, about: str, batch_size: int | None
-) -> Column:
+) -> EmbeddingUnit:
     """Open the model and the data of a column once in a process, and try out its batch size once.
 
     Raises:
         ValueError: if the model or the data differ from those where the work began.
     """
-    origin = About.model_validate_json(about)
+    origin = VectorProvenance.model_validate_json(about)
     model = models.load(origin.model).to(device_of("auto"))
     suited = load_any(data, inputs=model.inputs)
     shown = {*origin.modalities, "text"} & suited.columns.keys()
@@ -145,4 +147,4 @@ def _column(
             raise ValueError(
                 f"the {what} on this machine differs ({here}) from where the work began ({there})"
             )
-    return Column(name, folder, origin, model, suited, rows, BatchSize(batch_size), per_part)
+    return EmbeddingUnit(name, folder, origin, model, suited, rows, BatchSize(batch_size), per_part)

@@ -10,15 +10,15 @@ from typing import Literal
 from ... import models
 from ...data.base import Data
 from ...data.source import load_any, rooted
-from ...execution import Executor, Listed, Listener, Local, Needs, NullListener
+from ...execution import Executor, Listener, Local, NullListener, ResourceRequest, WorkList
 from ...execution.executors import LOCAL, executor_of
 from ...methods.tower_method import TowerMethod
 from ...registry import unknown
 from ...training.sharing.distributed import device_of
 from ...trust import given
-from ..vectors import About, Vectors, agree
+from ..vectors import VectorProvenance, Vectors, agree
 from .batch_size import BatchSize
-from .column import Column
+from .column import EmbeddingUnit
 from .parts import GATHERED, TOLD, gather, parts_of
 
 ROWS = 4096
@@ -37,7 +37,7 @@ def embed(
     limit: int | None = None,
     jobs: int = 1,
     executor: str | Executor = LOCAL,
-    needs: Needs | None = None,
+    needs: ResourceRequest | None = None,
     listener: Listener | None = None,
 ) -> Vectors:
     """Embed the rows of some data, in order, into a folder of vectors; the same call goes on where one was stopped.
@@ -79,7 +79,7 @@ def embed(
         InUseError: another process writes into the folder, and goes on doing so.
         HandedOver: others go on with it after this call, as in jobs of SLURM.
     """
-    folder, needs = Path(out), needs or Needs()
+    folder, needs = Path(out), needs or ResourceRequest()
     chosen = Local(jobs) if executor == LOCAL else executor_of(executor, needs)
     if not isinstance(model, TowerMethod):
         model = models.load(model).to(device_of("auto"))
@@ -96,7 +96,7 @@ def embed(
         )
     columns_of_both = _chosen(model, suited, modalities)
     shown = {*columns_of_both, "text"} & suited.columns.keys()
-    about = About(
+    about = VectorProvenance(
         model=model.reference,
         fingerprint=model.fingerprint,
         data=name,
@@ -110,7 +110,9 @@ def embed(
         attribution=suited.attribution,
     )
     size = BatchSize(batch_size)
-    columns = [Column(column, folder, about, model, suited, count, size, ROWS) for column in about.modalities]
+    columns = [
+        EmbeddingUnit(column, folder, about, model, suited, count, size, ROWS) for column in about.modalities
+    ]
     _check(folder, about, [path for column in columns for path in column.paths])
     listener = listener or NullListener()
     if executor == LOCAL and jobs == 1:
@@ -126,7 +128,7 @@ def embed(
             "leave out jobs and the executor"
         )
     parts = parts_of(columns, os.fspath(data), batch_size, needs)
-    Listed.of("embedding", parts, folder, GATHERED).write(folder)
+    WorkList.of("embedding", parts, folder, GATHERED).write(folder)
     listener.begin("embedding", parts)
     chosen.carry_out(parts, listener, folder)
     gather(folder)
@@ -153,7 +155,7 @@ def _chosen(model: TowerMethod, data: Data, wanted: Sequence[str]) -> tuple[str,
     return tuple(column for column in shared if column in wanted) if wanted else shared
 
 
-def _check(folder: Path, about: About, paths: Sequence[Path]) -> None:
+def _check(folder: Path, about: VectorProvenance, paths: Sequence[Path]) -> None:
     """Check that what is in the folder is of this model and data: among other files, parts would pass for data."""
     parts = sorted(folder.glob("*.parquet"))
     beside = [] if parts or not folder.is_dir() else [path.name for path in folder.iterdir()]

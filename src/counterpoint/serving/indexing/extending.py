@@ -13,13 +13,13 @@ from jaxtyping import Float
 from ...files import digest_of_file
 from ...reasons import counted
 from ...registry import Registry
-from ..vectors import About, Vectors
+from ..vectors import VectorProvenance, Vectors
 from .coordinates import coordinates
-from .kinds._kind import Additions, Kind
-from .storage import Record, Storage, Taken
+from .kinds._kind import IndexBackend, VectorBlocks
+from .storage import IndexedChunk, IndexManifest, Storage
 
 INDEX_KINDS = Registry("kind of index", "counterpoint.serving.indexing.kinds")
-"""Kinds of index; each file holds a `Kind`."""
+"""Kinds of index; each file holds a `IndexBackend`."""
 
 Way = Literal["pca", "tsne"]
 PLACED = ("x", "y")
@@ -27,13 +27,13 @@ PLACED = ("x", "y")
 
 
 def extended(
-    record: Record,
+    record: IndexManifest,
     table: pl.DataFrame,
-    held: Kind | None,
+    held: IndexBackend | None,
     storage: Storage | None,
     vectors: Vectors,
     way: Way | None,
-) -> tuple[Record, pl.DataFrame, Kind]:
+) -> tuple[IndexManifest, pl.DataFrame, IndexBackend]:
     """Return an index with the parts of some vectors that it does not have.
 
     Raises:
@@ -59,7 +59,7 @@ def extended(
             def blocks() -> Iterator[np.ndarray]:
                 return (_unit(vectors.read(part)[0]) for part in new)
 
-            additions = Additions(
+            additions = VectorBlocks(
                 whole[len(before) :], about.width, record.about.dtype, blocks, first=len(before)
             )
             build = INDEX_KINDS.get(record.kind).build if held is None else held.extended
@@ -73,13 +73,15 @@ def extended(
                 pl.Series(name, placed[:, axis]).fill_nan(None) for axis, name in enumerate(PLACED)
             )
         folder = str(vectors.folder.absolute())
-        parts = [Taken(folder=folder, part=part.name, digest=digests[part], data=about.data) for part in new]
+        parts = [
+            IndexedChunk(folder=folder, part=part.name, digest=digests[part], data=about.data) for part in new
+        ]
         after = record.model_copy(update={"rows": len(whole), "map": way, "parts": (*record.parts, *parts)})
         return (after if storage is None else storage.write(after, whole, held.files)), whole, held
 
 
 @contextmanager
-def _alone(record: Record, storage: Storage | None) -> Iterator[None]:
+def _alone(record: IndexManifest, storage: Storage | None) -> Iterator[None]:
     """Keep others from writing an index, of which what is in memory must be what is stored.
 
     Two commands at once would write files of one name, and the later record would leave out what the earlier one added.
@@ -106,7 +108,9 @@ def _check_kinds(before: pl.DataFrame, added: pl.DataFrame) -> None:
             )
 
 
-def _check_ids(before: pl.DataFrame, added: pl.DataFrame, record: Record, about: About) -> None:
+def _check_ids(
+    before: pl.DataFrame, added: pl.DataFrame, record: IndexManifest, about: VectorProvenance
+) -> None:
     """Refuse a row that is in the index already, and one that shares its id with a row of other data."""
     if not len(before):
         return

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 
 
 @final
-class Found:
+class SearchResult:
     """Rows of a table that a search found for its queries; nothing is worked out before some of them are read.
 
     Attributes:
@@ -45,7 +45,7 @@ class Found:
 class Hits:
     """Rows that a search found for one query, the nearest first; iterated, a dictionary each."""
 
-    def __init__(self, results: Found, query: int) -> None:
+    def __init__(self, results: SearchResult, query: int) -> None:
         self._results, self._query = results, query
 
     @property

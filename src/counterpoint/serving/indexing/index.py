@@ -15,13 +15,13 @@ from ...methods.tower_method import TowerMethod
 from ...models import load
 from ...reasons import counted
 from ...registry import unknown
-from ..vectors import About, Vectors
+from ..vectors import VectorProvenance, Vectors
 from . import condition as _condition
 from .extending import INDEX_KINDS, PLACED, Way, extended
-from .hits import Found, Hits
-from .kinds._kind import Chosen, Kind
+from .hits import Hits, SearchResult
+from .kinds._kind import IndexBackend, RowSelection
 from .query import Query, embedded
-from .storage import Record, Storage, is_address, storage_of
+from .storage import IndexManifest, Storage, is_address, storage_of
 
 EXACT_UP_TO = 2_000_000
 """Vectors up to which an index is exact unless another kind is asked for."""
@@ -44,7 +44,9 @@ class Index:
         storage: of the index; None in memory.
     """
 
-    def __init__(self, record: Record, table: pl.DataFrame, vectors: Kind, storage: Storage | None) -> None:
+    def __init__(
+        self, record: IndexManifest, table: pl.DataFrame, vectors: IndexBackend, storage: Storage | None
+    ) -> None:
         self._record, self.table, self._vectors, self.storage = record, table, vectors, storage
         self._model: TowerMethod | None = None
 
@@ -74,7 +76,7 @@ class Index:
         )
 
     @classmethod
-    def _read(cls, record: Record, storage: Storage) -> Self:
+    def _read(cls, record: IndexManifest, storage: Storage) -> Self:
         table, files = storage.table(record), storage.files(record)
         try:
             if len(table) != record.rows:
@@ -86,7 +88,7 @@ class Index:
         return cls(record, table, vectors, storage)
 
     @property
-    def about(self) -> About:
+    def about(self) -> VectorProvenance:
         return self._record.about
 
     @property
@@ -214,7 +216,7 @@ class Index:
             raise unknown("modality of the index", modality, [*self._modalities, EVERY])
         return (modality,)
 
-    def _nearest(self, vectors: np.ndarray, k: int, chosen: Chosen | None) -> list[Hits]:
+    def _nearest(self, vectors: np.ndarray, k: int, chosen: RowSelection | None) -> list[Hits]:
         if vectors.ndim != 2 or vectors.shape[1] != self.about.width:
             raise ValueError(
                 f"queries must be (m, {self.about.width}) as the vectors are, got {vectors.shape}"
@@ -225,7 +227,7 @@ class Index:
         if not 0 < lengths.min() <= lengths.max() < np.inf:
             raise ValueError("a query has no direction: its vector is zero, NaN or infinite")
         units = (vectors / lengths[:, None]).astype(np.float32)
-        found = Found(self.table, *self._vectors.nearest(units, k, chosen))
+        found = SearchResult(self.table, *self._vectors.nearest(units, k, chosen))
         return [Hits(found, query) for query in range(len(vectors))]
 
     def _checked(self, k: int | None) -> int:
@@ -240,7 +242,7 @@ class Index:
             )
         return k
 
-    def _chosen(self, where: str | None, searched: tuple[str, ...]) -> Chosen | None:
+    def _chosen(self, where: str | None, searched: tuple[str, ...]) -> RowSelection | None:
         parts, modality = [], None
         if len(searched) < len(self._modalities):
             (modality,) = searched
@@ -250,7 +252,9 @@ class Index:
         if not parts:
             return None
         whole = " AND ".join(parts)
-        return Chosen(whole, lambda: _condition.rows(whole, self._columns), modality, every=where is None)
+        return RowSelection(
+            whole, lambda: _condition.rows(whole, self._columns), modality, every=where is None
+        )
 
     @cached_property
     def _columns(self) -> pl.DataFrame:
@@ -284,7 +288,7 @@ class Index:
             )
         self._become(*extended(self._record, self.table, self._vectors, self.storage, vectors, way))
 
-    def _become(self, record: Record, table: pl.DataFrame, vectors: Kind) -> None:
+    def _become(self, record: IndexManifest, table: pl.DataFrame, vectors: IndexBackend) -> None:
         for name in ("_columns", "_modalities"):
             self.__dict__.pop(name, None)
         self._record, self.table, self._vectors = record, table, vectors
@@ -341,7 +345,7 @@ def index(
         there._extend(opened, map or there.map)
         return there
     chosen = kind or ("exact" if len(opened) <= EXACT_UP_TO else "hnsw")
-    record = Record(kind=chosen, about=opened.about, rows=0)
+    record = IndexManifest(kind=chosen, about=opened.about, rows=0)
     return Index(*extended(record, pl.DataFrame(), None, storage, opened, map), storage)
 
 

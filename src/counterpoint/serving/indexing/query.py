@@ -17,7 +17,7 @@ from ...methods.tower_method import TowerMethod
 from ...modalities import MODALITIES, Modality, resolve
 from ...networks.base import FormedInput, Input
 from ...raw import check_pictures
-from ..vectors import About
+from ..vectors import VectorProvenance
 
 Query: TypeAlias = str | Path | bytes | Image.Image | Tensor
 """A text; a file's path, a picture's, a sound's, a film's; a picture as bytes, Pillow's, or uint8 ``(3, H, W)``."""
@@ -26,7 +26,7 @@ _AT_ONCE = 64
 
 
 def embedded(
-    queries: Sequence[Query], model: TowerMethod, about: About, searched: Sequence[str]
+    queries: Sequence[Query], model: TowerMethod, about: VectorProvenance, searched: Sequence[str]
 ) -> Float[np.ndarray, "m d"]:
     """Embed queries, those of one modality together.
 
@@ -106,7 +106,7 @@ def _read(query: Query, modality: Modality, form: Callable[[bytes], Any]) -> Any
         raise ValueError(f"{query} cannot be read as a {modality.one}: {error}") from error
 
 
-def _column(kind: str, model: TowerMethod, about: About, searched: Sequence[str]) -> str:
+def _column(kind: str, model: TowerMethod, about: VectorProvenance, searched: Sequence[str]) -> str:
     """Return the model's column that embeds a kind of query."""
     modalities = {column: model.tower(column).modality for column in model.embeds}
     columns = [column for column, modality in modalities.items() if modality == kind]

@@ -25,7 +25,7 @@ from ...files import (
     write_json,
     write_table,
 )
-from ..vectors import About
+from ..vectors import VectorProvenance
 from .kinds._kind import next_file
 from .kinds.lancedb import connected, opened, put
 
@@ -43,7 +43,7 @@ FileName = Annotated[str, AfterValidator(_inside)]
 """Name of a file in the folder of an index."""
 
 
-class Taken(BaseModel):
+class IndexedChunk(BaseModel):
     """A part of vectors that an index holds.
 
     Attributes:
@@ -60,7 +60,7 @@ class Taken(BaseModel):
     data: str
 
 
-class Stored(BaseModel):
+class StoredFile(BaseModel):
     """A file of an index.
 
     Attributes:
@@ -73,7 +73,7 @@ class Stored(BaseModel):
     digest: str
 
 
-class Record(BaseModel):
+class IndexManifest(BaseModel):
     """All that an index is beside its vectors and its table; written last, so that it is of what is there.
 
     Attributes:
@@ -90,13 +90,13 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     format: int = FORMAT
     kind: str
-    about: About
+    about: VectorProvenance
     rows: int
     map: Literal["pca", "tsne"] | None = None
     table: FileName = ""
     digest: str = ""
-    files: dict[FileName, Stored] = {}
-    parts: tuple[Taken, ...] = ()
+    files: dict[FileName, StoredFile] = {}
+    parts: tuple[IndexedChunk, ...] = ()
 
     def remedy(self, where: str) -> str:
         """Say how to make the index at an address or in a folder again."""
@@ -127,7 +127,7 @@ class Storage(ABC):
         """
 
     @abstractmethod
-    def record(self) -> Record | None:
+    def record(self) -> IndexManifest | None:
         """Return what the index is; None where there is none.
 
         Raises:
@@ -136,7 +136,7 @@ class Storage(ABC):
         """
 
     @abstractmethod
-    def table(self, record: Record) -> pl.DataFrame:
+    def table(self, record: IndexManifest) -> pl.DataFrame:
         """Return what is known of every vector.
 
         Raises:
@@ -144,7 +144,7 @@ class Storage(ABC):
         """
 
     @abstractmethod
-    def files(self, record: Record) -> list[Path]:
+    def files(self, record: IndexManifest) -> list[Path]:
         """Return the files of the vectors.
 
         Raises:
@@ -152,12 +152,12 @@ class Storage(ABC):
         """
 
     @abstractmethod
-    def write(self, record: Record, table: pl.DataFrame, files: Sequence[Path]) -> Record:
+    def write(self, record: IndexManifest, table: pl.DataFrame, files: Sequence[Path]) -> IndexManifest:
         """Write a table and then the record, and remove what is no part of the index any more."""
 
 
 @final
-class Folder(Storage):
+class LocalStorage(Storage):
     """A folder of this machine."""
 
     def __init__(self, where: str) -> None:
@@ -171,7 +171,7 @@ class Folder(Storage):
             self._remove_others(self.record())
             yield
 
-    def record(self) -> Record | None:
+    def record(self) -> IndexManifest | None:
         if not (self.path / RECORD).exists():
             if not all(map(_ours, contents(self.path))):
                 raise ValueError(
@@ -180,15 +180,15 @@ class Folder(Storage):
                 )
             return None
         again = f"delete {self.path}, and make it again: counterpoint index VECTORS --out {self.path}"
-        return read_json(self.path / RECORD, Record, again)
+        return read_json(self.path / RECORD, IndexManifest, again)
 
-    def table(self, record: Record) -> pl.DataFrame:
+    def table(self, record: IndexManifest) -> pl.DataFrame:
         path, remedy = self.path / record.table, record.remedy(self.where)
         if path.is_file() and digest_of_file(path) != record.digest:
             raise DamagedFileError(path, "its content is not what was written", remedy)
         return read_table(path, {"id": pl.Int64, "modality": pl.String}, remedy)
 
-    def files(self, record: Record) -> list[Path]:
+    def files(self, record: IndexManifest) -> list[Path]:
         for name, stored in record.files.items():
             path = self.path / name
             actual = path.stat().st_size if path.is_file() else None
@@ -199,10 +199,12 @@ class Folder(Storage):
                 raise DamagedFileError(path, "its content is not what was written", record.remedy(self.where))
         return [self.path / name for name in record.files]
 
-    def write(self, record: Record, table: pl.DataFrame, files: Sequence[Path]) -> Record:
+    def write(self, record: IndexManifest, table: pl.DataFrame, files: Sequence[Path]) -> IndexManifest:
         path = next_file(self.path, "table.parquet")
         write_table(path, table)
-        stored = {file.name: Stored(bytes=file.stat().st_size, digest=digest_of_file(file)) for file in files}
+        stored = {
+            file.name: StoredFile(bytes=file.stat().st_size, digest=digest_of_file(file)) for file in files
+        }
         written = record.model_copy(
             update={"table": path.name, "digest": digest_of_file(path), "files": stored}
         )
@@ -210,7 +212,7 @@ class Folder(Storage):
         self._remove_others(written)
         return written
 
-    def _remove_others(self, record: Record | None) -> None:
+    def _remove_others(self, record: IndexManifest | None) -> None:
         """Remove files that are not part of the index of a record."""
         names = {RECORD} if record is None else {RECORD, record.table, *record.files}
         for other in self.path.iterdir():
@@ -231,15 +233,15 @@ class Database(Storage):
     def held(self) -> AbstractContextManager[None]:
         return nullcontext()  # stores of objects know no leases
 
-    def record(self) -> Record | None:
+    def record(self) -> IndexManifest | None:
         table = opened(self._connection, self._RECORD)
         if table is None:
             return None
         written = json.loads(table.to_arrow()["json"][0].as_py())
         again = f"delete it, and make it again: counterpoint index VECTORS --kind lancedb --out {self.where}"
-        return formed(Path(self.where), written, Record, again)
+        return formed(Path(self.where), written, IndexManifest, again)
 
-    def table(self, record: Record) -> pl.DataFrame:
+    def table(self, record: IndexManifest) -> pl.DataFrame:
         stored = opened(self._connection, self._TABLE)
         if stored is None:
             raise self._damaged(f"its table {self._TABLE} is missing", record)
@@ -249,14 +251,14 @@ class Database(Storage):
             raise self._damaged(f"it has {len(table):,} of {record.rows:,} rows", record)
         return table[: record.rows]
 
-    def _damaged(self, reason: str, record: Record) -> ValueError:
+    def _damaged(self, reason: str, record: IndexManifest) -> ValueError:
         """Return the error of a database in the words of `DamagedFileError`: a path would lose a slash."""
         return ValueError(f"{self.where} is damaged ({reason}): {record.remedy(self.where)}")
 
-    def files(self, record: Record) -> list[Path]:
+    def files(self, record: IndexManifest) -> list[Path]:
         return []
 
-    def write(self, record: Record, table: pl.DataFrame, files: Sequence[Path]) -> Record:
+    def write(self, record: IndexManifest, table: pl.DataFrame, files: Sequence[Path]) -> IndexManifest:
         plain = table.to_arrow(compat_level=pl.CompatLevel.oldest())
         put(self._connection, self._TABLE, plain)
         encoded = pl.DataFrame({"json": [record.model_dump_json()]}).to_arrow(
@@ -268,7 +270,7 @@ class Database(Storage):
 
 def storage_of(where: str | Path) -> Storage:
     """Return a folder, or the database at an address."""
-    return Database(str(where)) if is_address(where) else Folder(str(where))
+    return Database(str(where)) if is_address(where) else LocalStorage(str(where))
 
 
 def is_address(where: str | Path) -> bool:

@@ -22,7 +22,7 @@ from ...networks.towers.parts.pooling import inside
 _SHORT = 64  # characters up to which texts count as of one length
 
 
-class Embedded(NamedTuple):
+class EmbeddedBatch(NamedTuple):
     """Embeddings ``(n, d)``, and the number of tokens that were read for them."""
 
     vectors: Float[np.ndarray, "n d"]
@@ -36,12 +36,12 @@ class _Job:
     column: str
     inputs: Sequence[Any]
     loop: asyncio.AbstractEventLoop
-    answer: asyncio.Future[Embedded] = field(init=False)
+    answer: asyncio.Future[EmbeddedBatch] = field(init=False)
 
     def __post_init__(self) -> None:
         self.answer = self.loop.create_future()
 
-    def tell(self, embedded: Embedded | None, error: Exception | None) -> None:
+    def tell(self, embedded: EmbeddedBatch | None, error: Exception | None) -> None:
         """Give the answer, in the loop's own thread."""
         if self.answer.done():
             return  # whoever asked is gone
@@ -73,7 +73,7 @@ class Batcher:
         self._busy = False
         self._tokens = _Tokens(model)
 
-    async def embed(self, column: str, inputs: Sequence[Any]) -> Embedded:
+    async def embed(self, column: str, inputs: Sequence[Any]) -> EmbeddedBatch:
         """Return embeddings of texts, or of pictures, each uint8 ``(3, H, W)``, in their order.
 
         Raises:
@@ -125,7 +125,7 @@ class Batcher:
         for job in jobs:
             part = slice(start, start + len(job.inputs))
             start = part.stop
-            embedded = Embedded(vectors[part], int(tokens[part].sum()))
+            embedded = EmbeddedBatch(vectors[part], int(tokens[part].sum()))
             job.loop.call_soon_threadsafe(job.tell, embedded, None)
 
     def _embed(self, column: str, inputs: list[Any]) -> tuple[np.ndarray, np.ndarray]:

@@ -38,7 +38,7 @@ class EmbeddingsRequest(BaseModel):
     """Ignored."""
 
 
-class Query(BaseModel):
+class QueryOptions(BaseModel):
     """Options of a search, beside what is searched for."""
 
     model_config = _REQUEST
@@ -52,7 +52,7 @@ class Query(BaseModel):
     """Index to search, where two are served."""
 
 
-class SearchRequest(Query):
+class SearchRequest(QueryOptions):
     """A search for what is like a text, a picture or an item: one of the three."""
 
     query: str | None = None
@@ -63,7 +63,7 @@ class SearchRequest(Query):
     """An item: more like this. Its vector of the modality that is asked for is taken, if it has one."""
 
 
-class Labelling(BaseModel):
+class ZeroShotLabels(BaseModel):
     """Labels for zero-shot classification."""
 
     model_config = _REQUEST
@@ -75,7 +75,7 @@ class Labelling(BaseModel):
     """Index whose model is asked, where two are served."""
 
 
-class ZeroShotRequest(Labelling):
+class ZeroShotRequest(ZeroShotLabels):
     """A picture to classify: its own bytes, or an item's."""
 
     image: str | None = None
@@ -84,7 +84,7 @@ class ZeroShotRequest(Labelling):
     """An item with a picture."""
 
 
-class Embedding(BaseModel):
+class InputEmbedding(BaseModel):
     """The embedding of one input."""
 
     object: Literal["embedding"]
@@ -103,7 +103,7 @@ class EmbeddingsAnswer(BaseModel):
     """Embeddings of unit norm, in the order of the inputs."""
 
     object: Literal["list"]
-    data: list[Embedding]
+    data: list[InputEmbedding]
     model: str
     usage: Usage
 
@@ -135,7 +135,7 @@ class Row(BaseModel):
     labels: dict[str, str | float | None]
 
 
-class Result(Row):
+class SearchHit(Row):
     """A row that was found."""
 
     score: float
@@ -148,11 +148,11 @@ class Result(Row):
 class SearchAnswer(BaseModel):
     """Rows that were found, the best first."""
 
-    results: list[Result]
+    results: list[SearchHit]
     seconds: float
 
 
-class Label(BaseModel):
+class ScoredLabel(BaseModel):
     """A label, and how well the picture goes with it."""
 
     label: str
@@ -162,7 +162,7 @@ class Label(BaseModel):
 class ZeroShotAnswer(BaseModel):
     """Labels with their scores, the best first: the similarity of picture and sentence, the cosine for most models."""
 
-    labels: list[Label]
+    labels: list[ScoredLabel]
     seconds: float
 
 
@@ -186,7 +186,7 @@ class MapAnswer(BaseModel):
     y: list[float]
 
 
-class Served(BaseModel):
+class ServedIndex(BaseModel):
     """An index that is served, and its model."""
 
     index: Side
@@ -229,7 +229,7 @@ class AboutAnswer(BaseModel):
     """All that is served here."""
 
     version: str
-    indexes: list[Served]
+    indexes: list[ServedIndex]
     data: str
     attribution: str
     modalities: dict[str, int]
@@ -247,7 +247,7 @@ class AboutAnswer(BaseModel):
     limits: RequestLimits
 
 
-class Alive(BaseModel):
+class ServerStatus(BaseModel):
     """The state of the server."""
 
     status: str

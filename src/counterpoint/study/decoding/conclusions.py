@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..schema import DecodingSummary, Difference
+from ..schema import DecodingSummary, DifferenceSummary
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,13 @@ class Conclusion:
     text: str
 
 
-def conclude(method: str, against_plain: Difference, against_rule: Difference | None) -> Conclusion:
+def conclude(
+    method: str, against_plain: DifferenceSummary, against_rule: DifferenceSummary | None
+) -> Conclusion:
     """Read the differences method − plain and method − rule alone (None for a method without a rule).
 
     >>> def found(verdict):
-    ...     return Difference.model_construct(verdict=verdict, b="plain,beta=0.1")
+    ...     return DifferenceSummary.model_construct(verdict=verdict, b="plain,beta=0.1")
     >>> conclude("vcd", found("better"), found("better")).kind
     'contrast'
     >>> conclude("vcd", found("better"), found("equivalent")).text
@@ -74,5 +76,5 @@ def answer(summary: DecodingSummary) -> list[str]:
     return [f"{c.task} {c.metric} ({c.test}): {c.text}." for c in summary.conclusions]
 
 
-def _read(difference: Difference) -> tuple[str, bool]:
+def _read(difference: DifferenceSummary) -> tuple[str, bool]:
     return difference.kind, difference.firm

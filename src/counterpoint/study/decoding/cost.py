@@ -10,8 +10,8 @@ from ...data.pictured import PairedData
 from .arm import DecodingArm
 from .design import DecodingDesign
 from .model import Assistants
-from .transcript import Remembering, Transcript
-from .units import Tests, Unit, applies, ask, by_arm
+from .transcript import Transcript, TranscriptAssistant
+from .units import DecodingUnit, Tests, applies, ask, by_arm
 
 _FEW = 4
 """Rows of each test set that are timed."""
@@ -34,7 +34,7 @@ class Estimate:
 
 def estimate(
     design: DecodingDesign,
-    left: Sequence[Unit],
+    left: Sequence[DecodingUnit],
     assistants: Assistants,
     data: PairedData,
     rows: Tests,
@@ -53,7 +53,7 @@ def estimate(
         whole, seconds = Transcript(), 0.0
         for task in dict.fromkeys(unit.task for unit in of_arm):
             share = sum(map(len, rows.values())) / sum(map(len, few[task].values()))
-            remembering = Remembering(
+            remembering = TranscriptAssistant(
                 assistants(DecodingArm.parse(arm).method()), Transcript(), lambda prompts: None
             )
             if not estimates:  # the first calls of a process are slow

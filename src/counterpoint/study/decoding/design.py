@@ -13,15 +13,15 @@ from pydantic.dataclasses import dataclass as form
 from ...files import FORMAT
 from ...forms import (
     FORM,
+    ComputedField,
     Count,
-    Derived,
     Margin,
     Name,
     Names,
     NonNegative,
+    ParsedField,
     Positional,
     Seeds,
-    Typed,
 )
 from ..design import FolderDesign
 from .arm import PLAIN, DecodingArm, Role
@@ -48,7 +48,7 @@ class DecodingDesign(FolderDesign):
     tasks: Names = ()
     """pope, chair, answers, mme, sycophancy, multiple_choice, image_quality. Unless given, the first four, as far as
     the data has what they ask about."""
-    seeds: Annotated[Seeds, Typed(int, 5)] = (0, 1, 2, 3, 4)
+    seeds: Annotated[Seeds, ParsedField(int, 5)] = (0, 1, 2, 3, 4)
     """Seeds per arm, given as a number. From 5 on, verdicts can be more than suggestive."""
     limit: Annotated[int, Field(ge=2, strict=True)] = 200
     """Rows of each test set at most."""
@@ -60,8 +60,8 @@ class DecodingDesign(FolderDesign):
     """Margin of equivalence: differences within ± this margin are called equivalent."""
     title: str = ""
     """Title of the report page; the question of the study unless given."""
-    image_size: Annotated[int, Derived()] = 336
-    weights: Annotated[str, Derived()] = ""
+    image_size: Annotated[int, ComputedField()] = 336
+    weights: Annotated[str, ComputedField()] = ""
 
     @property
     def sampling(self) -> dict[str, float | int]:

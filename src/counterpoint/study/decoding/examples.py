@@ -15,9 +15,9 @@ from ...evaluation import create, create_answering
 from ...evaluation.statistic import mean, name_of
 from ...evaluation.task import NotApplicableError
 from ...files import DamagedFileError
-from ...pages.things import Thing, data_uri
+from ...pages.things import PageExample, data_uri
 from ...types import Picture, Scores
-from ..report.examples import EACH, KINDS, Example, Gallery, Shelf, example, kind_of, order
+from ..report.examples import EACH, KINDS, ExampleGallery, QueryExample, Shelf, example, kind_of, order
 from .design import DecodingDesign
 from .transcript import NotAskedError, Replaying
 from .units import data_of, read_unit, tests, units
@@ -36,7 +36,7 @@ class Reply:
     right: bool
 
 
-def gallery(folder: Path, design: DecodingDesign) -> Gallery:
+def gallery(folder: Path, design: DecodingDesign) -> ExampleGallery:
     """Choose a few examples by the hash of their rows' ids: the same ones whenever a report is made again.
 
     A task is asked again about single rows, and the transcripts reply, so that each reply is shown beside what was
@@ -53,20 +53,20 @@ def gallery(folder: Path, design: DecodingDesign) -> Gallery:
         ]
     # Whatever is wrong with somebody's pictures must not cost them the rest of the report.
     except Exception as error:
-        return Gallery(trouble=f"The data set could not be read again: {error}")
+        return ExampleGallery(trouble=f"The data set could not be read again: {error}")
     trouble = "" if shelves else "No task of this study has replies that can be shown one by one."
-    return Gallery(shelves, seed, data.attribution, trouble)
+    return ExampleGallery(shelves, seed, data.attribution, trouble)
 
 
 def _kinds(
     folder: Path, design: DecodingDesign, data: PairedData, rows: Rows, task: str, seed: int
-) -> dict[str, list[Example]]:
+) -> dict[str, list[QueryExample]]:
     transcripts = {}
     for unit in units(design, folder):
         if (unit.task, unit.seed) == (task, seed) and unit.finished:
             with suppress(DamagedFileError):  # the page names it among the failed runs
                 transcripts[unit.arm] = read_unit(unit).replies
-    chosen: dict[str, list[Example]] = {kind: [] for kind in KINDS}
+    chosen: dict[str, list[QueryExample]] = {kind: [] for kind in KINDS}
     for row in sorted(rows, key=lambda row: order(int(data.ids[row])))[:_TRIED]:
         if all(len(examples) == EACH for examples in chosen.values()):
             break
@@ -119,9 +119,11 @@ def _rights(scores: Scores) -> list[bool | None] | None:
     return None
 
 
-def _example(replies: Mapping[str, Reply]) -> Example:
+def _example(replies: Mapping[str, Reply]) -> QueryExample:
     """Show a question with the replies to it."""
     first = next(iter(replies.values()))
     picture = None if first.picture is None else data_uri(first.picture)
     answers = {arm: (reply.text, reply.right) for arm, reply in replies.items()}
-    return example(Thing(first.question, picture), answers, lambda text: Thing(text or "(nothing)"))
+    return example(
+        PageExample(first.question, picture), answers, lambda text: PageExample(text or "(nothing)")
+    )

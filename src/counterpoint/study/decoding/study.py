@@ -13,7 +13,7 @@ from ...data.pictured import PairedData
 from ...data.source import short_name
 from ...evaluation import DEFAULT_ANSWERING
 from ...evaluation.task import NotApplicableError
-from ...execution import Executor, Listener, Local, Needs, NullListener, leased
+from ...execution import Executor, Listener, Local, NullListener, ResourceRequest, leased
 from ...execution.executors import LOCAL, executor_of
 from ...files import write_json
 from ...training.record.environment import environment
@@ -22,7 +22,7 @@ from ..damage import is_damaged
 from ..design import filled_by_user
 from ..gate import check_folder
 from ..schema import DecodingSummary
-from ..study import DryRun, OnCost, Study, carry_out, finish, folder_of
+from ..study import DryRunExit, OnCost, Study, carry_out, finish, folder_of
 from . import model as models
 from .arm import DecodingArm
 from .cost import Estimate, estimate
@@ -39,7 +39,7 @@ def compare_decoding(
     batch_size: int = 16,
     jobs: int = 1,
     executor: str | Executor = LOCAL,
-    needs: Needs | None = None,
+    needs: ResourceRequest | None = None,
     folder: str | os.PathLike[str] | None = None,
     listener: Listener | None = None,
     on_cost: OnCost[DecodingDesign, Estimate] | None = None,
@@ -68,7 +68,7 @@ def compare_decoding(
         ValueError: for an unknown method, task or data set, a model that takes no pictures, or an arm that a task does
             not give what it needs, before anything is written.
         OtherStudyError: if the folder holds another study.
-        DryRun: if ``on_cost`` said False.
+        DryRunExit: if ``on_cost`` said False.
         HandedOver: if others go on with the study after this call, as in jobs of SLURM.
     """
     named = (
@@ -99,7 +99,7 @@ def conduct(
     batch_size: int = 16,
     jobs: int = 1,
     executor: str | Executor = LOCAL,
-    needs: Needs | None = None,
+    needs: ResourceRequest | None = None,
     listener: Listener | None = None,
     on_cost: OnCost[DecodingDesign, Estimate] | None = None,
 ) -> Study[DecodingSummary]:
@@ -107,7 +107,7 @@ def conduct(
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     check_names(design)
-    needs = needs or Needs()
+    needs = needs or ResourceRequest()
     chosen = Local(jobs) if executor == LOCAL else executor_of(executor, needs)
     listener = listener or NullListener()
     arms = {arm.spec: arm for arm in map(DecodingArm.parse, design.arms)}
@@ -135,7 +135,7 @@ def conduct(
         listener.begin(f"loading {design.model} and timing a few replies of each arm", ())
         estimates = estimate(design, [asking.unit for asking in left], session.assistants, data, rows)
     if on_cost is not None and not on_cost(design, estimates):
-        raise DryRun
+        raise DryRunExit
     with leased(path, wait=True):
         design.reserve(path)
         if left or not (path / "environment.json").exists():

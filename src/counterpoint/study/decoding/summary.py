@@ -14,14 +14,23 @@ from ...decoding.rule import PlausibilityOnly
 from ...files import DamagedFileError, read_json
 from ...training.record.environment import Environment
 from ..results import StudyResults, damage
-from ..schema import AskedArm, DecodingCost, DecodingSummary, Difference, Key, Metric, Winner, Worth
+from ..schema import (
+    AskedArm,
+    DecodingCost,
+    DecodingSummary,
+    DifferenceSummary,
+    Key,
+    MetricSummary,
+    Winner,
+    Worth,
+)
 from ..scored import RunScores
 from ..words.tables import ranked
 from .arm import PLAIN, DecodingArm
 from .conclusions import conclude
 from .design import DecodingDesign
 from .transcript import Transcript
-from .units import Unit, data_of, read_unit, units
+from .units import DecodingUnit, data_of, read_unit, units
 
 
 @final
@@ -46,7 +55,7 @@ def read_results(design: DecodingDesign, folder: Path) -> StudyResults[AskedRun]
     Raises:
         ValueError: if there are none of plain sampling, which every method is held against.
     """
-    of_run: dict[tuple[str, int], list[Unit]] = {}
+    of_run: dict[tuple[str, int], list[DecodingUnit]] = {}
     for unit in units(design, folder):
         of_run.setdefault((unit.arm, unit.seed), []).append(unit)
 
@@ -97,7 +106,7 @@ def summarise(results: StudyResults[AskedRun], design: DecodingDesign) -> Decodi
         weights=design.weights,
         environment=read_json(results.folder / "environment.json", Environment, again).model_dump(),
         attribution=data_of(design).attribution,
-        primary=Metric.of(headline),
+        primary=MetricSummary.of(headline),
         arms=arms,
         differences=tuple(differences),
         conclusions=tuple(conclusions),
@@ -168,7 +177,7 @@ def _written(method: Decoding) -> str:
     return repr(method)
 
 
-def _conclusions(design: DecodingDesign, differences: Sequence[Difference]) -> list[Worth]:
+def _conclusions(design: DecodingDesign, differences: Sequence[DifferenceSummary]) -> list[Worth]:
     """Return a conclusion for each method and main metric."""
     by_pair = {(d.a, d.b, d.key): d for d in differences}
     keys = dict.fromkeys(d.key for d in differences if d.family == "main")
@@ -180,7 +189,7 @@ def _conclusions(design: DecodingDesign, differences: Sequence[Difference]) -> l
                 continue  # unfinished, or its rule alone is
             against_rule = None if rule is None else by_pair[arm, rule, key]
             conclusion = conclude(arm, by_pair[arm, PLAIN, key], against_rule)
-            conclusions.append(Worth(arm=arm, **Metric.of(key).model_dump(), **asdict(conclusion)))
+            conclusions.append(Worth(arm=arm, **MetricSummary.of(key).model_dump(), **asdict(conclusion)))
     return conclusions
 
 

@@ -76,7 +76,7 @@ def key_of(prompt: Prompt, seed: int) -> str:
 
 
 @final
-class Remembering:
+class TranscriptAssistant:
     """An assistant that asks another one what the transcript does not hold yet."""
 
     def __init__(self, assistant: Assistant, transcript: Transcript, notify: Notify) -> None:

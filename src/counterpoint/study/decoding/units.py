@@ -19,7 +19,7 @@ from ...data.pictured import PairedData
 from ...data.source import load_pairs
 from ...evaluation import RunResults, evaluate
 from ...evaluation.task import NotApplicableError, subsample_by_hash
-from ...execution import Needs, OnProgress, Progress
+from ...execution import OnProgress, ResourceRequest, UnitProgress
 from ...files import DamagedFileError, write_json, write_table
 from ...forms import validated
 from ...spec import Spec
@@ -33,14 +33,14 @@ from . import model as models
 from .arm import DecodingArm
 from .design import DecodingDesign
 from .transcript import FILE as REPLIES
-from .transcript import Remembering, Transcript
+from .transcript import Transcript, TranscriptAssistant
 
 Tests = Mapping[str, Int[np.ndarray, " _"]]
 """Rows of each test set by its name, any number of rows each."""
 
 
 @dataclass(frozen=True)
-class Unit:
+class DecodingUnit:
     """One arm asked one task under one seed."""
 
     arm: str
@@ -53,11 +53,11 @@ class Unit:
         return (self.folder / "scores.json").exists()
 
 
-def units(design: DecodingDesign, folder: Path) -> list[Unit]:
+def units(design: DecodingDesign, folder: Path) -> list[DecodingUnit]:
     """List all units of a study; seed by seed, so that an unfinished study has whole seeds."""
     slugs = {arm: DecodingArm.parse(arm).slug for arm in design.roles}
     return [
-        Unit(arm, seed, task, run_folder(folder, slugs[arm], seed) / Spec.parse(task).slug)
+        DecodingUnit(arm, seed, task, run_folder(folder, slugs[arm], seed) / Spec.parse(task).slug)
         for seed in design.seeds
         for task in design.tasks
         for arm in design.roles
@@ -165,9 +165,9 @@ class Asking:
         needs: of the unit.
     """
 
-    unit: Unit
+    unit: DecodingUnit
     session: Session
-    needs: Needs = field(default_factory=Needs)
+    needs: ResourceRequest = field(default_factory=ResourceRequest)
 
     lighter: ClassVar[str] = "a smaller --batch-size needs less memory"
 
@@ -212,11 +212,11 @@ class Asking:
         def notify(prompts: int) -> None:
             nonlocal replies
             replies += prompts
-            on_progress(Progress(replies, note="replies"))
+            on_progress(UnitProgress(replies, note="replies"))
 
         try:
             assistant = self.session.assistant(self.unit.arm, self.unit.seed)
-            remembering = Remembering(assistant, transcript, notify)
+            remembering = TranscriptAssistant(assistant, transcript, notify)
             results = RunResults(
                 ask(self.unit.task, remembering, self.session.data, self.session.rows, self.unit.seed)
             )
@@ -235,12 +235,12 @@ class Asking:
         return {"unit": unit, "session": self.session.plain()}
 
     @classmethod
-    def parse(cls, plain: dict[str, Any], folder: Path, needs: Needs) -> Asking:
+    def parse(cls, plain: dict[str, Any], folder: Path, needs: ResourceRequest) -> Asking:
         session = _session(json.dumps(plain["session"], sort_keys=True))
-        return cls(Unit(**plain["unit"], folder=folder), session, needs)
+        return cls(DecodingUnit(**plain["unit"], folder=folder), session, needs)
 
 
-def read_unit(unit: Unit) -> Transcript:
+def read_unit(unit: DecodingUnit) -> Transcript:
     """Return the transcript of a unit, all of whose files have been read.
 
     Raises:
@@ -286,7 +286,7 @@ class _Stopping:
         raise _Asked
 
 
-def by_arm(units: Sequence[Unit]) -> Iterator[tuple[str, list[Unit]]]:
+def by_arm(units: Sequence[DecodingUnit]) -> Iterator[tuple[str, list[DecodingUnit]]]:
     """Yield the units of each arm, in the order in which the arms come."""
     for arm in dict.fromkeys(unit.arm for unit in units):
         yield arm, [unit for unit in units if unit.arm == arm]

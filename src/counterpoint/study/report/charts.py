@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...modalities import MODALITIES, leading
-from ..schema import ArmSummary, Difference, Key, TrainedArm
+from ..schema import ArmSummary, DifferenceSummary, Key, TrainedArm
 from ..words.tables import is_fraction
 from .words import count, duration, number, verdict
 
@@ -113,7 +113,7 @@ def intervals(arms: Sequence[ArmSummary], key: Key) -> dict[str, Any]:
     }
 
 
-def forest(differences: Sequence[Difference], margin: float) -> dict[str, Any]:
+def forest(differences: Sequence[DifferenceSummary], margin: float) -> dict[str, Any]:
     """Lay out the differences of one metric around zero, with the band within which they count as equivalent."""
     metric = differences[0].metric
     band = margin if is_fraction(metric) else None

@@ -12,7 +12,7 @@ import torch
 
 from ... import models
 from ...data.source import load_any
-from ...diagnostics.report import Section, Subject, diagnose
+from ...diagnostics.report import DiagnosticSection, Subject, diagnose
 from ...diagnostics.report.sections import SECTIONS, SLOW, cost
 from ...files import write_json
 from ...training.run import Run, data_of
@@ -82,7 +82,7 @@ def diagnose_model(
     decay = 0.0 if run is None else run.recipe.optimizer.weight_decay
     augmentation = None if run is None else run.recipe.augmentation
     subject = Subject(model, control, examined, examined.splits.test[test], loader, decay, augmentation)
-    sections: list[Section] = []
+    sections: list[DiagnosticSection] = []
     costs = {name: 0.0 if name in SLOW and not slow else cost(name) for name in SECTIONS}
     for section in diagnose(subject, slow):
         sections.append(section)

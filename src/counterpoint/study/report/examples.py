@@ -15,7 +15,7 @@ import polars as pl
 from ...data.base import Data
 from ...data.columns import TEXT, ways
 from ...data.source import load_any, located
-from ...pages.things import Thing, thing
+from ...pages.things import PageExample, thing
 from ...trust import UntrustedError
 from ..layout import run_folder
 from ..schema import TrainingSummary
@@ -34,16 +34,16 @@ _CAPTIONS = 2  # of one picture, shown at most
 class Answer:
     """An answer that some arms returned."""
 
-    thing: Thing
+    thing: PageExample
     arms: tuple[str, ...]
     right: bool
 
 
 @dataclass(frozen=True)
-class Example:
+class QueryExample:
     """A query with the answers to it."""
 
-    query: Thing
+    query: PageExample
     answers: tuple[Answer, ...]
 
 
@@ -53,13 +53,13 @@ class Shelf:
 
     test: str
     direction: str
-    kinds: Mapping[str, Sequence[Example]]
+    kinds: Mapping[str, Sequence[QueryExample]]
     title: str = ""
     asked: bool = False
 
 
 @dataclass(frozen=True)
-class Gallery:
+class ExampleGallery:
     """The examples, and what has to stand beside them."""
 
     shelves: Sequence[Shelf] = ()
@@ -68,14 +68,16 @@ class Gallery:
     trouble: str = ""
 
 
-def gallery(folder: Path, summary: TrainingSummary) -> Gallery:
+def gallery(folder: Path, summary: TrainingSummary) -> ExampleGallery:
     """Choose a few examples by the hash of their ids: the same ones for every report on the same runs.
 
     Pictures or a data set that cannot be had are named as trouble; the report is written without them.
     """
     seed, outcomes = _outcomes(folder, summary)
     if not outcomes:
-        return Gallery(trouble="No task of this study says which captions and pictures the arms returned.")
+        return ExampleGallery(
+            trouble="No task of this study says which captions and pictures the arms returned."
+        )
     try:
         source = located(summary.data, summary.environment.get("folder"))
         data = load_any(source, summary.recipe["towers"]["image_size"])
@@ -96,8 +98,8 @@ def gallery(folder: Path, summary: TrainingSummary) -> Gallery:
     except Exception as error:
         if isinstance(error, UntrustedError):
             _LOG.warning("The report shows no examples: %s", error)
-        return Gallery(trouble=f"The data set could not be read again: {error}")
-    return Gallery(shelves, seed, data.attribution, lookup.trouble)
+        return ExampleGallery(trouble=f"The data set could not be read again: {error}")
+    return ExampleGallery(shelves, seed, data.attribution, lookup.trouble)
 
 
 def _outcomes(folder: Path, summary: TrainingSummary) -> tuple[int, dict[str, dict[str, pl.DataFrame]]]:
@@ -131,9 +133,9 @@ class Lookup:
         # Outcomes are numbers of 53 bits, and ids of files have more.
         self.told = {float(identity): int(identity) for identity in data.ids}
         self.trouble = ""
-        self._seen: dict[tuple[int, str, str], Thing] = {}
+        self._seen: dict[tuple[int, str, str], PageExample] = {}
 
-    def examples(self, direction: str, tables: Mapping[str, pl.DataFrame]) -> dict[str, list[Example]]:
+    def examples(self, direction: str, tables: Mapping[str, pl.DataFrame]) -> dict[str, list[QueryExample]]:
         """Choose a few of every kind, in one direction of retrieval on one test set."""
         returned: dict[int, dict[str, tuple[int, bool]]] = {}
         for arm, table in tables.items():
@@ -141,7 +143,7 @@ class Lookup:
                 # A hit between 0 and 1 is a tie, or one of several captions: neither right nor wrong.
                 if hit in (0.0, 1.0):
                     returned.setdefault(identity, {})[arm] = (self.told.get(top, -1), hit == 1.0)
-        chosen: dict[str, list[Example]] = {kind: [] for kind in KINDS}
+        chosen: dict[str, list[QueryExample]] = {kind: [] for kind in KINDS}
         for identity in sorted(returned, key=order):
             answers = returned[identity]
             kind = kind_of(right for _, right in answers.values())
@@ -156,7 +158,7 @@ class Lookup:
             if chosen[kind]
         }
 
-    def show(self, identity: int, column: str, other: str) -> Thing:
+    def show(self, identity: int, column: str, other: str) -> PageExample:
         """Show an example of a column, which is paired with another: texts in words, all else drawn beside them."""
         if (identity, column, other) not in self._seen:
             row, columns = self.rows[identity], self.data.columns
@@ -169,18 +171,18 @@ class Lookup:
             more = f" (+{len(texts) - _CAPTIONS})" if len(texts) > _CAPTIONS else ""
             caption = " / ".join(texts[:_CAPTIONS]) + more
             self._seen[identity, column, other] = (
-                Thing(caption) if column == text_column else self._thing(row, column, caption)
+                PageExample(caption) if column == text_column else self._thing(row, column, caption)
             )
         return self._seen[identity, column, other]
 
-    def _thing(self, row: int, column: str, caption: str) -> Thing:
+    def _thing(self, row: int, column: str, caption: str) -> PageExample:
         if self.trouble:
-            return Thing(caption)
+            return PageExample(caption)
         try:
             shown = self.data.read(column, np.array([row]))[0]
         except (LookupError, OSError, ValueError, ImportError) as error:
             self.trouble = f"What belongs to {column} could not be had: {error}"
-            return Thing(caption)
+            return PageExample(caption)
         return thing(self.data.columns[column], shown, caption)
 
 
@@ -190,13 +192,15 @@ def kind_of(rights: Iterable[bool]) -> str:
     return "apart" if len(hits) > 1 else "right" if True in hits else "wrong"
 
 
-def example(query: Thing, answers: Mapping[str, tuple[T, bool]], show: Callable[[T], Thing]) -> Example:
+def example(
+    query: PageExample, answers: Mapping[str, tuple[T, bool]], show: Callable[[T], PageExample]
+) -> QueryExample:
     """Return a query with the arms' answers, right ones first; arms that answered the same share one."""
     grouped: dict[tuple[T, bool], list[str]] = {}
     for arm, answer in answers.items():
         grouped.setdefault(answer, []).append(arm)
     ordered = sorted(grouped.items(), key=lambda item: not item[0][1])
-    return Example(query, tuple(Answer(show(it), tuple(arms), right) for (it, right), arms in ordered))
+    return QueryExample(query, tuple(Answer(show(it), tuple(arms), right) for (it, right), arms in ordered))
 
 
 def order(identity: int) -> bytes:

@@ -30,11 +30,11 @@ from ...diagnostics.assistants import (
     prompt_states,
     steered,
 )
-from ...diagnostics.report.subject import Section
+from ...diagnostics.report.subject import DiagnosticSection
 from ...evaluation.tasks.fidelity import (
     PIVOT,
     Fidelity,
-    Question,
+    FidelityQuestion,
     faithful,
     named,
     questions,
@@ -56,7 +56,7 @@ BATCH = 16
 
 
 @dataclass(frozen=True)
-class Spoken:
+class PromptedAssistant:
     """An assistant with what it is asked.
 
     Attributes:
@@ -75,9 +75,9 @@ class Spoken:
     def others(self) -> list[Language]:
         return [language for language in self.languages if language != PIVOT]
 
-    def asked(self, rows: Rows) -> dict[str, list[Question]]:
+    def asked(self, rows: Rows) -> dict[str, list[FidelityQuestion]]:
         """Return the questions about some rows, by language."""
-        by_language: dict[str, list[Question]] = {language: [] for language in self.languages}
+        by_language: dict[str, list[FidelityQuestion]] = {language: [] for language in self.languages}
         for row, picture in zip(rows, self.data.images(rows), strict=True):
             for question in questions(self.data.scene(int(row)), picture, self.languages):
                 by_language[question.language].append(question)
@@ -132,7 +132,7 @@ def write_fidelity(
             f"{len(rows)} scenes and languages {', '.join(languages)}: it takes 8 scenes, English as the control, and "
             "another language"
         )
-    subject = Spoken(assistant, data, rows, tuple(dict.fromkeys(languages)))
+    subject = PromptedAssistant(assistant, data, rows, tuple(dict.fromkeys(languages)))
     sections = []
     for section in examine(subject):
         notify(section.title)
@@ -159,7 +159,7 @@ def write_fidelity(
     return numbers
 
 
-def examine(subject: Spoken) -> Iterator[Section]:
+def examine(subject: PromptedAssistant) -> Iterator[DiagnosticSection]:
     """Yield every section of the page; one that does not apply to this model says why."""
     for name, title, examined in (
         ("fidelity", "Replies", replies),
@@ -169,7 +169,7 @@ def examine(subject: Spoken) -> Iterator[Section]:
         try:
             yield examined(subject)
         except ValueError as error:
-            yield Section(name, title, f"Not measured: {error}.", {}, None)
+            yield DiagnosticSection(name, title, f"Not measured: {error}.", {}, None)
     yield from steering(subject)
 
 
@@ -182,7 +182,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %".replace("-", "−") if np.isfinite(share) else "an unknown share"
 
 
-def replies(subject: Spoken) -> Section:
+def replies(subject: PromptedAssistant) -> DiagnosticSection:
     """Measure fidelity by language with the picture and without, and what is lost."""
     scores = Fidelity(subject.languages)(subject.assistant, subject.data, subject.rows)
     numbers: dict[str, float] = {}
@@ -211,12 +211,12 @@ def replies(subject: Spoken) -> Section:
     else:
         sentence = f"No reply to questions in {names} is in words that tell its language."
     drawn = {name: value for name, value in shown.items() if np.isfinite(value)}
-    return Section(
+    return DiagnosticSection(
         "fidelity", "Replies", sentence, numbers, plots.bars(drawn, x="fidelity") if drawn else None
     )
 
 
-def alignment(subject: Spoken) -> Section:
+def alignment(subject: PromptedAssistant) -> DiagnosticSection:
     """Measure CKA of the picture's places with the question in each language, and of the questions with English."""
     by_language = subject.asked(subject.rows)
     sets = {"picture": subject.states(picture_states, [q.image for q in by_language[PIVOT]])}
@@ -242,12 +242,12 @@ def alignment(subject: Spoken) -> Section:
         "(CKA; 1: the same up to rotation and scale)."
     )
     drawn = {name: (range(len(curve)), np.nan_to_num(curve)) for name, curve in list(curves.items())[:8]}
-    return Section(
+    return DiagnosticSection(
         "alignment", "Pictures and languages", sentence, numbers, plots.lines(drawn, x="layer", y="CKA")
     )
 
 
-def spoken(subject: Spoken) -> Section:
+def spoken(subject: PromptedAssistant) -> DiagnosticSection:
     """Return the section on the language that the layers would speak where a reply begins."""
     unembed = Unembedding(subject.assistant.model)
     tokens = opening_tokens(
@@ -285,10 +285,10 @@ def spoken(subject: Spoken) -> Section:
         x="layer",
         y="share of English",
     )
-    return Section("spoken", "What the layers would say", sentence, numbers, figure)
+    return DiagnosticSection("spoken", "What the layers would say", sentence, numbers, figure)
 
 
-def steering(subject: Spoken) -> Iterator[Section]:
+def steering(subject: PromptedAssistant) -> Iterator[DiagnosticSection]:
     """Measure fidelity and right answers with the picture, by steered layer and by how far."""
     model = subject.assistant.model
     measured, tried = (subject.asked(rows) for rows in subject.parts)
@@ -347,4 +347,4 @@ def steering(subject: Spoken) -> Iterator[Section]:
             for j, column in enumerate(columns)
         }
         figure = plots.heat(matrix, rows, columns) if np.isfinite(matrix).any() else None
-        yield Section(name, title, sentence, numbers, figure)
+        yield DiagnosticSection(name, title, sentence, numbers, figure)

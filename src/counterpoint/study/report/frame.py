@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 
 from ...diagnostics.plots import svg
-from ...diagnostics.report import Section
+from ...diagnostics.report import DiagnosticSection
 from ...pages.page import environment, fill
 from ...reasons import counted
 from . import words
@@ -24,7 +24,9 @@ def write_page(path: Path, template: str, **content: Any) -> Path:
     return fill(path, _environment().get_template(template), **content)
 
 
-def drawn(sections: Iterable[Section], numbers: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+def drawn(
+    sections: Iterable[DiagnosticSection], numbers: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
     """Return sections as a template shows them: with the numbers of the JSON file, and the figure as SVG."""
     return [
         {

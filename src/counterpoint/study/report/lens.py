@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from ...data.views.stopwords import STOP_WORDS
 from ...decoding.prompts import image_of
-from ...diagnostics.assistants.captions import LookedAt, Word
+from ...diagnostics.assistants.captions import ReplySupport, Word
 from ...files import write_json, writing
 from ...types import Picture
 from .frame import write_page
@@ -24,7 +24,7 @@ _SIDE = 336  # of a picture on the page, at least, in pixels
 _BOX, _HOT = (255, 255, 255), (209, 52, 21)
 
 
-class Shown(NamedTuple):
+class WordPicture(NamedTuple):
     """A word with its picture, as a data URI."""
 
     word: Word
@@ -33,7 +33,7 @@ class Shown(NamedTuple):
 
 def write_lens(
     folder: Path,
-    reply: LookedAt,
+    reply: ReplySupport,
     picture: Picture,
     *,
     prompt: str,
@@ -68,13 +68,13 @@ def write_lens(
         about=values,
         pieces=pieces(reply),
         seen=_uri(seen),
-        shown=[Shown(word, _uri(one)) for word, one in zip(content, drawn, strict=True)],
+        shown=[WordPicture(word, _uri(one)) for word, one in zip(content, drawn, strict=True)],
         command=shlex.join(command),
     )
     return values
 
 
-def numbers(reply: LookedAt, prompt: str, model: str) -> dict[str, Any]:
+def numbers(reply: ReplySupport, prompt: str, model: str) -> dict[str, Any]:
     """Return what was found, in values that JSON has; boxes are shares of the picture: left, top, right, bottom."""
     return {
         "format": 1,
@@ -101,7 +101,7 @@ def numbers(reply: LookedAt, prompt: str, model: str) -> dict[str, Any]:
     }
 
 
-def remark(reply: LookedAt) -> str | None:
+def remark(reply: ReplySupport) -> str | None:
     """Return a remark on what the words of a reply cannot tell, where the words are yes and no alone."""
     if all(word.text.lower() in ("yes", "no") for word in reply.words):
         return (
@@ -119,7 +119,7 @@ class Piece(NamedTuple):
     support: float | None
 
 
-def pieces(reply: LookedAt) -> list[Piece]:
+def pieces(reply: ReplySupport) -> list[Piece]:
     """Cut the reply into words and what stands between them."""
     values = [word.support for word in reply.words]
     low, high = min(values), max(values)

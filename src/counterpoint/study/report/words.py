@@ -11,7 +11,7 @@ from typing import Any
 from ...modalities import MODALITIES, PAIR
 from ...reasons import counted, listing
 from ...statistics.sentences import times
-from ..schema import Difference, TrainingSummary
+from ..schema import DifferenceSummary, TrainingSummary
 from ..words.names import short_names
 from ..words.tables import number as plain
 
@@ -202,10 +202,10 @@ def towers(summary: TrainingSummary) -> list[str]:
     )
 
 
-def verdict(difference: Difference) -> dict[str, Any]:
+def verdict(difference: DifferenceSummary) -> dict[str, Any]:
     """Describe a verdict by a mark and words: ``kind`` (ahead, equal, open), ``firm``, ``arm`` (ahead), ``text``.
 
-    >>> verdict(Difference.model_construct(a="clip", b="slip", verdict="suggestive: worse"))["text"]
+    >>> verdict(DifferenceSummary.model_construct(a="clip", b="slip", verdict="suggestive: worse"))["text"]
     'slip seems better'
     """
     name, firm = difference.kind, difference.firm
@@ -227,7 +227,7 @@ def verdict(difference: Difference) -> dict[str, Any]:
     return {"kind": "open", "firm": True, "arm": None, "text": "no difference shown"}
 
 
-def needed(differences: Sequence[Difference]) -> list[str]:
+def needed(differences: Sequence[DifferenceSummary]) -> list[str]:
     """Return what would show a difference of the margin, in words, for every pair: seeds or a larger test set."""
     lines = []
     for d in differences:

@@ -30,7 +30,7 @@ from ...training.start import prepare
 from ...training.trained import trained_rows
 from ...types import NonFiniteLossError
 from ..design import ArmCost, ArmPlan, Budget, Design
-from ..gate import Prepared, askable, check_model
+from ..gate import PreparedStudy, askable, check_model
 
 _BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    sum(range(100_000))"
 """Program that keeps a core busy until its parent ends."""
@@ -68,7 +68,7 @@ Measure = Callable[[Sequence[str]], Mapping[str, ArmCost]]
 
 
 def measure(
-    study: Prepared,
+    study: PreparedStudy,
     arms: Sequence[str],
     jobs: int = 1,
     clock: Clock = time.perf_counter,
@@ -120,7 +120,9 @@ def _threads_of(jobs: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _measured(study: Prepared, arms: Sequence[str], turns: Turns | None, clock: Clock) -> dict[str, ArmCost]:
+def _measured(
+    study: PreparedStudy, arms: Sequence[str], turns: Turns | None, clock: Clock
+) -> dict[str, ArmCost]:
     design, data = study.design, study.data
     steps = turns.warm_up + turns.timed if turns else 1
     recipe = override(design.recipe, {"steps": steps, "workers": 0})

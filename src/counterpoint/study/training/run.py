@@ -12,7 +12,7 @@ from ...data.base import Data
 from ...files import latest_checkpoint
 from ...reasons import a_second
 from ...recipes import parse as parse_recipe
-from ...training.loop import Progress
+from ...training.loop import TrainingProgress
 from ...training.record.metrics import read_metrics
 from ...training.record.provenance import Provenance
 from ...training.run import Run, RunState
@@ -40,7 +40,7 @@ class TrainingRun:
     tasks: tuple[str, ...] | None = None
     test: bool = True
     track: tuple[str, ...] = ()
-    needs: execution.Needs = field(default_factory=execution.Needs)
+    needs: execution.ResourceRequest = field(default_factory=execution.ResourceRequest)
 
     lighter: ClassVar[str] = "a smaller --microbatch, fewer --workers or fewer --jobs need less memory"
 
@@ -85,9 +85,9 @@ class TrainingRun:
             read_metrics(self.folder)
 
     def work(self, on_progress: execution.OnProgress) -> RunState:
-        def on_step(now: Progress) -> None:
+        def on_step(now: TrainingProgress) -> None:
             note = note_of(now) if now.step < now.steps else "evaluating"
-            on_progress(execution.Progress(now.step, now.steps, note, numbers_of(now)))
+            on_progress(execution.UnitProgress(now.step, now.steps, note, numbers_of(now)))
 
         return run(self.run, self.folder, tasks=self.tasks, test=self.test, on_step=on_step, track=self.track)
 
@@ -107,7 +107,7 @@ class TrainingRun:
         }
 
     @classmethod
-    def parse(cls, plain: dict[str, Any], folder: Path, needs: execution.Needs) -> TrainingRun:
+    def parse(cls, plain: dict[str, Any], folder: Path, needs: execution.ResourceRequest) -> TrainingRun:
         run, tasks = plain["run"], plain["tasks"]
         recipe = parse_recipe(run["recipe"], "the recipe")
         return cls(
@@ -120,7 +120,7 @@ class TrainingRun:
         )
 
 
-def numbers_of(now: Progress) -> dict[str, float]:
+def numbers_of(now: TrainingProgress) -> dict[str, float]:
     """Return the numbers of a run that trains, by name; those that are not known yet are not among them."""
     numbers = {
         "loss": now.loss,
@@ -134,13 +134,13 @@ def numbers_of(now: Progress) -> dict[str, float]:
     return {name: value for name, value in numbers.items() if math.isfinite(value)}
 
 
-def note_of(now: Progress) -> str:
+def note_of(now: TrainingProgress) -> str:
     """Write the numbers of a run that trains, but for its step and the time that is left.
 
     >>> from counterpoint.training.speed.pace import Pace
-    >>> note_of(Progress(12, 90, loss=2.31, lr=1e-3, pace=Pace(350.0, 0.12, 60.0), memory=2**30))
+    >>> note_of(TrainingProgress(12, 90, loss=2.31, lr=1e-3, pace=Pace(350.0, 0.12, 60.0), memory=2**30))
     'loss 2.310, lr 1.0e-03, 350 pairs/s, 12% waiting for data, 1.0 GB'
-    >>> note_of(Progress(12, 90))
+    >>> note_of(TrainingProgress(12, 90))
     ''
     """
     if math.isnan(now.loss):

@@ -27,7 +27,7 @@ from ...methods.base import Method
 from ...methods.tower_method import TowerMethod
 from ...recipes import DEFAULT, Recipe, override
 from ...recipes import load as load_recipe
-from ...training.loop import Progress, fit
+from ...training.loop import TrainingProgress, fit
 from ...training.record.peak_memory import PeakMemory
 from ...training.record.provenance import Provenance
 from ...training.run import OtherRunError, Run, RunState
@@ -42,7 +42,7 @@ from ...types import NonFiniteLossError
 from ..gate import asked_of, check_asked, check_batch, check_folder, check_model
 from ..opened import open_data
 
-OnStep = Callable[[Progress], None]
+OnStep = Callable[[TrainingProgress], None]
 _PROBES: dict[str, type[Label]] = {"probe": Classes, "multi_label": Tags, "regression": Numbers}
 """Tasks that read labels of a kind from embeddings."""
 
@@ -123,9 +123,9 @@ def _run(
             "several machines needs a folder that all of them see; give one with --out"
         )
     memory, earlier = PeakMemory(), RunState.read(folder) or RunState()
-    progress, rows = [Progress(0, planned.recipe.total_steps)], len(trained_rows(planned.arm, data))
+    progress, rows = [TrainingProgress(0, planned.recipe.total_steps)], len(trained_rows(planned.arm, data))
 
-    def step_done(now: Progress) -> None:
+    def step_done(now: TrainingProgress) -> None:
         progress[0] = now
         if now.step % planned.recipe.checkpoint_every == 0:
             write(account())
@@ -201,7 +201,7 @@ def train(
 
     Args:
         method: a method's name, with options after commas.
-        data: a data set's name or a path, or several, which are mixed (`counterpoint.data.derived.mixed.Mixed`).
+        data: a data set's name or a path, or several, which are mixed (`counterpoint.data.derived.mixed.MixedData`).
         recipe: a recipe or its name.
         seed: of the initial weights, the order of the data and every view.
         labels: the label for methods that learn from one, and how it is thinned or spoiled in training:

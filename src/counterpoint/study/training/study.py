@@ -12,7 +12,7 @@ from typing import Unpack
 from ...data.base import Data
 from ...data.source import short_name
 from ...evaluation import create
-from ...execution import Executor, Listed, Listener, Local, Needs, NullListener, Then, leased
+from ...execution import Executor, FollowUp, Listener, Local, NullListener, ResourceRequest, WorkList, leased
 from ...execution.executors import LOCAL, executor_of
 from ...methods.arm import Arm
 from ...reasons import counted
@@ -26,7 +26,7 @@ from ..gate import askable, check_gpus, prepare
 from ..layout import run_folder, trial_folder
 from ..opened import open_data
 from ..schema import TrainingSummary
-from ..study import REPORTED, DryRun, OnCost, Study, carry_out, finish, folder_of
+from ..study import REPORTED, DryRunExit, OnCost, Study, carry_out, finish, folder_of
 from .cost import measure, plan_arms
 from .plans import read_plans, write_plans
 from .run import TrainingRun
@@ -41,7 +41,7 @@ def compare(
     folder: str | os.PathLike[str] | None = None,
     jobs: int | None = None,
     executor: str | Executor = LOCAL,
-    needs: Needs | None = None,
+    needs: ResourceRequest | None = None,
     diagnose: bool = False,
     track: Sequence[str] = (),
     listener: Listener | None = None,
@@ -71,7 +71,7 @@ def compare(
         FileNotFoundError: if there is nothing at the path of the data or of the recipe.
         ValueError: for every other error that can be known before anything is trained.
         OtherStudyError: if the folder holds another study.
-        DryRun: if ``on_cost`` said False.
+        DryRunExit: if ``on_cost`` said False.
         HandedOver: if others go on with the study after this call, as in jobs of SLURM.
     """
     design = filled_by_user(Design, {"arms": arms, **options})
@@ -94,7 +94,7 @@ def conduct(
     *,
     jobs: int | None = None,
     executor: str | Executor = LOCAL,
-    needs: Needs | None = None,
+    needs: ResourceRequest | None = None,
     diagnose: bool = False,
     track: Sequence[str] = (),
     listener: Listener | None = None,
@@ -104,7 +104,7 @@ def conduct(
     if jobs is not None and jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
     check_trackers(track)
-    needs = _with_processors(needs or Needs(), design.recipe)
+    needs = _with_processors(needs or ResourceRequest(), design.recipe)
     elsewhere = None if executor == LOCAL else executor_of(executor, needs)
     if elsewhere is None:
         check_gpus(needs)
@@ -127,7 +127,7 @@ def conduct(
     measured = partial(measure, ready, jobs=at_once, timed=timed)
     plans = plan_arms(design, known, len(ready.data.splits.train), measured)
     if on_cost is not None and not on_cost(design, plans):
-        raise DryRun
+        raise DryRunExit
     chosen = elsewhere or Local(1 if jobs is None and _is_small(design, plans) else at_once)
     # Another command may have joined the folder meanwhile, or may do so at any time.
     with leased(path, wait=True):
@@ -137,7 +137,7 @@ def conduct(
             write_plans(path, plans)
     if searches := _searches(design, plans, path):
         work = [unit for arm, search in searches.items() for unit in search.runs(design, arm, needs)]
-        carry_out("tuning", work, path, chosen, listener, Then("training", {"track": list(track)}))
+        carry_out("tuning", work, path, chosen, listener, FollowUp("training", {"track": list(track)}))
         plans = _chosen(searches, path)
     runs = _runs(design, ready.data, {arm: plans[arm] for arm in design.arms}, path, needs, tuple(track))
     carry_out("training", runs, path, chosen, listener)
@@ -146,7 +146,7 @@ def conduct(
     return finish(design, path)
 
 
-def _with_processors(needs: Needs, recipe: Recipe) -> Needs:
+def _with_processors(needs: ResourceRequest, recipe: Recipe) -> ResourceRequest:
     """Return what a run needs, with a processor for each thread and worker of its processes."""
     each = max(recipe.threads, 1) + recipe.workers
     return replace(needs, cpus=max(needs.cpus, each * max(needs.gpus, 1)))
@@ -156,13 +156,13 @@ def go_on(folder: Path, track: Sequence[str]) -> None:
     """Take the step between a search and the runs where others have searched: choose, and list the runs."""
     design = Design.read(folder)
     assert design is not None  # whoever listed the trials wrote it
-    listed = Listed.read(folder)
+    listed = WorkList.read(folder)
     if listed.then.more:  # else another process has taken the step
         plans = _chosen(_searches(design, read_plans(folder), folder), folder)
         needs = listed.orders[0].needs
         wanted = {arm: plans[arm] for arm in design.arms}
         runs = _runs(design, open_data(design), wanted, folder, needs, tuple(track))
-        Listed.of("training", runs, folder, REPORTED).write(folder)
+        WorkList.of("training", runs, folder, REPORTED).write(folder)
 
 
 def _is_small(design: Design, plans: Mapping[str, ArmPlan]) -> bool:
@@ -179,7 +179,7 @@ def _runs(
     data: Data,
     plans: Mapping[str, ArmPlan],
     folder: Path,
-    needs: Needs,
+    needs: ResourceRequest,
     track: tuple[str, ...] = (),
 ) -> list[TrainingRun]:
     """Return the runs of some arms of a study, seed by seed, so that an unfinished study has whole seeds."""
@@ -224,7 +224,7 @@ class _Search:
     trials: Sequence[Trial]
     folders: Sequence[Path]
 
-    def runs(self, design: Design, arm: str, needs: Needs) -> list[TrainingRun]:
+    def runs(self, design: Design, arm: str, needs: ResourceRequest) -> list[TrainingRun]:
         return [
             TrainingRun(design.run(arm, trial.seed, trial.plan), folder, test=False, needs=needs)
             for trial, folder in zip(self.trials, self.folders, strict=True)

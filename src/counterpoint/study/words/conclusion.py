@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ...reasons import counted, listing
 from ...statistics.bootstrap import FEW_EXAMPLES, FEW_SEEDS
 from ...statistics.sentences import times
-from ..schema import Difference, Needed, Score, StudySummary
+from ..schema import DifferenceSummary, RequiredSeeds, ScoreSummary, StudySummary
 from .tables import cells_of, is_fraction, number, ranked
 
 MOST_NAMED = 3
@@ -69,12 +69,12 @@ class _Pair:
     kind: str
     firm: bool
     ends: tuple[float, float, float] | None
-    needed: Needed | None
+    needed: RequiredSeeds | None
     metric: str
     seeds: int
 
     @classmethod
-    def read(cls, d: Difference, best: str) -> _Pair:
+    def read(cls, d: DifferenceSummary, best: str) -> _Pair:
         """Turn a difference so that it is the lead of the best arm, whichever side that was on."""
         first = d.a == best
         kind = d.kind
@@ -182,7 +182,7 @@ def _what_decides(summary: StudySummary, pairs: Sequence[_Pair]) -> str:
     return f"A difference of {effect} from {nearest.other} is out of reach: runs vary too much between seeds."
 
 
-def _floor(best: str, score: Score) -> list[str]:
+def _floor(best: str, score: ScoreSummary) -> list[str]:
     """Return a sentence where the best arm is not shown to be above what needs no model."""
     constant, chance = score.constant, score.chance
     if not score.higher_is_better or (constant is None and chance is None):

@@ -10,7 +10,7 @@ from ...files import run_of
 from ...methods.arm import Arm, is_fixed
 from ...modalities import MODALITIES, PAIR
 from ...networks.towers.libraries.hugging_face import modalities_of
-from ...networks.weights import Source
+from ...networks.weights import TowerSource
 from ...spec import Spec
 from ...training.folder import is_checkpoint, is_run
 from ...training.run import Run
@@ -79,7 +79,7 @@ def _trained_before(run: Run, arm: Arm, reads: Mapping[str, str]) -> Iterator[st
     towers = {**run.recipe.towers.names, **arm.towers}
     of_reads = (towers.get(modality, "") for modality in reads.values())
     for named in (arm.origin, *of_reads, *arm.options.values()):
-        weights = Source.parse(named).weights if "@" in named else named
+        weights = TowerSource.parse(named).weights if "@" in named else named
         if weights and (is_run(Path(weights)) or is_checkpoint(Path(weights))):
             folder = run_of(Path(weights))
             yield f"{folder.name} (trained on {learns_from(Run.read(folder))})"
@@ -89,7 +89,7 @@ def _trained_before(run: Run, arm: Arm, reads: Mapping[str, str]) -> Iterator[st
 
 def _elsewhere(tower: str) -> str:
     """Return what a library's tower was trained on, as far as the library says it."""
-    source = Source.parse(tower)
+    source = TowerSource.parse(tower)
     if source.library != "timm":
         return _nouns({modality: modality for modality in modalities_of(tower)}) or "other data"
     import timm

@@ -17,7 +17,7 @@ REPLICATES = 10_000
 
 
 @dataclass(frozen=True)
-class Standing:
+class ArmStanding:
     """One arm over all tasks.
 
     Attributes:
@@ -39,7 +39,7 @@ class Standing:
 
 def mean_ranks(
     scores: Mapping[str, Float[np.ndarray, " tasks"]], baseline: str, seed: int = 0
-) -> list[Standing]:
+) -> list[ArmStanding]:
     """Rank arms by their mean rank over tasks, the best first.
 
     Scores of different metrics are never averaged: their ranks are, and their differences from a baseline.
@@ -74,7 +74,7 @@ def mean_ranks(
         difference = values - scores[baseline]
         low, high = np.quantile(difference[resampled].mean(1), (0.025, 0.975))
         mean = float(difference.mean())
-        standings.append(Standing(arm, float(rank), mean, float(low), float(high), len(difference)))
+        standings.append(ArmStanding(arm, float(rank), mean, float(low), float(high), len(difference)))
     return sorted(standings, key=lambda it: it.rank)
 
 
@@ -85,7 +85,7 @@ def of_arms(
 
     Args:
         arms: of a study.
-        tasks: patterns of metrics by task, see :class:`counterpoint.study.presets.Preset`.
+        tasks: patterns of metrics by task, see :class:`counterpoint.study.presets.StudyPreset`.
     """
     by_arm = {
         arm.name: {

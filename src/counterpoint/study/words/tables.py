@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from ...files import write_text
 from ...reasons import counted
-from ..schema import ArmSummary, Key, Score, StudySummary
+from ..schema import ArmSummary, Key, ScoreSummary, StudySummary
 from .names import with_short_names
 
 AnyArm = TypeVar("AnyArm", bound=ArmSummary)
@@ -69,7 +69,7 @@ def number(value: float | None, metric: str = "", signed: bool = False) -> str:
     return "0.0" if text in {"-0.0", "+0.0"} else text
 
 
-def cells_of(score: Score) -> list[str]:
+def cells_of(score: ScoreSummary) -> list[str]:
     """Write a score and the ends of its interval."""
     return [number(value, score.metric) for value in (score.mean, score.low, score.high)]
 

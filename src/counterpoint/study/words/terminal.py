@@ -15,13 +15,13 @@ from rich.text import Text
 from ...modalities import leading
 from ...reasons import counted, share_in_words
 from ...spec import Spec
-from ..schema import ArmSummary, Key, Score, StudySummary
+from ..schema import ArmSummary, Key, ScoreSummary, StudySummary
 from .names import with_short_names
 from .tables import beside_all, cells_of, columns, number, ranked
 
 if TYPE_CHECKING:
-    from ..presets import Preset
-    from .standings import Standing
+    from ..presets import StudyPreset
+    from .standings import ArmStanding
 
 AnySummary = TypeVar("AnySummary", bound=StudySummary)
 
@@ -145,14 +145,16 @@ def _arms_table() -> Table:
     return table
 
 
-def _scored(m: Score | None) -> Text:
+def _scored(m: ScoreSummary | None) -> Text:
     if m is None:
         return Text(number(None))
     mean, low, high = cells_of(m)
     return Text.assemble(mean, (f" {low}–{high}", "dim"))
 
 
-def _of_any(arms: Sequence[ArmSummary], key: Key, value_of: Callable[[Score], float | None]) -> float | None:
+def _of_any(
+    arms: Sequence[ArmSummary], key: Key, value_of: Callable[[ScoreSummary], float | None]
+) -> float | None:
     """Return what is the same for all arms: chance, or the best constant answer, which older summaries lack."""
     values = (value_of(score) for arm in arms if (score := arm.score(key)) is not None)
     return next((value for value in values if value is not None), None)
@@ -239,7 +241,7 @@ def _alike(short: Mapping[str, str]) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def standings_table(standings: Sequence[Standing], preset: Preset) -> Table:
+def standings_table(standings: Sequence[ArmStanding], preset: StudyPreset) -> Table:
     """Tabulate arms by their mean rank over the tasks of a preset, with their difference from its baseline."""
     family = {arm: name for name, arms in preset.families.items() for arm in arms}
     table = Table(

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, final
 
-from ...data.replaced import Replaced
+from ...data.replaced import Replacement
 from ...files import write_text
 
 LAST = 10_000
@@ -64,7 +64,7 @@ class Budget:
             self._count(batch, counts[step])
         self._rows = {entry["row"]: entry["reason"] for entry in before}
 
-    def add(self, step: int, examples: int, replaced: Iterable[Replaced]) -> None:
+    def add(self, step: int, examples: int, replaced: Iterable[Replacement]) -> None:
         """Count a step, and name what was replaced in it.
 
         Args:

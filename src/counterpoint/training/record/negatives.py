@@ -8,7 +8,7 @@ from torch import Tensor
 from ...data.loading.loader import Loader
 from ...methods.base import Method
 from ...pairwise.explain import explain
-from ...types import Batch, Clock, Embeddings
+from ...types import Batch, Embeddings, StepInfo
 from ..speed.memory import rehearsal
 from ..step.stages import last_stage
 
@@ -43,7 +43,7 @@ def negatives_per_anchor(method: Method, loader: Loader) -> tuple[float, ...]:
 def _negatives(method: Method, batch: Batch) -> list[float]:
     """Return the negatives of an anchor of this batch, for each score matrix."""
     # Of the last stage, which leaves the model that is used.
-    clock = Clock(0, 1, stage=last_stage(method))
+    clock = StepInfo(0, 1, stage=last_stage(method))
     with torch.no_grad():
         batch = method.prepare(batch, clock)
         targets = method.targets(batch)

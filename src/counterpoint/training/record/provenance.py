@@ -26,7 +26,7 @@ from ...files import (
     write_table,
 )
 from ...methods.arm import Arm
-from ...networks.weights import Source
+from ...networks.weights import TowerSource
 from ..folder import is_run, remedy
 from ..run import OtherRunError, Run
 
@@ -208,7 +208,7 @@ def counts(before: Mapping[str, str], after: Mapping[str, str], old: pl.DataFram
 def _path_of(tower: str) -> Path | None:
     """Return where a tower's weights are; None where they have only a name, or are gone."""
     try:
-        return Source.parse(tower).path
+        return TowerSource.parse(tower).path
     except ValueError:
         return None
 

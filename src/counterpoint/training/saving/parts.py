@@ -52,7 +52,7 @@ def read(folder: Path, beginning: str, like: Mapping[str, Tensor]) -> dict[str, 
     from torch.distributed.checkpoint.metadata import StorageMeta, TensorStorageMetadata
     from torch.distributed.checkpoint.state_dict_loader import load
 
-    class Reader(FileSystemReader):
+    class CheckpointReader(FileSystemReader):
         def read_metadata(self, *args: Any, **options: Any) -> Any:
             with (folder / INDEX).open("rb") as file:
                 index = _Index(file).load()
@@ -60,14 +60,14 @@ def read(folder: Path, beginning: str, like: Mapping[str, Tensor]) -> dict[str, 
             return index
 
     names, there = {}, {}
-    for key, entry in Reader(folder).read_metadata().state_dict_metadata.items():
+    for key, entry in CheckpointReader(folder).read_metadata().state_dict_metadata.items():
         if key.startswith(beginning) and isinstance(entry, TensorStorageMetadata):
             name = names[key] = key.removeprefix(beginning)
             of_all = torch.empty(entry.size, dtype=entry.properties.dtype)
             there[key] = torch.empty_like(like[name]) if name in like else of_all
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # as is meant
-        load(there, storage_reader=Reader(folder), no_dist=True)
+        load(there, storage_reader=CheckpointReader(folder), no_dist=True)
     return {name: there[key] for key, name in names.items()}
 
 

@@ -25,7 +25,7 @@ from ...types import Batch
 from .distributed import average_gradients, is_part
 
 
-class Parallel(ABC):
+class ParallelStrategy(ABC):
     """Way in which processes share a model; the calls of a step come in the order of these methods."""
 
     def parts(self, batch: Batch, size: int) -> Iterator[Batch]:
@@ -41,7 +41,7 @@ class Parallel(ABC):
         """Bring gradients to their mean over ranks, as far as the backward pass has not done so."""
 
 
-def shared(method: Method, recipe: Recipe, device: torch.device, batch_size: int) -> Parallel:
+def shared(method: Method, recipe: Recipe, device: torch.device, batch_size: int) -> ParallelStrategy:
     """Let the processes that there are share a method, as its recipe says; an optimiser is to be built afterwards.
 
     Args:
@@ -56,14 +56,14 @@ def shared(method: Method, recipe: Recipe, device: torch.device, batch_size: int
     ranks = Ranks.present()
     check_mode(method, recipe, batch_size)
     if recipe.parallel.mode == "fsdp":
-        return Sharded(method, device, batch_size, ranks)
+        return ShardedStrategy(method, device, batch_size, ranks)
     if ranks.size == 1 or not any(p.requires_grad for p in method.parameters()):
-        return Alone()
+        return SingleProcess()
     return Overlapped(method, ranks)
 
 
 @final
-class Alone(Parallel):
+class SingleProcess(ParallelStrategy):
     """One process, or nothing to train: there is nothing to exchange."""
 
     def last(self, outputs: Iterable[Tensor]) -> None:
@@ -74,7 +74,7 @@ class Alone(Parallel):
 
 
 @final
-class Overlapped(Parallel):
+class Overlapped(ParallelStrategy):
     """Every process has the whole model; gradients travel while the backward pass goes on (``parallel.mode: ddp``).
 
     The exchange is ``DistributedDataParallel``'s, in a group of its own: losses have collectives in their backward
@@ -108,7 +108,7 @@ class Overlapped(Parallel):
 
 
 @final
-class Sharded(Parallel):
+class ShardedStrategy(ParallelStrategy):
     """Every process has a part of the weights, gradients and moments of the towers' blocks (``parallel.mode: fsdp``).
 
     Blocks are torch's ``fully_shard``'s: gathered when they are reached, forwards and backwards, and let go behind. So

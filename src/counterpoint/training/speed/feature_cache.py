@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...data.loading.features import Memory, Steady
+from ...data.loading.features import DeterministicView, Memory
 from ...data.views.transforms import transforms
 from ...methods.tower_method import TowerMethod
 from ...modalities import MODALITIES, noun_of
@@ -16,7 +16,7 @@ PLAIN = "plain"
 """The view of every modality that shows an example as it is."""
 
 
-def remember(method: TowerMethod, recipe: Recipe) -> dict[str, Steady]:
+def remember(method: TowerMethod, recipe: Recipe) -> dict[str, DeterministicView]:
     """Let frozen towers answer from memory; return the views that need not be drawn again, by name.
 
     Raises:
@@ -62,5 +62,5 @@ def remember(method: TowerMethod, recipe: Recipe) -> dict[str, Steady]:
     # Views of a column that take the same input show the same, and are drawn once for all of them.
     own = method.view_inputs
     same = {name: (view.column, view.size, name if name in own else "") for name, view in steady.items()}
-    drawn = {how: Steady(frozen[method.columns[how[0]]]) for how in same.values()}
+    drawn = {how: DeterministicView(frozen[method.columns[how[0]]]) for how in same.values()}
     return {name: drawn[how] for name, how in same.items()}

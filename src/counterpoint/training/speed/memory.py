@@ -14,7 +14,7 @@ from ...data.loading.loader import Loader
 from ...methods.base import Method
 from ...pairwise import evaluate_with
 from ...pairwise.reduce import DEFAULT_TILE
-from ...types import Clock
+from ...types import StepInfo
 from ..step.caching import refuse_batch_norms
 from ..step.stages import last_stage
 
@@ -100,7 +100,7 @@ def measure(method: Method, loader: Loader, microbatch: int = 0) -> MemoryReport
     if microbatch:
         refuse_batch_norms(method)
     whole = loader.first(_MORE)
-    clock = Clock(0, 1, stage=last_stage(method))
+    clock = StepInfo(0, 1, stage=last_stage(method))
     # Two sizes, whose difference leaves out whatever does not grow with the batch.
     sizes = [min(size, len(whole)) for size in (_FEW, _MORE)]
     if sizes[0] == sizes[1]:

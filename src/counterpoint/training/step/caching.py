@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from ...methods.base import Method
 from ...networks.base import Tower
-from ...types import Batch, Clock, Embeddings
-from ..sharing.parallel import Alone, Parallel
+from ...types import Batch, Embeddings, StepInfo
+from ..sharing.parallel import ParallelStrategy, SingleProcess
 
 PAPERS = {"grad-cache": ("backward",)}
 
@@ -32,12 +32,12 @@ Losses = dict[str, Tensor]
 def backward(
     method: Method,
     batch: Batch,
-    clock: Clock,
+    clock: StepInfo,
     microbatch: int,
     *,
     propagate: Callable[[Tensor], None] = Tensor.backward,
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
-    parallel: Parallel | None = None,
+    parallel: ParallelStrategy | None = None,
 ) -> tuple[Losses, Embeddings]:
     """Compute the losses of a batch and its features, and add their gradient to every parameter's ``grad``.
 
@@ -62,7 +62,7 @@ def backward(
     if microbatch < 1:
         raise ValueError(f"microbatch={microbatch} must be at least 1")
     refuse_batch_norms(method)
-    parallel = parallel or Alone()
+    parallel = parallel or SingleProcess()
     parts = list(parallel.parts(batch, microbatch))
     states, encoded = [], []
     with torch.no_grad(), autocast():

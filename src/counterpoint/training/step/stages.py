@@ -12,13 +12,13 @@ import torch
 from ...data.loading.order import Order
 from ...methods.base import Method
 from ...recipes.schema import Recipe
-from ...types import Clock, Stage
-from ..sharing.parallel import Parallel, shared
+from ...types import Stage, StepInfo
+from ..sharing.parallel import ParallelStrategy, shared
 from .optim import RATE, learning_rate, optimizer_of
 
 
 @dataclass(frozen=True)
-class Span:
+class StageSpan:
     """A stage with the steps of a run that are its own: from ``first`` to ``end - 1``."""
 
     stage: Stage
@@ -26,7 +26,7 @@ class Span:
     end: int
 
 
-def spans(stages: Sequence[Stage], steps: int) -> list[Span]:
+def spans(stages: Sequence[Stage], steps: int) -> list[StageSpan]:
     """Return the stages that have steps of a run of so many; the whole run is one where a method has no stages.
 
     >>> [(span.stage.name, span.first, span.end) for span in spans([Stage("a", 1), Stage("b", 3)], 10)]
@@ -35,7 +35,7 @@ def spans(stages: Sequence[Stage], steps: int) -> list[Span]:
     named = stages or [Stage("", 1.0)]
     total = sum(stage.share for stage in named)
     ends = [0, *(round(steps * share / total) for share in accumulate(stage.share for stage in named))]
-    every = [Span(stage, *edges) for stage, edges in zip(named, pairwise(ends), strict=True)]
+    every = [StageSpan(stage, *edges) for stage, edges in zip(named, pairwise(ends), strict=True)]
     return [span for span in every if span.end > span.first] or every[:1]
 
 
@@ -66,8 +66,8 @@ class Course:
             ``fsdp`` where it cannot be.
     """
 
-    span: Span
-    parallel: Parallel
+    span: StageSpan
+    parallel: ParallelStrategy
     optimizer: torch.optim.Optimizer
 
     def __init__(self, method: Method, recipe: Recipe, device: torch.device, batch_size: int) -> None:
@@ -101,11 +101,11 @@ class Course:
             group["lr"] = rate * group[RATE]
         return rate
 
-    def clock(self, clock: Clock) -> Clock:
+    def clock(self, clock: StepInfo) -> StepInfo:
         """Return a clock that says the stage, too."""
         return replace(clock, stage=self.span.stage.name)
 
-    def starts_epoch(self, clock: Clock, order: Order) -> bool:
+    def starts_epoch(self, clock: StepInfo, order: Order) -> bool:
         """Return whether the method looks at all examples before a step: see `Method.on_epoch_start`."""
         every = self._method.epoch_start_every
         if not every or clock.step == self.span.first:
@@ -113,7 +113,7 @@ class Course:
         before = order.clock(clock.step - 1, clock.steps)
         return (before.ends_task or clock.epoch != before.epoch) and clock.epoch % every == 0
 
-    def _begin(self, span: Span) -> None:
+    def _begin(self, span: StageSpan) -> None:
         self.span = span
         self._move(span.stage.moves)
         # Of what moves alone: gradients of the rest are neither computed nor exchanged.

@@ -74,7 +74,7 @@ def targets(scenes: Sequence[Scene], config: SceneConfig, grid: int) -> Targets:
     return Targets(concept, colour, size, centre, column, row, torch.tensor(strength))
 
 
-class Perception(nn.Module):
+class PerceptionHeads(nn.Module):
     """Heads that read `Targets` off a vision tower's patches, and the loss: the mean cross-entropy of each, summed.
 
     Args:

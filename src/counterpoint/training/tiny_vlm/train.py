@@ -31,7 +31,7 @@ from ..step.optim import learning_rate, optimizer_of
 from ..trackers import MetricLog
 from .conversations import Exchange, Packer, corpus, exchanges
 from .grounding import FIRST, LAYER, Grounding
-from .perception import Perception, Targets, targets
+from .perception import PerceptionHeads, Targets, targets
 
 if TYPE_CHECKING:
     from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
@@ -53,7 +53,7 @@ Listen = Callable[[Stage, int, int, float], None]
 
 
 @dataclass(frozen=True)
-class Read:
+class TrainingRows:
     """A world's training rows, read once.
 
     Attributes:
@@ -148,7 +148,7 @@ def _check_pictures(world: Scenes, recipe: TinyVLM) -> None:
         )
 
 
-def read_world(world: Scenes, recipe: TinyVLM, listen: Listen) -> Read:
+def read_world(world: Scenes, recipe: TinyVLM, listen: Listen) -> TrainingRows:
     """Read the training rows of a world.
 
     Raises:
@@ -165,7 +165,7 @@ def read_world(world: Scenes, recipe: TinyVLM, listen: Listen) -> Read:
         scenes += [world.scene(int(row)) for row in part]
         conversations += [list(exchanges(world, int(row))) for row in part]
         listen("reading", start + len(part), len(rows), float("nan"))
-    return Read(
+    return TrainingRows(
         pictures, targets(scenes, world.preset.config, recipe.image_size // recipe.patch), conversations
     )
 
@@ -182,7 +182,7 @@ def features(
 def learn_to_see(
     model: LlavaForConditionalGeneration,
     world: Scenes,
-    read: Read,
+    read: TrainingRows,
     recipe: TinyVLM,
     folder: Path,
     seed: int,
@@ -202,7 +202,7 @@ def learn_to_see(
     stage = nn.ModuleDict(
         {
             "tower": model.model.vision_tower,
-            "heads": Perception(recipe.vision.width, world.preset.config),
+            "heads": PerceptionHeads(recipe.vision.width, world.preset.config),
         }
     )
     heads = stage["heads"]
@@ -220,7 +220,7 @@ def learn_to_see(
 def learn_to_speak(
     model: LlavaForConditionalGeneration,
     tokenizer: PreTrainedTokenizerFast,
-    read: Read,
+    read: TrainingRows,
     config: SceneConfig,
     recipe: TinyVLM,
     folder: Path,

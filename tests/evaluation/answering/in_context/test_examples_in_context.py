@@ -12,9 +12,9 @@ from counterpoint.evaluation.in_context_shots import (
     NOTHING,
     PLAIN,
     ZERO_SHOT,
-    Example,
     Hindsight,
     InContext,
+    InContextExample,
     MultiTask,
     Shots,
     sentence,
@@ -27,7 +27,9 @@ def grey(level: int) -> Tensor:
     return torch.full((3, 2, 2), level, dtype=torch.uint8)
 
 
-POOL = [Example(grey(k), f"question {k}", f"answer {k}", f"aside {k}", f"worse {k}") for k in range(10)]
+POOL = [
+    InContextExample(grey(k), f"question {k}", f"answer {k}", f"aside {k}", f"worse {k}") for k in range(10)
+]
 ASKED = [Prompt("What?", grey(100)), Prompt("What?", grey(101)), Prompt("Why?", grey(100))]
 
 

@@ -18,7 +18,7 @@ from counterpoint.evaluation.task import NotApplicableError
 from counterpoint.evaluation.tasks.abstention import RELEVANT, Abstention
 from counterpoint.evaluation.tasks.captioning import Captioning
 from counterpoint.evaluation.tasks.explanation import Explanation
-from counterpoint.evaluation.tasks.following import Following
+from counterpoint.evaluation.tasks.following import InstructionFollowing
 from counterpoint.evaluation.tasks.matching import Matching
 from counterpoint.evaluation.tasks.selection import Selection
 from counterpoint.registry import UnknownNameError
@@ -281,7 +281,7 @@ def test_a_list_behind_the_caption_is_not_judged() -> None:
 
 def test_instructions_ask_for_three_forms_whose_length_is_checked() -> None:
     assistant = Says(lambda prompt: "a cat")
-    scores = Following(Shots(3))(assistant, world(), rows())
+    scores = InstructionFollowing(Shots(3))(assistant, world(), rows())
     assert set(scores.examples["subset"]) == {"short", "long", "list"}
     assert scores.value("kept", "long") == 0.0
     assert len({prompt.text for prompt in assistant.asked}) == 3

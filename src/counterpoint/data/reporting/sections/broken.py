@@ -8,20 +8,20 @@ import polars as pl
 
 from ...sources import COLUMNS
 from ...sources._ledger import named
-from .._section import Finding, Findings, Section
-from .._seen import Seen
+from .._section import Finding, Findings, ReportSection
+from .._seen import DataOverview
 
 _WORDS = {"lost": "cannot be used", "passed over": "passed over", "guessed": "guessed"}
 
 
 @final
-class Broken(Section):
+class BrokenSection(ReportSection):
     """The examples that cannot be used, by reason, and the files that are no examples."""
 
     order: ClassVar[int] = 60
     title: ClassVar[str] = "left out"
 
-    def findings(self, seen: Seen) -> list[Finding]:
+    def findings(self, seen: DataOverview) -> list[Finding]:
         findings = Findings(seen)
         lost = seen.lost
         if lost:

@@ -10,8 +10,8 @@ import polars as pl
 
 from ....networks.towers.tokenizer import BytePairTokenizer
 from ...listed.division import normalised
-from .._section import Finding, Findings, Section, percent
-from .._seen import Seen
+from .._section import Finding, Findings, ReportSection, percent
+from .._seen import DataOverview
 
 _MOST = 2_000  # captions whose language is guessed
 _SURE = 0.5  # the share of certainty above which a guess counts
@@ -31,13 +31,13 @@ NO_CAPTIONS: dict[str, str] = {
 
 
 @final
-class Captions(Section):
+class Captions(ReportSection):
     """The languages and the lengths, and texts that look like no captions."""
 
     order: ClassVar[int] = 20
     title: ClassVar[str] = "captions"
 
-    def findings(self, seen: Seen) -> list[Finding]:
+    def findings(self, seen: DataOverview) -> list[Finding]:
         frame = seen.captions
         if not len(frame):
             return []
@@ -86,7 +86,7 @@ class Captions(Section):
         findings.count(name, len(some), of, examples, above=above)
 
 
-def _cut_off(findings: Findings, seen: Seen, texts: pl.Series) -> None:
+def _cut_off(findings: Findings, seen: DataOverview, texts: pl.Series) -> None:
     """Tell how many captions are longer than the recipe's context."""
     towers = seen.towers
     if towers.text not in _TOWERS:

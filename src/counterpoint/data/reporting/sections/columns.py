@@ -9,18 +9,18 @@ import numpy as np
 from ....modalities import MODALITIES
 from ....reasons import counted, in_unit
 from ...sources import COLUMNS
-from .._section import Finding, Findings, Section, percent
-from .._seen import Column, Seen
+from .._section import Finding, Findings, ReportSection, percent
+from .._seen import ColumnOverview, DataOverview
 
 
 @final
-class Columns(Section):
+class ColumnsSection(ReportSection):
     """The columns, each with its modality, what it is made of, lengths, rates and gaps."""
 
     order: ClassVar[int] = 5
     title: ClassVar[str] = "columns"
 
-    def findings(self, seen: Seen) -> list[Finding]:
+    def findings(self, seen: DataOverview) -> list[Finding]:
         findings = Findings(seen)
         for name, column in seen.label_columns.items():
             parts = [
@@ -47,11 +47,11 @@ class Columns(Section):
         return findings.listed
 
 
-def _made(column: Column) -> str:
+def _made(column: ColumnOverview) -> str:
     return f" of {' + '.join(column.headers)}" if column.headers else ""
 
 
-def _lengths(column: Column) -> list[str]:
+def _lengths(column: ColumnOverview) -> list[str]:
     if not len(column.lengths):
         return []
     least, most = float(np.min(column.lengths)), float(np.max(column.lengths))
@@ -59,7 +59,7 @@ def _lengths(column: Column) -> list[str]:
     return [in_unit(least, unit) if least == most else f"{least:,.3g} to {most:,.3g} {unit}"]
 
 
-def _rates(column: Column) -> list[str]:
+def _rates(column: ColumnOverview) -> list[str]:
     if len(column.rates) < 2:
         return [f"{rate:,} a second" for rate in column.rates]
     return [", ".join(f"{rate:,} a second in {counted(n, 'file')}" for rate, n in column.rates.items())]

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import ClassVar, final
 
 from ...sides import SIDES
-from .._section import Finding, Findings, Section
-from .._seen import Seen
+from .._section import Finding, Findings, ReportSection
+from .._seen import DataOverview
 
 
 @final
-class Contents(Section):
+class Contents(ReportSection):
     """The rows, the columns and the splits."""
 
     order: ClassVar[int] = 0
     title: ClassVar[str] = "contents"
 
-    def findings(self, seen: Seen) -> list[Finding]:
+    def findings(self, seen: DataOverview) -> list[Finding]:
         findings = Findings(seen)
         about = "about " if seen.about else ""
         findings.add("examples", f"{about}{seen.examples:,}", seen.examples)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import ClassVar, final
 
-from .._section import Finding, Findings, Section
-from .._seen import Seen
+from .._section import Finding, Findings, ReportSection
+from .._seen import DataOverview
 
 
 @final
-class Duplicates(Section):
+class Duplicates(ReportSection):
     """The pictures that are there more than once."""
 
     order: ClassVar[int] = 30
     title: ClassVar[str] = "duplicates"
 
-    def findings(self, seen: Seen) -> list[Finding]:
+    def findings(self, seen: DataOverview) -> list[Finding]:
         if not seen.pictures:
             return []
         findings, of = Findings(seen), len(seen.pictures)

@@ -9,8 +9,8 @@ from jaxtyping import Int
 
 from ....reasons import counted
 from ...labels import Classes, Label, Numbers, Points, Tags
-from .._section import Finding, Findings, Section, percent
-from .._seen import Seen
+from .._section import Finding, Findings, ReportSection, percent
+from .._seen import DataOverview
 
 _UNEVEN = 0.5
 _SHOWN = 3  # classes or tags that are named
@@ -18,13 +18,13 @@ _CENTRE = 1 / 3  # of width and height
 
 
 @final
-class Labels(Section):
+class Labels(ReportSection):
     """The labels by their kind: classes and their balance, tags of an example, the range of numbers and points."""
 
     order: ClassVar[int] = 50
     title: ClassVar[str] = "labels"
 
-    def findings(self, seen: Seen) -> list[Finding]:
+    def findings(self, seen: DataOverview) -> list[Finding]:
         findings = Findings(seen)
         for name, label in sorted(seen.labels.items()):
             match label:

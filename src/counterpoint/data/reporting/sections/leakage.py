@@ -6,18 +6,18 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from .._section import Finding, Findings, Section
-from .._seen import Seen
+from .._section import Finding, Findings, ReportSection
+from .._seen import DataOverview
 
 
 @final
-class Leakage(Section):
+class Leakage(ReportSection):
     """The held-out examples that share something with an example to train on."""
 
     order: ClassVar[int] = 40
     title: ClassVar[str] = "leakage between splits"
 
-    def findings(self, seen: Seen) -> list[Finding]:
+    def findings(self, seen: DataOverview) -> list[Finding]:
         findings, sides = Findings(seen), seen.division.sides
         for side in ("validation", "test"):
             here = sides == side

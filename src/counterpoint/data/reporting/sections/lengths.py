@@ -8,20 +8,20 @@ import numpy as np
 
 from ....modalities import MODALITIES
 from ....reasons import in_unit
-from .._section import Finding, Findings, Section, percent
-from .._seen import Seen
+from .._section import Finding, Findings, ReportSection, percent
+from .._seen import DataOverview
 
 _FEW = 0.01  # of the examples may be such ones without a warning
 
 
 @final
-class Lengths(Section):
+class Lengths(ReportSection):
     """The lengths of what is a sequence, and of how many a tower does not hear the end."""
 
     order: ClassVar[int] = 15
     title: ClassVar[str] = "lengths"
 
-    def findings(self, seen: Seen) -> list[Finding]:
+    def findings(self, seen: DataOverview) -> list[Finding]:
         column = next((it for it, modality in seen.columns.items() if MODALITIES.get(modality).unit), None)
         lengths = np.array([look.length for look in seen.scans if look.broken is None])
         if column is None or not lengths.any():

@@ -10,8 +10,8 @@ import numpy as np
 
 from ...base import stored_size
 from ...pictures.traits import Traits
-from .._section import Finding, Findings, Section, Share
-from .._seen import Seen
+from .._section import Finding, Findings, ReportSection, Share
+from .._seen import DataOverview
 
 _LONG = 2.0  # of a picture that is longer, the square in the middle is less than half
 _DARK, _FLAT = 32, 4  # of 256 grey values
@@ -19,13 +19,13 @@ _FEW = 0.01  # of the pictures may be such ones without a warning
 
 
 @final
-class Pictures(Section):
+class PicturesSection(ReportSection):
     """The formats and the sizes of the files, and what of them is lost in a square."""
 
     order: ClassVar[int] = 10
     title: ClassVar[str] = "pictures"
 
-    def findings(self, seen: Seen) -> list[Finding]:
+    def findings(self, seen: DataOverview) -> list[Finding]:
         looks = [(look.row, look.traits) for look in seen.pictures if look.traits is not None]
         if not looks:
             return []

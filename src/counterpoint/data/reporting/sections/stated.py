@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, final
 
-from .._section import Finding, Findings, Section
-from .._seen import Seen
+from .._section import Finding, Findings, ReportSection
+from .._seen import DataOverview
 
 _TOLD = {"data", "columns", "splits", "labels", "captions", "attribution"}  # other sections tell of these
 
 
 @final
-class Stated(Section):
+class SettingsSection(ReportSection):
     """The settings of a world, and what else data that is no user's files says of itself."""
 
     order: ClassVar[int] = 5
     title: ClassVar[str] = "as it says"
 
-    def findings(self, seen: Seen) -> list[Finding]:
+    def findings(self, seen: DataOverview) -> list[Finding]:
         findings = Findings(seen)
         for title, values in seen.stated.items():
             if title not in _TOLD and isinstance(values, Mapping):

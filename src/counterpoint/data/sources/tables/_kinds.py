@@ -16,7 +16,7 @@ _MOST = 0.9  # of the cells have an ending of a modality, where they are files
 _SENTENCE = 3  # words of a text, on average; less is a name
 
 
-class Kind(NamedTuple):
+class ColumnType(NamedTuple):
     """The contents of a table's column.
 
     Attributes:
@@ -42,7 +42,7 @@ class Kind(NamedTuple):
         return next(it.name for it in MODALITIES if it.held == held)
 
 
-def kind_of(cells: Sequence[Any]) -> Kind:
+def kind_of(cells: Sequence[Any]) -> ColumnType:
     """Return the kind of a column by some of its cells; blank ones say nothing, nor does ``NA`` among numbers.
 
     >>> kind_of(["1.wav", "", "2.wav"]).suits, kind_of(["1", "NA", "2.5"]).form, kind_of([[0.5, 1.5]]).suits
@@ -52,29 +52,29 @@ def kind_of(cells: Sequence[Any]) -> Kind:
     """
     known = [cell for cell in cells if cell is not None and cell != ""]
     if not known:
-        return Kind("other")
+        return ColumnType("other")
     if all(isinstance(cell, list) for cell in known):
         arrays = all(map(_is_array, known))
-        return Kind("arrays") if arrays else _of_texts([str(text) for cell in known for text in cell])
+        return ColumnType("arrays") if arrays else _of_texts([str(text) for cell in known for text in cell])
     if all(isinstance(cell, Mapping) for cell in known):
         named = [cell.get("path") or "" for cell in known]
         are_names = all(isinstance(name, str) and name for name in named)
-        return Kind("files", _ending(named)) if are_names else Kind("other")
+        return ColumnType("files", _ending(named)) if are_names else ColumnType("other")
     if any(isinstance(cell, Mapping | list) for cell in known):
-        return Kind("other")
+        return ColumnType("other")
     texts = [str(cell) for cell in known]
     if modality := _ending(texts):
-        return Kind("files", modality)
+        return ColumnType("files", modality)
     told = [text for text in texts if text.strip().lower() not in UNKNOWN]
     if told and all(map(is_number, told)):
-        return Kind("numbers", whole=all(float(text).is_integer() for text in told))
+        return ColumnType("numbers", whole=all(float(text).is_integer() for text in told))
     return _of_texts(texts)
 
 
-def _of_texts(texts: Sequence[str]) -> Kind:
+def _of_texts(texts: Sequence[str]) -> ColumnType:
     """Return whether texts are sentences or words, as tags are."""
     sentences = sum(len(text.split()) for text in texts) >= _SENTENCE * len(texts)
-    return Kind("sentences" if sentences else "words", varied=2 * len(set(texts)) >= len(texts))
+    return ColumnType("sentences" if sentences else "words", varied=2 * len(set(texts)) >= len(texts))
 
 
 def is_number(text: str) -> bool:

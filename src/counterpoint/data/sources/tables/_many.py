@@ -11,9 +11,9 @@ from .._files.locations import is_url
 from .._ledger import Ledger
 from .._options import FACTS
 from .._record import LABEL, VALUE, Records
-from .._source import Span
+from .._source import FileSpan
 from ._locating import located
-from ._roles import Columns
+from ._roles import TableColumns
 from ._rows import (
     ABSOLUTE,
     ADDRESS,
@@ -36,12 +36,12 @@ LINE = "line"
 
 def records_of(
     path: str,
-    roles: Columns,
+    roles: TableColumns,
     blocks: Iterable[pl.DataFrame],
     ledger: Ledger,
     *,
     outside: bool = False,
-    span: Span | None = None,
+    span: FileSpan | None = None,
 ) -> Records:
     """Return the records of a table.
 

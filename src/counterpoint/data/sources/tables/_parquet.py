@@ -21,10 +21,10 @@ from .._files.text import label_text
 from .._options import FACTS
 from .._progress import shown
 from .._record import LABEL, value_name
-from .._source import Span
-from ._kinds import SAMPLE, Kind, kind_of
+from .._source import FileSpan
+from ._kinds import SAMPLE, ColumnType, kind_of
 from ._many import CELL, HELD, NAME
-from ._roles import ONE_A_ROW, Columns, Made, Roles, as_noted, chosen
+from ._roles import ONE_A_ROW, DerivedColumn, Roles, TableColumns, as_noted, chosen
 
 _WORDS = (
     pl.String,
@@ -41,8 +41,8 @@ _BYTES_BLOCK = 512  # rows of a table that holds pictures
 
 
 def blocks_of(
-    path: str, user_columns: Mapping[str, str], span: Span | None = None
-) -> tuple[Roles | Columns | None, Iterator[pl.DataFrame]]:
+    path: str, user_columns: Mapping[str, str], span: FileSpan | None = None
+) -> tuple[Roles | TableColumns | None, Iterator[pl.DataFrame]]:
     """Return what the columns of a table are for, and its rows, or those of a stretch of it.
 
     Their form is that of `counterpoint.data.sources.tables._rows.EMPTY`, or of `._many.records_of`; None of no rows
@@ -83,7 +83,7 @@ def blocks_of(
     return roles, _blocks(path, table, roles)
 
 
-def _blocks(path: str, table: _Table, roles: Roles | Columns) -> Iterator[pl.DataFrame]:
+def _blocks(path: str, table: _Table, roles: Roles | TableColumns) -> Iterator[pl.DataFrame]:
     schema, classes = table.schema, _classes(table.metadata)
     values = {
         name: _text(schema, name).replace(classes.get(name, {}))
@@ -121,20 +121,22 @@ class _Kinds:
     def __init__(self, table: _Table) -> None:
         self._table = table
 
-    def __call__(self, name: str) -> Kind:
+    def __call__(self, name: str) -> ColumnType:
         kind = self._table.schema[name]
         if isinstance(kind, pl.List | pl.Array):
             numeric = _innermost(kind).is_numeric()
             return (
-                Kind("arrays") if numeric else kind_of(list(filter(None, self._table.head(name).to_list())))
+                ColumnType("arrays")
+                if numeric
+                else kind_of(list(filter(None, self._table.head(name).to_list())))
             )
         if kind == pl.Binary or _has(kind, "bytes"):
             paths = self._table.head(name).struct.field("path").to_list() if _has(kind, "path") else []
-            return Kind("files", _stated(self._table.metadata).get(name) or kind_of(paths).modality)
+            return ColumnType("files", _stated(self._table.metadata).get(name) or kind_of(paths).modality)
         return (
             kind_of(self._table.head(name).to_list())
             if _is_scalar(self._table.schema, name)
-            else Kind("other")
+            else ColumnType("other")
         )
 
 
@@ -146,7 +148,7 @@ def _innermost(kind: Any) -> Any:
     return _innermost(kind.inner) if isinstance(kind, pl.List | pl.Array) else kind
 
 
-def _columns_of(path: str, schema: Mapping[str, Any], made: Made) -> list[pl.Expr]:
+def _columns_of(path: str, schema: Mapping[str, Any], made: DerivedColumn) -> list[pl.Expr]:
     """Return the cells of a column of the data, as `counterpoint.data.sources.tables._many` takes them."""
     if made.held == "texts":
         return [column.alias(CELL + made.name) for column in _caption_columns(path, schema, made.headers)]
@@ -193,7 +195,7 @@ class _Table(ABC):
         """Return the first cells of a column, by which it is known what it holds."""
 
 
-def _table(path: str, span: Span | None) -> _Table:
+def _table(path: str, span: FileSpan | None) -> _Table:
     if suffix_of(path) == ".arrow":
         return _ArrowFile(path)
     if not is_url(path):

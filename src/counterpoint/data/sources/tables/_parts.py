@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from .._files.locations import is_url, suffix_of
-from .._source import Span
+from .._source import FileSpan
 
 MOST_ROWS, PART_ROWS = 1_000_000, 100_000
 """A Parquet table of more rows is read in parts of so many."""
@@ -21,7 +21,7 @@ MOST_BYTES, PART_BYTES = 2**28, 2**23
 _SMALL = 2**24  # bytes of a Parquet table in which nobody keeps a million rows
 
 
-def spans_of(path: str) -> tuple[Span, ...]:
+def spans_of(path: str) -> tuple[FileSpan, ...]:
     """Return the parts of a table; none of one that is read at once, as those in a store are."""
     if is_url(path):
         return ()
@@ -30,11 +30,11 @@ def spans_of(path: str) -> tuple[Span, ...]:
 
 
 @lru_cache(maxsize=64)
-def _spans_of(path: str, size: int, written: int) -> tuple[Span, ...]:
+def _spans_of(path: str, size: int, written: int) -> tuple[FileSpan, ...]:
     if suffix_of(path) == ".parquet":
         rows = _rows(path) if size > _SMALL else 0
         starts = range(0, rows, PART_ROWS) if rows > MOST_ROWS else ()
-        return tuple(Span(start, min(start + PART_ROWS, rows), start) for start in starts)
+        return tuple(FileSpan(start, min(start + PART_ROWS, rows), start) for start in starts)
     return tuple(_of_text(path)) if size > MOST_BYTES else ()
 
 
@@ -45,7 +45,7 @@ def _rows(path: str) -> int:
         return 0
 
 
-def _of_text(path: str) -> Iterator[Span]:
+def _of_text(path: str) -> Iterator[FileSpan]:
     """Yield the parts of a text: the first begins after the header of a CSV, and no quoted text of one is cut."""
     quoted = suffix_of(path) in {".csv", ".tsv"}
     with open(path, "rb") as file:
@@ -61,11 +61,11 @@ def _of_text(path: str) -> Iterator[Span]:
                 if not (last := file.readline()):
                     break
                 quotes, ends = quotes + last.count(b'"'), ends + 1
-            yield Span(start, file.tell(), lines)
+            yield FileSpan(start, file.tell(), lines)
             start, lines = file.tell(), lines + ends
 
 
-def lines_of(path: str, span: Span) -> bytes:
+def lines_of(path: str, span: FileSpan) -> bytes:
     """Return the lines of a part of a text, behind the header of a CSV."""
     with open(path, "rb") as file:
         header = file.readline() if suffix_of(path) in {".csv", ".tsv"} else b""

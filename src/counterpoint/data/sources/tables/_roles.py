@@ -13,7 +13,7 @@ from ...template import columns_in
 from .._ledger import ALSO_POSSIBLE
 from .._names import CAPTION_COLUMNS, CORPORA, PICTURE_COLUMNS, SOUND_COLUMNS, caption_rank
 from .._options import FACTS, said_columns
-from ._kinds import Kind
+from ._kinds import ColumnType
 
 ONE_A_ROW = (
     "; a row has one picture: write a row for each, with a column group that says which belong together"
@@ -53,7 +53,7 @@ class Roles:
 
 @final
 @dataclass(frozen=True)
-class Made:
+class DerivedColumn:
     """A column of the data, made of columns of a table.
 
     Attributes:
@@ -74,7 +74,7 @@ class Made:
 
 @final
 @dataclass(frozen=True)
-class Columns:
+class TableColumns:
     """The columns of a table that is more than files with captions.
 
     Attributes:
@@ -83,7 +83,7 @@ class Columns:
         guess: what was guessed, with the alternatives and the option that changes it; empty if nothing was.
     """
 
-    made: tuple[Made, ...]
+    made: tuple[DerivedColumn, ...]
     facts: Mapping[str, str]
     guess: str = ""
 
@@ -130,11 +130,11 @@ def chosen(
     path: str,
     columns: Sequence[str],
     user_columns: Mapping[str, str],
-    kind: Callable[[str], Kind],
+    kind: Callable[[str], ColumnType],
     *,
     whole: bool = True,
     stated: Mapping[str, str] | None = None,
-) -> Roles | Columns:
+) -> Roles | TableColumns:
     """Return the columns of a table by their use.
 
     Where nothing is said, files are those of a usual name, of a modality that the table states, or of endings that say
@@ -175,7 +175,7 @@ def chosen(
         or len(files) > 1
         or (files and kind(data_columns[files[0]]).form == "arrays")
     ):
-        return Columns(_named_columns(path, data_columns, columns, facts, kind), facts)
+        return TableColumns(_named_columns(path, data_columns, columns, facts, kind), facts)
     stated = stated or {}
     free = [name for name in columns if name not in facts.values()]
     names = file_columns(user_columns)
@@ -198,7 +198,7 @@ def chosen(
     if file is None:
         made = _recognised([name for name in free if name not in texts], texts, kind) if whole else ()
         if made:
-            return Columns(made, facts)
+            return TableColumns(made, facts)
         raise ValueError(
             f"{path}: no column for the picture; expected one of {', '.join(names)}, found {list(columns)}; --columns "
             "image=NAME (or audio=NAME) says which it is, and --columns NAME NAME names columns of the data"
@@ -212,11 +212,13 @@ def chosen(
     others = _others([name for name in free if name not in roles.taken], main, kind)
     if not others:
         return roles
-    captions = (Made("text", "text", texts),) if texts else ()
-    return Columns((Made(main, main, (file,)), *captions, *others), facts, guess)
+    captions = (DerivedColumn("text", "text", texts),) if texts else ()
+    return TableColumns((DerivedColumn(main, main, (file,)), *captions, *others), facts, guess)
 
 
-def as_noted(noted: Mapping[str, str], user_columns: Mapping[str, str], columns: Sequence[str]) -> Columns:
+def as_noted(
+    noted: Mapping[str, str], user_columns: Mapping[str, str], columns: Sequence[str]
+) -> TableColumns:
     """Return the columns of a table that notes them, each a column of the data.
 
     Args:
@@ -225,7 +227,9 @@ def as_noted(noted: Mapping[str, str], user_columns: Mapping[str, str], columns:
         columns: all columns of the table.
     """
     facts = {fact: user_columns.get(fact, fact) for fact in FACTS if user_columns.get(fact, fact) in columns}
-    return Columns(tuple(Made(name, modality, (name,)) for name, modality in noted.items()), facts)
+    return TableColumns(
+        tuple(DerivedColumn(name, modality, (name,)) for name, modality in noted.items()), facts
+    )
 
 
 def _named_columns(
@@ -233,35 +237,35 @@ def _named_columns(
     data_columns: Mapping[str, str],
     columns: Sequence[str],
     facts: Mapping[str, str],
-    kind: Callable[[str], Kind],
-) -> tuple[Made, ...]:
+    kind: Callable[[str], ColumnType],
+) -> tuple[DerivedColumn, ...]:
     """Return the columns that a user named, each of what its use or its cells say."""
     made = []
     for role, named in data_columns.items():
         modality = role if role in MODALITIES else kind(named).suits
-        made.append(Made(role, modality, said_columns(role, named)))
+        made.append(DerivedColumn(role, modality, said_columns(role, named)))
     headers = _columns_in(header for each in made for header in each.headers)
     if twice := [header for header in headers if headers.count(header) > 1 or header in facts.values()]:
         raise ValueError(f"{path}: the column {twice[0]!r} is named for two things; leave one of them out")
     if all(map(_is_file, data_columns)):
         texts = tuple(name for name in text_columns(columns, {}) if name not in headers)
-        made += [Made("text", "text", texts)] if texts else []
+        made += [DerivedColumn("text", "text", texts)] if texts else []
     return tuple(made)
 
 
-def _others(names: Sequence[str], main: str, kind: Callable[[str], Kind]) -> list[Made]:
+def _others(names: Sequence[str], main: str, kind: Callable[[str], ColumnType]) -> list[DerivedColumn]:
     """Return columns of files of other modalities than the main one: of each modality the first."""
-    made: dict[str, Made] = {}
+    made: dict[str, DerivedColumn] = {}
     for name in names:
         modality = kind(name).modality
         if modality is not None and modality != main:
-            made.setdefault(modality, Made(modality, modality, (name,)))
+            made.setdefault(modality, DerivedColumn(modality, modality, (name,)))
     return list(made.values())
 
 
 def _recognised(
-    names: Sequence[str], texts: tuple[str, ...], kind: Callable[[str], Kind]
-) -> tuple[Made, ...]:
+    names: Sequence[str], texts: tuple[str, ...], kind: Callable[[str], ColumnType]
+) -> tuple[DerivedColumn, ...]:
     """Return the columns of a table without files; the only one of a modality bears the modality's name."""
     kinds = {name: kind(name) for name in names}
     alone: list[tuple[tuple[str, ...], str]] = [(texts, "text")] if texts else []
@@ -271,7 +275,7 @@ def _recognised(
     every = [*alone, *together]
     counts = [modality for _, modality in every]
     return tuple(
-        Made(modality if counts.count(modality) == 1 else headers[0], modality, headers)
+        DerivedColumn(modality if counts.count(modality) == 1 else headers[0], modality, headers)
         for headers, modality in every
     )
 
@@ -285,7 +289,7 @@ def _columns_in(named: Iterable[str]) -> list[str]:
     return [column for each in named for column in columns_in(each)]
 
 
-def _captions_in(names: Sequence[str], kind: Callable[[str], Kind], *, usual: bool) -> tuple[str, ...]:
+def _captions_in(names: Sequence[str], kind: Callable[[str], ColumnType], *, usual: bool) -> tuple[str, ...]:
     """Return the columns that may hold captions, the likeliest first.
 
     Args:

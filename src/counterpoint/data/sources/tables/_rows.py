@@ -15,7 +15,7 @@ from .._names import SPLITS, modality_of
 from .._options import FACTS
 from .._progress import shown
 from .._record import LABEL, Records
-from .._source import Span
+from .._source import FileSpan
 from ._locating import located
 from ._roles import Roles
 
@@ -51,7 +51,7 @@ def records_of(
     ledger: Ledger,
     *,
     outside: bool = False,
-    span: Span | None = None,
+    span: FileSpan | None = None,
 ) -> Records:
     """Return the records of a table; rows with one picture are one record with several captions.
 

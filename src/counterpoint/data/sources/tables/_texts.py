@@ -23,13 +23,13 @@ from .._names import PICTURES
 from .._options import said_columns
 from .._progress import shown
 from .._record import LABEL, value_name
-from .._source import Span
+from .._source import FileSpan
 from .._values import Identities
 from ._kinds import SAMPLE, kind_of
 from ._locating import located
 from ._many import CELL, HELD, LINE, NAME
 from ._parts import lines_of
-from ._roles import ONE_A_ROW, Columns, Roles, chosen, file_columns, text_columns
+from ._roles import ONE_A_ROW, Roles, TableColumns, chosen, file_columns, text_columns
 
 _BLOCK = 50_000  # rows that are Python objects at once
 _FIRST = 10  # rows that show whether a table names the files of its folder
@@ -38,8 +38,8 @@ _LONGEST = 2**24
 
 
 def blocks_of(
-    path: str, user_columns: Mapping[str, str], ledger: Ledger, span: Span | None = None
-) -> tuple[Roles | Columns | None, Iterator[pl.DataFrame]]:
+    path: str, user_columns: Mapping[str, str], ledger: Ledger, span: FileSpan | None = None
+) -> tuple[Roles | TableColumns | None, Iterator[pl.DataFrame]]:
     """Return what the columns of a table are for, and its rows, or those of a stretch of it.
 
     Their form is that of `counterpoint.data.sources.tables._rows.EMPTY`, or of `._many.records_of`; None of no rows.
@@ -62,7 +62,7 @@ def blocks_of(
     )
     ids = Identities()
     each = shown(chain([first], blocks), f"reading {suffix_of(path)}", None)
-    if isinstance(roles, Columns):
+    if isinstance(roles, TableColumns):
         return roles, (_block_of_columns(path, block, roles, ids) for block in each)
     return roles, (_block(path, block, roles, ids) for block in each)
 
@@ -125,7 +125,7 @@ def _block(
 
 
 def _block_of_columns(
-    path: str, block: Sequence[tuple[int, Mapping[str, Any]]], roles: Columns, ids: Identities
+    path: str, block: Sequence[tuple[int, Mapping[str, Any]]], roles: TableColumns, ids: Identities
 ) -> pl.DataFrame:
     """Return some rows, each with its line in the file, as `counterpoint.data.sources.tables._many` takes them."""
     columns: dict[str, pl.Series] = {LINE: pl.Series([line for line, _ in block], dtype=pl.Int64)}

@@ -10,7 +10,7 @@ from typing import Any, final
 
 from .._files.locations import state_of
 from .._ledger import Ledger
-from .._options import Options
+from .._options import SourceOptions
 from .._record import Records
 from .._source import Shard, Source
 from . import _parquet
@@ -34,16 +34,16 @@ class Arrow(Source):
         folder = Path(written)
         return any(os.path.isfile(folder / name) for name in (_OF_SPLITS, _OF_ONE))
 
-    def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
+    def shards(self, written: str, options: SourceOptions, ledger: Ledger) -> list[Shard]:
         return shards_of(_saved(Path(written)), options)
 
     def open(self, shard: Shard, ledger: Ledger) -> Records:
-        """Read an Arrow file; see `counterpoint.data.sources.tables.table.Table.open`."""
+        """Read an Arrow file; see `counterpoint.data.sources.tables.table.TableSource.open`."""
         roles, blocks = _parquet.blocks_of(shard.location, shard.options.columns)
         return records_of(shard, roles, blocks, ledger)
 
 
-def shards_of(files: Mapping[str, list[str]], options: Options) -> list[Shard]:
+def shards_of(files: Mapping[str, list[str]], options: SourceOptions) -> list[Shard]:
     """Return Arrow files, given by split, as shards."""
     sides = sides_by_name(files)
     return [

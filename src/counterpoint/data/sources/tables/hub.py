@@ -9,14 +9,14 @@ from typing import Any, final
 from ....trust import check_address
 from .._files.locations import files_of, short_names, suffix_of
 from .._ledger import Ledger
-from .._options import Options
+from .._options import SourceOptions
 from .._record import Records
 from .._source import Shard, Source
 from .arrow import shards_of
-from .table import Table, part_of_tables, sides_by_name
+from .table import TableSource, part_of_tables, sides_by_name
 
 _DONE = "dataset_info.json"  # in the folder of a data set that `datasets` fetched
-_READ_BY = {**dict.fromkeys(Table.suffixes, "table"), ".tar": "webdataset"}
+_READ_BY = {**dict.fromkeys(TableSource.suffixes, "table"), ".tar": "webdataset"}
 
 
 @final
@@ -35,7 +35,7 @@ class Hub(Source):
     def recognises(self, written: str) -> bool:
         return written.startswith(self.head)
 
-    def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
+    def shards(self, written: str, options: SourceOptions, ledger: Ledger) -> list[Shard]:
         check_address(written)
         try:
             builder = _builder(written)

@@ -14,19 +14,19 @@ import polars as pl
 from .._files.locations import files_of, inside, short_names, suffix_of
 from .._ledger import COLUMNS, Ledger
 from .._names import CAPTION_COLUMNS, TEXT_ENDINGS, is_divided, split_of
-from .._options import Options
+from .._options import SourceOptions
 from .._record import Records
 from .._source import Shard, Source
 from . import _many, _parquet, _rows, _texts
 from ._parts import spans_of
-from ._roles import Columns, Roles
+from ._roles import Roles, TableColumns
 from ._rows import FOLDERS
 
 _DESCRIBING = {"metadata", "captions", "data"}  # names of a table that describes its folder
 
 
 @final
-class Table(Source):
+class TableSource(Source):
     """Tables: CSV, TSV, JSON lines or Parquet, with a row for each example.
 
     One with a column of files, and of captions or not, has a row for each file and caption, and a row that lacks
@@ -49,7 +49,7 @@ class Table(Source):
             return bool(_chosen_tables(Path(written))[0])
         return bool(_in_store(written)) or suffix_of(written) in self.suffixes
 
-    def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
+    def shards(self, written: str, options: SourceOptions, ledger: Ledger) -> list[Shard]:
         sides: dict[str, str | None] = {}
         if os.path.isdir(written):
             taken, others = _chosen_tables(Path(written))
@@ -89,7 +89,7 @@ class Table(Source):
         return [replace(shard, name=f"{shard.name}[{s.start}:{s.stop}]", span=s) for s in spans] or [shard]
 
 
-def _blocks_of(shard: Shard, ledger: Ledger) -> tuple[Roles | Columns | None, Iterable[pl.DataFrame]]:
+def _blocks_of(shard: Shard, ledger: Ledger) -> tuple[Roles | TableColumns | None, Iterable[pl.DataFrame]]:
     """Return what the columns of a table are for, and its rows."""
     path, user_columns, span = shard.location, shard.options.columns, shard.span
     if suffix_of(path) == ".parquet":
@@ -98,7 +98,7 @@ def _blocks_of(shard: Shard, ledger: Ledger) -> tuple[Roles | Columns | None, It
 
 
 def records_of(
-    shard: Shard, roles: Roles | Columns | None, blocks: Iterable[pl.DataFrame], ledger: Ledger
+    shard: Shard, roles: Roles | TableColumns | None, blocks: Iterable[pl.DataFrame], ledger: Ledger
 ) -> Records:
     """Return the records of a table, or of a stretch of it, whose rows are given block by block."""
     if roles is None:
@@ -106,7 +106,7 @@ def records_of(
     path, outside, span = shard.location, shard.options.outside, shard.span
     if roles.guess and (span is None or span.before == 0):
         ledger.add("guessed", COLUMNS, path, detail=roles.guess)
-    if isinstance(roles, Columns):
+    if isinstance(roles, TableColumns):
         return _many.records_of(path, roles, blocks, ledger, outside=outside, span=span)
     return _rows.records_of(path, roles, blocks, ledger, outside=outside, span=span)
 
@@ -121,7 +121,7 @@ def _in_store(written: str) -> list[str]:
     """Return the tables right in a folder of a store; none where shards lie beside them, whose statistics they are."""
     files = inside(written)
     shards = any(suffix_of(file) == ".tar" for file in files)
-    return [] if shards else [file for file in files if suffix_of(file) in Table.suffixes]
+    return [] if shards else [file for file in files if suffix_of(file) in TableSource.suffixes]
 
 
 def part_of_tables(name: str, tables: int) -> str:
@@ -131,7 +131,9 @@ def part_of_tables(name: str, tables: int) -> str:
 
 def _tables_in(folder: Path) -> list[Path]:
     inside = folder.iterdir() if folder.is_dir() else ()
-    return sorted(p for p in inside if p.suffix.lower() in Table.suffixes and not p.name.startswith("."))
+    return sorted(
+        p for p in inside if p.suffix.lower() in TableSource.suffixes and not p.name.startswith(".")
+    )
 
 
 def _only_table(folder: Path) -> dict[Path, str | None]:

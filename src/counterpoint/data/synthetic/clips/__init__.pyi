@@ -14,4 +14,4 @@ from .words.hallucinations import HALLUCINATIONS as HALLUCINATIONS
 from .words.hallucinations import hallucinate as hallucinate
 from .words.narrations import NARRATIONS as NARRATIONS
 from .words.narrations import narrate as narrate
-from .world import Clips as Clips
+from .world import VideoClips as VideoClips

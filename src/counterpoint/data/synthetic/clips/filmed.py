@@ -17,7 +17,7 @@ from ...labels import Classes
 from ...rng import Rng
 from ..scenes.pixels.sprites import credit_line
 from ..scenes.words.lexicon import lexicon
-from ..world import GREY, World
+from ..world import GREY, SyntheticData
 from .clip import ACTIONS, Clip, film
 from .compose import compose_clip
 from .config import ClipConfig
@@ -29,7 +29,7 @@ from .words.captions import caption
 from .words.contrasts import CONTRASTS, Contrasted, contrasted, exchanged
 
 
-class Filmed(World[ClipConfig, Clip]):
+class SyntheticClips(SyntheticData[ClipConfig, Clip]):
     """Clips of a preset, made when they are asked for.
 
     Args:

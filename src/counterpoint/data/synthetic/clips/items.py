@@ -14,13 +14,13 @@ from torch import Tensor
 
 from ....reasons import counted
 from ...base import Rows, SomeItems
-from ...items import ContrastCaptions, GeneratedVideos, Items, Narrations, Twins
+from ...items import ContrastCaptions, GeneratedVideos, Items, Narrations, TwinItems
 from ...rng import Rng
 from .clip import Clip, film
 from .rows import ClipRows
 from .words.captions import caption
 from .words.hallucinations import CLEAN, HALLUCINATIONS, hallucinate
-from .words.narrations import NARRATIONS, Narrated, narrate
+from .words.narrations import NARRATIONS, NarratedQuestion, narrate
 
 
 def items_of(world: ClipRows, form: type[SomeItems], rows: Rows) -> SomeItems:
@@ -95,7 +95,7 @@ class ClipNarrations(Narrations):
     """Clips of two things side by side, what is said of one of them, and a question; each kind as often."""
 
     def __init__(self, world: ClipRows, rows: Rows) -> None:
-        items: list[tuple[int, str, Narrated]] = []
+        items: list[tuple[int, str, NarratedQuestion]] = []
         for row in map(int, rows):
             draws = world.draws(row)
             kind = draws.choice("kind of narration", NARRATIONS)
@@ -118,7 +118,7 @@ class ClipNarrations(Narrations):
 
 
 @final
-class ClipTwins(Twins):
+class ClipTwins(TwinItems):
     """Clips, and the same with their first and their last event in each other's place."""
 
     def __init__(self, world: ClipRows, rows: Rows) -> None:
@@ -135,5 +135,5 @@ _FORMS: dict[type[Items], Callable[..., Any]] = {
     ContrastCaptions: ClipContrasts,
     GeneratedVideos: ClipGeneratedVideos,
     Narrations: ClipNarrations,
-    Twins: ClipTwins,
+    TwinItems: ClipTwins,
 }

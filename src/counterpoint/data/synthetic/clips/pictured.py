@@ -11,12 +11,12 @@ from ...base import Rows
 from ..as_pictures import AsPictures
 from .clip import Clip
 from .config import ClipConfig
-from .filmed import Filmed
+from .filmed import SyntheticClips
 from .presets import PICTURES
 
 
 @final
-class ClipPictures(Filmed, AsPictures[ClipConfig, Clip]):
+class ClipPictures(SyntheticClips, AsPictures[ClipConfig, Clip]):
     """Clips of a preset (``clips:NAME,as=pictures``); the picture of a row is a contact sheet, or the middle frame.
 
     Args:
@@ -24,8 +24,8 @@ class ClipPictures(Filmed, AsPictures[ClipConfig, Clip]):
         name: how the user named it.
 
     >>> import numpy as np
-    >>> from counterpoint.data.synthetic.clips.world import Clips
-    >>> Clips.parse("clips:basic,train=300,as=pictures").images(np.array([0])).shape
+    >>> from counterpoint.data.synthetic.clips.world import VideoClips
+    >>> VideoClips.parse("clips:basic,train=300,as=pictures").images(np.array([0])).shape
     torch.Size([1, 3, 144, 144])
     """
 

@@ -16,7 +16,7 @@ from ...base import Data, Rows
 from ...reading.sounds import resampled
 from ..as_pictures import written_as
 from ..sounds.synthesis import RATE
-from .filmed import Filmed
+from .filmed import SyntheticClips
 from .pictured import ClipPictures
 from .presets import PRESETS, ClipPreset
 from .sensors import CHANNELS
@@ -24,7 +24,7 @@ from .words.captions import caption
 
 
 @final
-class Clips(Filmed):
+class VideoClips(SyntheticClips):
     """Clips of a preset, made when they are asked for: columns ``video`` and ``text``, of some series or sounds too.
 
     Args:
@@ -33,7 +33,7 @@ class Clips(Filmed):
         pixels: side of a frame; the preset's unless given.
         rate: samples a second of what is heard.
 
-    >>> world = Clips.parse("clips:sensors,train=300")
+    >>> world = VideoClips.parse("clips:sensors,train=300")
     >>> world.read("video", np.array([0, 1])).frames.shape, world.read("series", np.array([0])).measured.shape
     (torch.Size([2, 12, 3, 48, 48]), torch.Size([1, 48, 2]))
     """

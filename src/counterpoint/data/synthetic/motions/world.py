@@ -17,7 +17,7 @@ from ...base import Data, Rows
 from ...labels import Classes
 from ..config import names
 from ..preset import preset_of
-from ..world import World
+from ..world import SyntheticData
 from .activity import ACTIVITIES, DEVICES, Motion, captions
 from .config import USERS, MotionConfig, compose_motion
 from .measuring import CHANNELS, measure
@@ -27,7 +27,7 @@ COLUMNS: Mapping[str, str] = MappingProxyType({**dict.fromkeys(DEVICES, "series"
 
 
 @final
-class Motions(World[MotionConfig, Motion]):
+class Motions(SyntheticData[MotionConfig, Motion]):
     """People in motion, of a preset: a column for each device that is worn, and sentences of what is done.
 
     A row is a recording, in which one activity may follow another. Its labels are ``activity``, the one that goes on

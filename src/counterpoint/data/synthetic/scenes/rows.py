@@ -43,7 +43,7 @@ class SceneRows(ComposedRows, Protocol):
 
 
 @runtime_checkable
-class StoredPictures(Protocol):
+class PrerenderedPictures(Protocol):
     """Pictures that were drawn before."""
 
     pixels: int

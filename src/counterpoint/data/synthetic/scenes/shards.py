@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ....files import digest_of_file, write_json, write_text
 from ...base import Rows
-from ...sharded.writing import SUFFIX, Form, Sample, reserve, write_shard
+from ...sharded.writing import SUFFIX, Form, ShardSample, reserve, write_shard
 from .annotations import annotation, canonical, run_lengths
 from .pixels.render import Drawing
 from .words import captions
@@ -33,7 +33,7 @@ ROWS = 1000
 
 
 @dataclass(frozen=True)
-class Shard:
+class SceneShard:
     """One file of a world that is written to files.
 
     Attributes:
@@ -69,7 +69,7 @@ class Manifest:
     pixels: int
     format: Form
     attribution: str
-    shards: tuple[Shard, ...]
+    shards: tuple[SceneShard, ...]
 
     @classmethod
     def of(cls, world: Scenes, format: Form) -> Manifest:
@@ -80,7 +80,7 @@ class Manifest:
             for number, first in enumerate(range(0, len(rows), ROWS)):
                 row, count = int(rows[first]), min(ROWS, len(rows) - first)
                 file = f"{name}-{number:06d}.{SUFFIX[format]}"
-                shards.append(Shard(file, split, row, count, _check(world, row)))
+                shards.append(SceneShard(file, split, row, count, _check(world, row)))
         version = world.preset.version
         return cls(world.name, version, world.pixels, format, world.attribution, tuple(shards))
 
@@ -94,7 +94,7 @@ class Manifest:
         path = folder / MANIFEST
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**{**values, "shards": tuple(Shard(**shard) for shard in values["shards"])})
+            return cls(**{**values, "shards": tuple(SceneShard(**shard) for shard in values["shards"])})
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{path} is damaged ({error}): delete it and make the scenes again") from error
 
@@ -144,11 +144,11 @@ def read(folder: Path) -> Scenes:
         raise ValueError(
             f"{folder} was made by another version of {manifest.world!r} than the one installed: make it again"
         )
-    return Scenes(world.preset, name=str(folder), stored=Stored(folder, manifest))
+    return Scenes(world.preset, name=str(folder), stored=ShardPictures(folder, manifest))
 
 
 @final
-class Stored:
+class ShardPictures:
     """The pictures of a folder of shards.
 
     Raises:
@@ -208,7 +208,7 @@ def _columns() -> dict[str, Any]:
     return {"id": pl.Int64, **texts, "captions": pl.List(pl.String)}
 
 
-def _samples(world: Scenes, shard: Shard) -> Iterator[Sample]:
+def _samples(world: Scenes, shard: SceneShard) -> Iterator[ShardSample]:
     """Yield the pictures and the annotations of a shard."""
     for start in range(shard.first, shard.first + shard.rows, 100):
         rows = np.arange(start, min(start + 100, shard.first + shard.rows))
@@ -222,7 +222,7 @@ def _samples(world: Scenes, shard: Shard) -> Iterator[Sample]:
             cells = {"id": values["id"], "split": values["split"], "text": text, "captions": texts}
             cells |= {"annotation": json.dumps(values, ensure_ascii=False)}
             files = {"image": ("png", file.getvalue())}
-            yield Sample(f"{values['id']:012d}", files, text, values, cells)
+            yield ShardSample(f"{values['id']:012d}", files, text, values, cells)
 
 
 def record(world: Scenes, row: int, drawing: Drawing, index: int) -> dict[str, Any]:

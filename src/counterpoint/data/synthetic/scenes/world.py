@@ -19,7 +19,7 @@ from ...base import IMAGE_SIZE, ImageSource, Rows, SomeItems, stored_size
 from ...labels import Label
 from ...pictured import PairedData
 from ...rng import Rng
-from ..world import GREY, World
+from ..world import GREY, SyntheticData
 from .attributes import table
 from .config import SceneConfig
 from .items.edits import Edit, edit
@@ -31,7 +31,7 @@ from .pixels.backgrounds import BACKGROUNDS
 from .pixels.render import Drawing, draw, pictures
 from .pixels.sprites import credit_line
 from .presets import PRESETS, ScenePreset
-from .rows import StoredPictures
+from .rows import PrerenderedPictures
 from .scene import Scene
 from .words import captions
 from .words.retelling import retold
@@ -46,7 +46,7 @@ NEGATIVES = {"negative": "text", "edited": "image"}
 
 
 @final
-class Scenes(World[SceneConfig, Scene], PairedData):
+class Scenes(SyntheticData[SceneConfig, Scene], PairedData):
     """Scenes of a preset, made when they are asked for: a scene is a function of its row's id and split.
 
     The first caption of a row says plainly what there is, in the first language; others follow in further
@@ -86,7 +86,7 @@ class Scenes(World[SceneConfig, Scene], PairedData):
         preset: ScenePreset,
         name: str = "",
         image_size: int = IMAGE_SIZE,
-        stored: StoredPictures | None = None,
+        stored: PrerenderedPictures | None = None,
     ) -> None:
         super().__init__(preset, name)
         table = {"table": "table"} if preset.table else {}

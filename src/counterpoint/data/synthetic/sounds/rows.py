@@ -11,14 +11,14 @@ from jaxtyping import Int16
 
 from ...base import Rows
 from ...labels import Classes
-from ..world import World
+from ..world import SyntheticData
 from .compose import SoundConfig, compose_sounds
 from .presets import PRESETS, SoundPreset
 from .soundscape import SOURCES, Soundscape, caption
 from .synthesis import synthesise
 
 
-class Soundscapes(World[SoundConfig, Soundscape]):
+class Soundscapes(SyntheticData[SoundConfig, Soundscape]):
     """Soundscapes of a preset, made when they are asked for."""
 
     preset: SoundPreset

@@ -2,8 +2,8 @@ from .config import SpeechConfig as SpeechConfig
 from .presets import PRESETS as PRESETS
 from .presets import SpeechPreset as SpeechPreset
 from .speaking import VOICES as VOICES
-from .speaking import Span as Span
-from .speaking import Spoken as Spoken
+from .speaking import SpeechSpan as SpeechSpan
+from .speaking import SpokenText as SpokenText
 from .speaking import Utterance as Utterance
 from .speaking import speak as speak
 from .world import Speech as Speech

@@ -63,7 +63,7 @@ class Utterance(NamedTuple):
     pitch: int = 0
 
 
-class Span(NamedTuple):
+class SpeechSpan(NamedTuple):
     """A stretch of a wave: what is said in it, its first sample, and the sample behind its last one."""
 
     text: str
@@ -72,7 +72,7 @@ class Span(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Spoken:
+class SpokenText:
     """A text that was said.
 
     Attributes:
@@ -85,11 +85,11 @@ class Spoken:
 
     samples: Int16[np.ndarray, " T"]
     rate: int
-    words: tuple[Span, ...]
-    phonemes: tuple[Span, ...]
+    words: tuple[SpeechSpan, ...]
+    phonemes: tuple[SpeechSpan, ...]
 
 
-def speak(utterances: Sequence[Utterance | tuple[str, str]], rate: int = RATE) -> list[Spoken]:
+def speak(utterances: Sequence[Utterance | tuple[str, str]], rate: int = RATE) -> list[SpokenText]:
     """Speak some utterances; a text and the name of a voice is one.
 
     The utterances are one block: each is a function of itself and of those before it.
@@ -108,7 +108,7 @@ def speak(utterances: Sequence[Utterance | tuple[str, str]], rate: int = RATE) -
     return speak_blocks([[Utterance(*utterance) for utterance in utterances]], rate)[0]
 
 
-def speak_blocks(blocks: Sequence[Sequence[Utterance]], rate: int = RATE) -> list[list[Spoken]]:
+def speak_blocks(blocks: Sequence[Sequence[Utterance]], rate: int = RATE) -> list[list[SpokenText]]:
     """Speak blocks as `speak` does, those that the cache does not hold on all processors."""
     files = [_Kept(block, rate) for block in blocks]
     recordings = {index: kept for index, file in enumerate(files) if (kept := file.read()) is not None}
@@ -151,7 +151,7 @@ class _Kept:
     def notes_file(self) -> Path:
         return self.samples.with_suffix(".json")
 
-    def read(self) -> list[Spoken] | None:
+    def read(self) -> list[SpokenText] | None:
         """Return what was said; None where it was not, or the files are damaged."""
         try:
             notes = json.loads(self.notes_file.read_text(encoding="utf-8"))
@@ -166,7 +166,7 @@ class _Kept:
         except (OSError, ValueError, LookupError, TypeError):
             return None  # whatever is wrong with them, the block is spoken again
 
-    def make(self) -> list[Spoken]:
+    def make(self) -> list[SpokenText]:
         """Speak the block, and keep it."""
         spoken = subprocess.run(
             [sys.executable, "-m", "counterpoint.data.synthetic.speech.espeak"],
@@ -195,12 +195,12 @@ class _Kept:
             raise CacheError(f"{self.samples} was written, and cannot be read")
         return kept
 
-    def _spoken(self, number: int, samples: np.ndarray, events: Sequence[Sequence[Any]]) -> Spoken:
+    def _spoken(self, number: int, samples: np.ndarray, events: Sequence[Sequence[Any]]) -> SpokenText:
         text, last = self.texts[number], len(samples)
         phonemes = [event for event in events if len(event) == 2]
         ends = [*(min(start, last) for start, _ in phonemes[1:]), last]
         sounding = [
-            Span(name.translate(_STRESS), min(start, last), end)
+            SpeechSpan(name.translate(_STRESS), min(start, last), end)
             for (start, name), end in zip(phonemes, ends, strict=True)
         ]
         sounding = [span for span in sounding if span.end > span.start]
@@ -211,8 +211,10 @@ class _Kept:
             phones = [span for span in sounding if span.text and start <= span.start < limit]
             # Up to the silence behind it; a word of which no phoneme is told has none.
             end = phones[-1].end if phones else limit
-            words.append(Span(text[character : character + length], min(start, last), min(end, limit, last)))
-        return Spoken(samples, self.rate, tuple(words), tuple(sounding))
+            words.append(
+                SpeechSpan(text[character : character + length], min(start, last), min(end, limit, last))
+            )
+        return SpokenText(samples, self.rate, tuple(words), tuple(sounding))
 
 
 def _at_rate(wave: Int16[np.ndarray, " T"], rate: int) -> Int16[np.ndarray, " t"]:

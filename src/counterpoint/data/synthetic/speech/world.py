@@ -26,10 +26,10 @@ from ..scenes.pixels.render import draw
 from ..scenes.pixels.sprites import credit_line
 from ..scenes.scene import Scene, Thing
 from ..scenes.words import captions
-from ..world import GREY, World
+from ..world import GREY, SyntheticData
 from .config import SPEAKERS, Speaker, SpeechConfig
 from .presets import PRESETS, SpeechPreset
-from .speaking import Spoken, Utterance, engine, speak_blocks
+from .speaking import SpokenText, Utterance, engine, speak_blocks
 
 RATE = 16_000
 """Samples per second unless a tower takes another number."""
@@ -41,7 +41,7 @@ _PITCHES, _SPEEDS = (-25, 25), (85, 115)
 
 
 @final
-class Speech(World[SpeechConfig, Scene], PairedData):
+class Speech(SyntheticData[SpeechConfig, Scene], PairedData):
     """Spoken scenes of a preset: sounds, texts and pictures that say the same.
 
     The text is the plainest caption of a scene, in training and in evaluation; speech says its words. It is synthesised
@@ -73,7 +73,7 @@ class Speech(World[SpeechConfig, Scene], PairedData):
         super().__init__(preset, name)
         self.rate = rate
         self.attribution = credit_line({artist for config in self.configs for artist in config.artists})
-        self._blocks: dict[int, list[Spoken]] = {}
+        self._blocks: dict[int, list[SpokenText]] = {}
 
     def __reduce__(self) -> tuple[Callable[..., Data], tuple[Any, ...]]:
         return type(self), (self.preset, self.name, self.rate)
@@ -126,7 +126,7 @@ class Speech(World[SpeechConfig, Scene], PairedData):
             person.integer("speed", *_SPEEDS),
         )
 
-    def spoken(self, rows: Rows) -> list[Spoken]:
+    def spoken(self, rows: Rows) -> list[SpokenText]:
         """Return the speech of some rows without noise, whether they lack it or not.
 
         Raises:
@@ -161,13 +161,13 @@ class Speech(World[SpeechConfig, Scene], PairedData):
             )
         return super().read(column, rows)
 
-    def _with_speech(self, rows: Rows) -> list[tuple[int, Spoken | None]]:
+    def _with_speech(self, rows: Rows) -> list[tuple[int, SpokenText | None]]:
         """Return some rows with their speech; rows that lack it are not spoken for that."""
         present = [int(row) for row in rows if not self.lacks("audio", int(row))]
         spoken = dict(zip(present, self.spoken(np.array(present, int)), strict=True))
         return [(int(row), spoken.get(int(row))) for row in rows]
 
-    def _waveform(self, row: int, spoken: Spoken | None) -> Float32[np.ndarray, " T"]:
+    def _waveform(self, row: int, spoken: SpokenText | None) -> Float32[np.ndarray, " T"]:
         if spoken is None:
             return np.zeros(round(_SILENCE * self.rate), np.float32)
         samples = spoken.samples.astype(np.float32) / 32768

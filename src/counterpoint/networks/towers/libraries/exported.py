@@ -94,7 +94,7 @@ def nothing(folder: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportedTower:
     """A tower with its head in a library's words.
 
     Attributes:
@@ -112,7 +112,7 @@ class Exported:
     scale: tuple[float, float | None] | None = None
 
 
-def as_trunk(tower: Exported, fit: Fit, head: Head) -> Exported:
+def as_trunk(tower: ExportedTower, fit: Fit, head: Head) -> ExportedTower:
     """Return a tower of timm as open_clip holds one: a trunk under a linear projection.
 
     open_clip makes a trunk by its name alone, and resizes pictures to the size that it takes. A tower of a size that is
@@ -158,7 +158,7 @@ def as_trunk(tower: Exported, fit: Fit, head: Head) -> Exported:
         "resize_mode": fit.resize,
         "fill_color": fit.fill[0],
     }
-    return Exported({"vision_cfg": config}, weights, preprocessing, tower.save)
+    return ExportedTower({"vision_cfg": config}, weights, preprocessing, tower.save)
 
 
 def settings_of_timm(size: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ....raw import ends
 from ...init import seeded
-from ...weights import Source
+from ...weights import TowerSource
 from ..parts.temporal import before
 from ..series import SeriesTower, Standardised
 from .packaged import weights_file
@@ -158,7 +158,7 @@ class Forecaster(SeriesTower):
         return mean * before(lengths, times)[..., None]
 
 
-def forecaster(source: Source, steps: int, seed: int, fit: Callable[[int], Standardised]) -> Forecaster:
+def forecaster(source: TowerSource, steps: int, seed: int, fit: Callable[[int], Standardised]) -> Forecaster:
     """Build ``fracast:fracast-0``: random; ``@package``: weights of the package fracast; ``@PATH``: a file like it.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Any
 from ....modalities import MODALITIES, PAIR
 from ....registry import MissingPackageError, require
 from ....trust import is_offline
-from ...weights import Source
+from ...weights import TowerSource
 from .packaged import PACKAGE, packaged
 
 HUB = "hub"
@@ -40,7 +40,7 @@ class ModelFiles:
     gguf_file: str = ""
 
     @classmethod
-    def of(cls, source: Source) -> ModelFiles | None:
+    def of(cls, source: TowerSource) -> ModelFiles | None:
         """Return the files that a tower is read from; None for a kind of model without any.
 
         Raises:
@@ -133,7 +133,7 @@ def modalities_of(tower: str) -> tuple[str, ...]:
     """
     if not {"@", ":"} & set(tower):
         return ()
-    source = Source.parse(tower)
+    source = TowerSource.parse(tower)
     if source.library in LIBRARIES:
         return tuple(PAIR) if is_pair(source) else ("text",)
     known = tuple(modality.name for modality in MODALITIES if source.form in modality.towers)
@@ -141,7 +141,7 @@ def modalities_of(tower: str) -> tuple[str, ...]:
     return known if source.library == "open_clip" else known[:1]
 
 
-def is_pair(source: Source) -> bool:
+def is_pair(source: TowerSource) -> bool:
     """Return whether a tower's folder is there and holds a tower of pictures and one of texts."""
     try:
         files = ModelFiles.of(source) if source.library in LIBRARIES else None
@@ -150,7 +150,7 @@ def is_pair(source: Source) -> bool:
     return files is not None and files.is_pair
 
 
-def configuration_of(source: Source) -> Path | None:
+def configuration_of(source: TowerSource) -> Path | None:
     """Return the folder on this machine that says how a tower is built; None where its name alone does.
 
     Raises:

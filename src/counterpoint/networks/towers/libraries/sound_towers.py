@@ -12,7 +12,7 @@ from torch import Tensor
 from ....raw import ends
 from ....registry import unknown
 from ...init import seeded
-from ...weights import Source
+from ...weights import TowerSource
 from ..parts.temporal import before, mean_inside
 from ..sound import SoundTower
 from .hugging_face import ModelFiles
@@ -163,7 +163,7 @@ def _most(extractor: Any) -> float:
     return float(getattr(extractor, "chunk_length", None) or extractor.max_length_s)
 
 
-def sound_encoder(source: Source, seconds: float, seed: int) -> WaveEncoder | SpectrogramEncoder:
+def sound_encoder(source: TowerSource, seconds: float, seed: int) -> WaveEncoder | SpectrogramEncoder:
     """Build ``transformers:NAME``: random; ``@PATH``: weights of a folder; ``@hub``: those of the hub's NAME.
 
     Without weights, NAME is a kind of model (``wav2vec2``: its default sizes), or a folder or hub name whose

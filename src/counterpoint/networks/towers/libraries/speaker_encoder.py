@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ....raw import ends
 from ...init import seeded
-from ...weights import Source
+from ...weights import TowerSource
 from ..parts.temporal import before
 from ..sound import LogMel, SoundTower
 from .packaged import weights_file
@@ -79,7 +79,7 @@ class SpeakerEncoder(SoundTower):
         return windows, before(counts, windows.shape[1])
 
 
-def speaker_encoder(source: Source, seconds: float, seed: int) -> SpeakerEncoder:
+def speaker_encoder(source: TowerSource, seconds: float, seed: int) -> SpeakerEncoder:
     """Build ``resemblyzer:ge2e``: random; ``@package``: weights of the package Resemblyzer; ``@PATH``: a file like it.
 
     Args:

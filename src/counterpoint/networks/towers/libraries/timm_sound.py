@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ...weights import Source
+from ...weights import TowerSource
 from ..parts.temporal import before
 from ..sound import LogMel, SoundTower, Waveform, normalised
 from .timm_tower import place_features, timm_model
@@ -78,7 +78,7 @@ def windows_of(mel: LogMel, samples: int) -> int:
     return -(-(samples // mel.hop + 1) // _MULTIPLE) * _MULTIPLE
 
 
-def timm_sound(source: Source, rate: int, seconds: float, bands: int, seed: int) -> SpectrogramPictures:
+def timm_sound(source: TowerSource, rate: int, seconds: float, bands: int, seed: int) -> SpectrogramPictures:
     """Build ``timm:NAME`` on spectrograms; its weights are named as those of `timm_tower` are.
 
     Args:

@@ -17,9 +17,9 @@ from ....registry import unknown
 from ....types import Fit
 from ...base import ImageTower
 from ...init import seeded
-from ...weights import Source
+from ...weights import TowerSource
 from ..parts.pixels import Normalise
-from .exported import Exported
+from .exported import ExportedTower
 from .packaged import PACKAGE, packaged
 
 EMBEDDING_HEAD = "embedding_head"
@@ -60,7 +60,7 @@ class TimmTower(ImageTower):
     def patches(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
         return place_features(self.model, self.normalise(images))
 
-    def in_timm(self) -> Exported:
+    def in_timm(self) -> ExportedTower:
         """Return the model as it is: its architecture, its size where that is not its usual one, its transform."""
         model: Any = self.model
         usual = dict(model.pretrained_cfg)
@@ -79,7 +79,7 @@ class TimmTower(ImageTower):
         }
         if usual.get("fixed_input_size") and tuple(usual["input_size"]) != size:
             config["model_args"] = {"img_size": self.size}
-        return Exported(config, dict(model.state_dict()))
+        return ExportedTower(config, dict(model.state_dict()))
 
 
 _OF_DOWNLOADS = (
@@ -122,7 +122,7 @@ def place_features(model: Any, x: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 
     return features.view(len(x), *grid, -1).permute(0, 3, 1, 2)
 
 
-def timm_tower(source: Source, size: int | None, seed: int) -> TimmTower:
+def timm_tower(source: TowerSource, size: int | None, seed: int) -> TimmTower:
     """Build ``timm:NAME``: random weights; ``@hub``: timm's pretrained ones; ``@PATH``: a file or its folder.
 
     ``@package``: weights of a Python package that is installed (`counterpoint.networks.towers.libraries.packaged`). A
@@ -152,7 +152,7 @@ def timm_tower(source: Source, size: int | None, seed: int) -> TimmTower:
         return TimmTower(model, size or height, tuple(data["mean"]), tuple(data["std"]), fit)
 
 
-def timm_model(source: Source, size: int | tuple[int, int] | None, seed: int) -> Any:
+def timm_model(source: TowerSource, size: int | tuple[int, int] | None, seed: int) -> Any:
     """Build the model of ``timm:NAME`` without its classifier; see `timm_tower`.
 
     Args:

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from ....types import Fit
 from ...base import ImageTower, TextTower
 from ...init import seeded
-from ...weights import Source
+from ...weights import TowerSource
 from ..parts.blocks import dropped_inputs, residual_blocks
 from ..parts.pixels import Normalise, fitted
 from ..parts.pooling import inside
-from .exported import Exported, Head, with_head
+from .exported import ExportedTower, Head, with_head
 from .hugging_face import ModelFiles
 from .transformers_tokenizer import TransformersTokenizer
 from .whole_model import whole_model
@@ -56,7 +56,7 @@ class TransformersImage(ImageTower):
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
         return _vectors(self.model.get_image_features(pixel_values=self.normalise(images)))
 
-    def in_transformers(self, head: Head) -> Exported:
+    def in_transformers(self, head: Head) -> ExportedTower:
         """Return the half as it came, a head put into its projection, with the processor."""
         weights = with_head(
             self.model.state_dict(), head, ("visual_projection",), f"{self.name}'s image half"
@@ -92,7 +92,7 @@ class TransformersText(TextTower):
         with dropped_inputs(residual_blocks(self.model) if p > 0 else (), p):
             return _vectors(self.model.get_text_features(input_ids=tokens, **mask))
 
-    def in_transformers(self, head: Head) -> Exported:
+    def in_transformers(self, head: Head) -> ExportedTower:
         """Return the half as it came, a head put into its projection, with the tokenizer."""
         names, tokenizer = ("text_projection", "text_model.head"), self.tokenizer
         assert isinstance(tokenizer, TransformersTokenizer)
@@ -100,7 +100,7 @@ class TransformersText(TextTower):
         return _in_transformers(self, weights, tokenizer.save_pretrained)
 
 
-def transformers_pair(source: Source, seed: int) -> tuple[TransformersImage, TransformersText]:
+def transformers_pair(source: TowerSource, seed: int) -> tuple[TransformersImage, TransformersText]:
     """Build both towers of a folder: with its weights where the source names some, else random ones.
 
     They take pictures of the size, and texts of the length, that the model was made for.
@@ -135,9 +135,9 @@ def transformers_pair(source: Source, seed: int) -> tuple[TransformersImage, Tra
         return image, text
 
 
-def _in_transformers(half: Any, weights: dict[str, Tensor], save: Callable[[Path], None]) -> Exported:
+def _in_transformers(half: Any, weights: dict[str, Tensor], save: Callable[[Path], None]) -> ExportedTower:
     """Return a half in transformers' words; the configuration is that of the whole model."""
-    return Exported(
+    return ExportedTower(
         {"kind": type(half.model).__name__, "config": half.model.config.to_dict()},
         weights,
         save=save,

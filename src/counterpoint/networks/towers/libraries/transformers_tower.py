@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from ....registry import unknown
 from ...base import Pooling, TextTower, Tokenizer
 from ...init import seeded
-from ...weights import Source
+from ...weights import TowerSource
 from ..parts.blocks import dropped_inputs, residual_blocks
 from ..parts.pooling import inside, pool
 from ..tokenizer import BytePairTokenizer
-from .exported import Exported, Head, NotExportableError
+from .exported import ExportedTower, Head, NotExportableError
 from .hugging_face import ModelFiles
 from .sentence_encoder import dense_of, pooling_of
 from .transformers_tokenizer import TransformersTokenizer
@@ -55,7 +55,7 @@ class TransformersTower(TextTower):
         """Return a head as one that reads the pooled states."""
         return head if self.dense is None else head.after(self.dense.weight, self.dense.bias)
 
-    def in_open_clip(self, head: Head) -> Exported:
+    def in_open_clip(self, head: Head) -> ExportedTower:
         """Return the encoder as open_clip holds one of transformers, which it reads from the same folder."""
         from open_clip.hf_configs import arch_dict
 
@@ -80,7 +80,9 @@ class TransformersTower(TextTower):
             "context_length": self.tokenizer.context,
         }
         weights = {f"text.transformer.{name}": weight for name, weight in self.model.state_dict().items()}
-        return Exported({"text_cfg": text}, {**weights, "text.proj.weight": head.weight}, save=self._save)
+        return ExportedTower(
+            {"text_cfg": text}, {**weights, "text.proj.weight": head.weight}, save=self._save
+        )
 
     def _not_exportable(self, library: str) -> NotExportableError:
         return NotExportableError(
@@ -130,7 +132,7 @@ class ProjectedText(TextTower):
 
 
 def transformers_tower(
-    source: Source,
+    source: TowerSource,
     context: int,
     seed: int,
     train_tokenizer: Callable[[], Tokenizer],

@@ -12,7 +12,7 @@ from torch import Tensor
 from ....raw import ends
 from ....registry import unknown
 from ...init import seeded
-from ...weights import Source
+from ...weights import TowerSource
 from ..footage import centres
 from ..parts.pixels import Normalise
 from ..video import VideoTower
@@ -68,7 +68,7 @@ class ClipEncoder(VideoTower):
         return self.model(self.normalise(seen)).last_hidden_state
 
 
-def clip_encoder(source: Source, size: int, frames: int, seed: int) -> ClipEncoder:
+def clip_encoder(source: TowerSource, size: int, frames: int, seed: int) -> ClipEncoder:
     """Build ``transformers:NAME``: random; ``@PATH``: weights of a folder; ``@hub``: those of the hub's NAME.
 
     Without weights, NAME is a kind of model (``videomae``: its default widths), or a folder or hub name whose

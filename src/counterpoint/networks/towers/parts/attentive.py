@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ....raw import ends
 from ...heads import Linear
 from ..series import SeriesTower, Standardised
-from ..transformer import Block, Embedding, keys_seen
+from ..transformer import Embedding, TransformerBlock, keys_seen
 from .temporal import before
 
 
@@ -43,7 +43,7 @@ class SeriesTransformer(SeriesTower):
         self.standardised, self.patch, self.width, self.heads = standardised, patch, width, heads
         self.patch_embedding = Linear(2 * patch * len(standardised.means), width, bias=True)
         self.position_embedding = Embedding(-(-standardised.steps // patch), width, std=0.02)
-        self.blocks = nn.ModuleList(Block(width, heads, depth, causal=False) for _ in range(depth))
+        self.blocks = nn.ModuleList(TransformerBlock(width, heads, depth, causal=False) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, series: Float[Tensor, "B T C"]) -> Float[Tensor, "B width"]:

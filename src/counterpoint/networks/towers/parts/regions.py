@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ...base import ImageTower
 from ...heads import Linear
-from ..transformer import Block
+from ..transformer import TransformerBlock
 from .pixels import Square
 
 PAPERS = {"brivl": ("RegionTower",)}
@@ -55,7 +55,9 @@ class RegionTower(ImageTower):
         rows, columns = grid(tower)
         self.register_buffer("shares", shares(rows, columns, scales), persistent=False)
         self.linear = Linear(self.width, self.width)
-        self.blocks = nn.ModuleList(Block(self.width, heads, depth, causal=False) for _ in range(depth))
+        self.blocks = nn.ModuleList(
+            TransformerBlock(self.width, heads, depth, causal=False) for _ in range(depth)
+        )
         self.norm = nn.LayerNorm(self.width)
 
     @property

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from ...base import Input, Tower, Towers
 
-PAPERS = {"mcl": ("SideBySide",)}
+PAPERS = {"mcl": ("ConcatenatedTower",)}
 
 
 @final
-class SideBySide(Tower):
+class ConcatenatedTower(Tower):
     """Towers of one kind, which others hold, with the features of each behind those of the one before."""
 
     def __init__(self, towers: Sequence[Tower]) -> None:
@@ -43,7 +43,7 @@ def again(towers: Towers) -> Towers:
 
 def side_by_side(encoders: Sequence[Towers]) -> Towers:
     """Return the towers of all encoders by column; columns that share one share what is made of it."""
-    made: dict[int, SideBySide] = {}
+    made: dict[int, ConcatenatedTower] = {}
     for column, tower in encoders[0].items():
-        made.setdefault(id(tower), SideBySide([each[column] for each in encoders]))
+        made.setdefault(id(tower), ConcatenatedTower([each[column] for each in encoders]))
     return {column: made[id(tower)] for column, tower in encoders[0].items()}

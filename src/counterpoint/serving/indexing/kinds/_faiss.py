@@ -15,11 +15,11 @@ from jaxtyping import Bool, Float, Int
 from ....files import writing
 from ....reasons import counted
 from ....registry import require
-from ._kind import Additions, Chosen, Kind, Positions, Scores, next_file
+from ._kind import IndexBackend, Positions, RowSelection, Scores, VectorBlocks, next_file
 
 
 @dataclass(frozen=True)
-class Part:
+class ModalityIndex:
     """The vectors of one modality.
 
     Attributes:
@@ -35,7 +35,7 @@ class Part:
     parameters: dict[int, Any] = field(default_factory=dict)
 
 
-class FaissKind(Kind):
+class FaissKind(IndexBackend):
     """Indexes of FAISS, one for each modality, in memory while they are used.
 
     Vectors of texts lie apart from those of pictures: in one index of both, what is near to a text are texts, and
@@ -51,12 +51,12 @@ class FaissKind(Kind):
 
     name: ClassVar[str]
 
-    def __init__(self, parts: Sequence[Part], files: Sequence[Path] = ()) -> None:
+    def __init__(self, parts: Sequence[ModalityIndex], files: Sequence[Path] = ()) -> None:
         self.parts, self.files = tuple(parts), tuple(files)
 
     @classmethod
     @abstractmethod
-    def empty(cls, faiss: Any, additions: Additions) -> Any:
+    def empty(cls, faiss: Any, additions: VectorBlocks) -> Any:
         """Return an index of FAISS that vectors can be added to."""
 
     @staticmethod
@@ -77,10 +77,10 @@ class FaissKind(Kind):
         """Return some of the vectors."""
 
     @classmethod
-    def build(cls, additions: Additions, location: str | None) -> Self:
+    def build(cls, additions: VectorBlocks, location: str | None) -> Self:
         return cls([]).extended(additions, location)
 
-    def extended(self, additions: Additions, location: str | None) -> Self:
+    def extended(self, additions: VectorBlocks, location: str | None) -> Self:
         faiss = require("faiss", "index")
         files = dict(zip([part.modality for part in self.parts], self.files, strict=False))
         parts = {part.modality: part for part in self.parts}
@@ -92,7 +92,7 @@ class FaissKind(Kind):
                 index, held = self.empty(faiss, some), []
             for block in some.blocks():
                 index.add(block)
-            parts[modality] = Part(modality, index, np.concatenate([*held, additions.first + rows]))
+            parts[modality] = ModalityIndex(modality, index, np.concatenate([*held, additions.first + rows]))
             if location is not None:
                 files[modality] = next_file(Path(location), f"{self.name}.faiss")
                 with writing(files[modality]) as unfinished:
@@ -113,11 +113,11 @@ class FaissKind(Kind):
                 raise ValueError(
                     f"it holds {index.ntotal:,} vectors of {index.d}, not {len(rows):,} of {width}"
                 )
-            parts.append(Part(modality, index, rows))
+            parts.append(ModalityIndex(modality, index, rows))
         return cls(parts, files)
 
     def nearest(
-        self, queries: Float[np.ndarray, "m d"], k: int, chosen: Chosen | None
+        self, queries: Float[np.ndarray, "m d"], k: int, chosen: RowSelection | None
     ) -> tuple[Scores, Positions]:
         found = []
         for part in self.parts:
@@ -128,7 +128,11 @@ class FaissKind(Kind):
         return _best(found, k)
 
     def _nearest(
-        self, part: Part, queries: Float[np.ndarray, "m d"], k: int, mask: Bool[np.ndarray, " n"] | None
+        self,
+        part: ModalityIndex,
+        queries: Float[np.ndarray, "m d"],
+        k: int,
+        mask: Bool[np.ndarray, " n"] | None,
     ) -> tuple[Scores, Positions]:
         """Search in one part."""
         if mask is None or mask.all():
@@ -145,7 +149,9 @@ class FaissKind(Kind):
         rows[mask[near].mean(1) < share / 4] = -1
         return self._completed(part, (scores, rows), queries, mask)
 
-    def _among_all(self, part: Part, queries: Float[np.ndarray, "m d"], k: int) -> tuple[Scores, Positions]:
+    def _among_all(
+        self, part: ModalityIndex, queries: Float[np.ndarray, "m d"], k: int
+    ) -> tuple[Scores, Positions]:
         # One object for all searches: to make one takes as long as a tenth of a search.
         if k not in part.parameters:
             part.parameters[k] = self.among(require("faiss", "index"), part.index, k, 1.0)
@@ -153,7 +159,7 @@ class FaissKind(Kind):
 
     def _completed(
         self,
-        part: Part,
+        part: ModalityIndex,
         results: tuple[Scores, Positions],
         queries: Float[np.ndarray, "m d"],
         mask: Bool[np.ndarray, " n"] | None,

@@ -18,7 +18,7 @@ Positions = Int[np.ndarray, "m k"]
 
 
 @dataclass(frozen=True)
-class Additions:
+class VectorBlocks:
     """Vectors that go into an index, in blocks that need not be in memory together.
 
     Attributes:
@@ -38,7 +38,7 @@ class Additions:
     def __len__(self) -> int:
         return len(self.table)
 
-    def of(self, modality: str) -> Additions:
+    def of(self, modality: str) -> VectorBlocks:
         """Return those of one modality."""
         here = (self.table["modality"] == modality).to_numpy()
 
@@ -52,7 +52,7 @@ class Additions:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class RowSelection:
     """The rows of an index among which a search looks.
 
     Attributes:
@@ -72,7 +72,7 @@ class Chosen:
         return self.find()
 
 
-class Kind(ABC):
+class IndexBackend(ABC):
     """A way to find the nearest of some vectors of norm one; what is in it never changes.
 
     Attributes:
@@ -87,7 +87,7 @@ class Kind(ABC):
 
     @classmethod
     @abstractmethod
-    def build(cls, additions: Additions, location: str | None) -> Self:
+    def build(cls, additions: VectorBlocks, location: str | None) -> Self:
         """Arrange vectors.
 
         Args:
@@ -100,7 +100,7 @@ class Kind(ABC):
         """
 
     @abstractmethod
-    def extended(self, additions: Additions, location: str | None) -> Self:
+    def extended(self, additions: VectorBlocks, location: str | None) -> Self:
         """Return what holds other vectors after these; this one stays as it is, and so do its files.
 
         Args:
@@ -130,7 +130,7 @@ class Kind(ABC):
 
     @abstractmethod
     def nearest(
-        self, queries: Float[np.ndarray, "m d"], k: int, chosen: Chosen | None
+        self, queries: Float[np.ndarray, "m d"], k: int, chosen: RowSelection | None
     ) -> tuple[Scores, Positions]:
         """Find the vectors with the largest cosines.
 

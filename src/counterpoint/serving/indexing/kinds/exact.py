@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 from ....files import writing
 from ....room import allocate
-from ._kind import Additions, Chosen, Kind, Positions, Scores, next_file
+from ._kind import IndexBackend, Positions, RowSelection, Scores, VectorBlocks, next_file
 
 _QUERIES = 256  # compared with a chunk at once
 _CELLS = 2**20  # of the scores of a chunk, which then stay in the processor's cache
@@ -25,7 +25,7 @@ _SPARSE = 4  # where less than one row in so many is chosen, the others are not 
 
 
 @final
-class Exact(Kind):
+class Exact(IndexBackend):
     """Exact search: every vector is compared. Nothing is in memory but what the system keeps of the files.
 
     Args:
@@ -39,10 +39,10 @@ class Exact(Kind):
         self.arrays, self.files = tuple(arrays), tuple(files)
 
     @classmethod
-    def build(cls, additions: Additions, location: str | None) -> Self:
+    def build(cls, additions: VectorBlocks, location: str | None) -> Self:
         return cls([]).extended(additions, location)
 
-    def extended(self, additions: Additions, location: str | None) -> Self:
+    def extended(self, additions: VectorBlocks, location: str | None) -> Self:
         if location is None:
             whole = np.empty((len(additions), additions.width), additions.dtype)
             _fill(whole, additions.blocks())
@@ -65,7 +65,7 @@ class Exact(Kind):
         return cls(arrays, files)
 
     def nearest(
-        self, queries: Float[np.ndarray, "m d"], k: int, chosen: Chosen | None
+        self, queries: Float[np.ndarray, "m d"], k: int, chosen: RowSelection | None
     ) -> tuple[Scores, Positions]:
         return nearest(self.arrays, queries, k, None if chosen is None else chosen.mask)
 
@@ -85,7 +85,8 @@ def nearest(
     k: int,
     mask: Bool[np.ndarray, " n"] | None = None,
 ) -> tuple[Scores, Positions]:
-    """Compare queries with all vectors, or with those of a mask; see `Kind.nearest`. Of equal scores the first counts.
+    """Compare queries with all vectors, or with those of a mask; see `IndexBackend.nearest`. Of equal scores the first
+    counts.
 
     Args:
         arrays: the vectors, in order, ``(n, d)`` each, of float32 or float16.

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from ....registry import require
 from . import exact
 from ._faiss import FaissKind
-from ._kind import Additions, Positions, Scores
+from ._kind import Positions, Scores, VectorBlocks
 
 _NEIGHBOURS = 32
 _WHILE_BUILDING = 128
@@ -25,7 +25,7 @@ class HNSW(FaissKind):
     name: ClassVar[str] = "hnsw"
 
     @classmethod
-    def empty(cls, faiss: Any, additions: Additions) -> Any:
+    def empty(cls, faiss: Any, additions: VectorBlocks) -> Any:
         index = faiss.IndexHNSWFlat(additions.width, _NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = _WHILE_BUILDING
         return index

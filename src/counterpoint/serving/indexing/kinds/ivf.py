@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from ....registry import require
 from ._faiss import FaissKind
-from ._kind import Additions, Positions, Scores
+from ._kind import Positions, Scores, VectorBlocks
 
 _TRAINED_ON = 64  # vectors a group, from which the centres are found
 _SHARE = 8  # one group in so many is read
@@ -23,7 +23,7 @@ class IVF(FaissKind):
     name: ClassVar[str] = "ivf"
 
     @classmethod
-    def empty(cls, faiss: Any, additions: Additions) -> Any:
+    def empty(cls, faiss: Any, additions: VectorBlocks) -> Any:
         groups = _groups(len(additions))
         index = faiss.index_factory(additions.width, f"IVF{groups},Flat", faiss.METRIC_INNER_PRODUCT)
         wanted = np.unique(np.linspace(0, len(additions) - 1, groups * _TRAINED_ON).astype(int))

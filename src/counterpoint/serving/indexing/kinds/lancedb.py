@@ -12,7 +12,7 @@ import pyarrow as pa
 from jaxtyping import Float, Int
 
 from ....registry import require
-from ._kind import Additions, Chosen, Kind, Positions, Scores
+from ._kind import IndexBackend, Positions, RowSelection, Scores, VectorBlocks
 
 TABLE = "vectors"
 POSITION = "position_in_index"
@@ -21,7 +21,7 @@ _BATCH = 50_000  # rows: LanceDB keeps what is added at once in few files, and n
 
 
 @final
-class LanceDB(Kind):
+class LanceDB(IndexBackend):
     """A table of LanceDB: vectors and columns, on this machine or in an object store.
 
     Args:
@@ -38,7 +38,7 @@ class LanceDB(Kind):
         self.more, self.grouped = held > rows, held > _FLAT
 
     @classmethod
-    def build(cls, additions: Additions, location: str | None) -> Self:
+    def build(cls, additions: VectorBlocks, location: str | None) -> Self:
         if location is None:
             raise ValueError("an index of kind lancedb is in a database: say where with --out (out=…)")
         if dotted := [name for name in additions.table.columns if "." in name]:
@@ -52,7 +52,7 @@ class LanceDB(Kind):
             raise ValueError(f"{location} has a table {TABLE!r} that is no index: give another database")
         return cls(_indexed(put(database, TABLE, _reader(additions))), len(additions))
 
-    def extended(self, additions: Additions, location: str | None) -> Self:
+    def extended(self, additions: VectorBlocks, location: str | None) -> Self:
         assert location is not None  # it is in a database
         table = connected(location).open_table(TABLE)
         table.delete(f"{POSITION} >= {additions.first}")  # left by a command that did not end
@@ -81,7 +81,7 @@ class LanceDB(Kind):
         return cls(stored, rows)
 
     def nearest(
-        self, queries: Float[np.ndarray, "m d"], k: int, chosen: Chosen | None
+        self, queries: Float[np.ndarray, "m d"], k: int, chosen: RowSelection | None
     ) -> tuple[Scores, Positions]:
         # LanceDB reads the groups that are nearest to a query, whatever rows they hold.
         exactly = self.grouped and chosen is not None and chosen.modality is not None
@@ -94,7 +94,7 @@ class LanceDB(Kind):
         return scores, rows
 
     def _search(
-        self, queries: Float[np.ndarray, "m d"], k: int, chosen: Chosen | None, *, exactly: bool
+        self, queries: Float[np.ndarray, "m d"], k: int, chosen: RowSelection | None, *, exactly: bool
     ) -> tuple[Scores, Positions]:
         """Search by LanceDB's own index, or compare queries with every row that counts."""
         search = self.table.search(queries, vector_column_name="vector", query_type="vector")
@@ -171,7 +171,7 @@ def _indexed(table: Any) -> Any:
     return table
 
 
-def _reader(additions: Additions) -> pa.RecordBatchReader:
+def _reader(additions: VectorBlocks) -> pa.RecordBatchReader:
     """Return all rows as batches of one table, so that they are added in one go or not at all."""
     kind = pa.list_(pa.float16() if additions.dtype == "float16" else pa.float32(), additions.width)
     plain = additions.table.head(0).to_arrow(compat_level=pl.CompatLevel.oldest())

@@ -16,14 +16,14 @@ Sizes are not told, so that what grows is not named by a size that it loses.
 from __future__ import annotations
 
 from ...scenes.scene import Thing
-from ...scenes.words.grammar import Grammar, Look, grammar
+from ...scenes.words.grammar import Appearance, Grammar, grammar
 from ...scenes.words.lexicon import Case
 from ..clip import Clip, Event
 
 
-def look_of(thing: Thing) -> Look:
+def look_of(thing: Thing) -> Appearance:
     """Return the look that captions of clips give a thing: its concept and its dye."""
-    return Look(thing.concept, colour=thing.colour)
+    return Appearance(thing.concept, colour=thing.colour)
 
 
 def caption(clip: Clip, language: str = "en") -> str:

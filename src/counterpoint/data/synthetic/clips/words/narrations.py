@@ -29,7 +29,7 @@ OPTIONS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Narrated:
+class NarratedQuestion:
     """A sentence that is said beside a clip, and a question.
 
     Attributes:
@@ -65,7 +65,7 @@ def sides(clip: Clip) -> tuple[Thing, Thing] | None:
     return (left, right) if left.colour and right.colour and left.colour != right.colour else None
 
 
-def narrate(kind: str, clip: Clip, draws: Rng, config: ClipConfig | None = None) -> Narrated | None:
+def narrate(kind: str, clip: Clip, draws: Rng, config: ClipConfig | None = None) -> NarratedQuestion | None:
     """Return a question of a kind; None where the clip does not show two things side by side.
 
     ``video``: the colour of a thing, which is not said. ``text``: the name of a thing, which is said. ``both``: the
@@ -118,9 +118,11 @@ def _side(side: int) -> str:
 
 def _narrated(
     draws: Rng, statement: str, question: str, stem: str, answer: str, wrong: tuple[str, ...]
-) -> Narrated:
+) -> NarratedQuestion:
     first = [word for word in dict.fromkeys(wrong) if word != answer]
     likely, rest = first[:1], draws.sample("wrong", first[1:], len(first) - 1)
     words = [answer, *likely, *rest][:OPTIONS]
     words = draws.sample("order", words, len(words))
-    return Narrated(statement, question, tuple(f"{stem} {word}" for word in words), words.index(answer))
+    return NarratedQuestion(
+        statement, question, tuple(f"{stem} {word}" for word in words), words.index(answer)
+    )

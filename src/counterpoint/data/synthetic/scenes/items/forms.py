@@ -37,7 +37,7 @@ from ..pixels.render import draw, pictures
 from ..rows import SceneRows
 from ..scene import Scene, Thing
 from ..words.captions import short
-from ..words.grammar import Look, grammar
+from ..words.grammar import Appearance, grammar
 from ..words.referring import groups, noun_phrase
 from ..words.wording import noun
 from .changes import EDITS, recount
@@ -195,7 +195,7 @@ def _associations(kind: str, scene: Scene, draws: Rng, config: SceneConfig) -> l
         others = [other for other in scene if other is not thing]
         associations.append(
             _Association(
-                tuple(grammar("en").phrase(Look(thing.concept, colour=c)).text for c in config.colours),
+                tuple(grammar("en").phrase(Appearance(thing.concept, colour=c)).text for c in config.colours),
                 _colour_index(thing, config),
                 _colour_index(others[0], config) if others else -1,
                 (thing.concept, *(other.concept for other in others)),
@@ -229,11 +229,11 @@ class SceneAssociations(RowPictures, Associations):
         self.attribution = world.attribution
 
 
-def _phrases(kinds: Sequence[str], scene: Scene) -> list[tuple[str, Look]]:
+def _phrases(kinds: Sequence[str], scene: Scene) -> list[tuple[str, Appearance]]:
     """Return the looks of a scene's things: the plain name, for kind ``look`` all that captions say of a look."""
     phrases = {noun_phrase(thing) for thing in scene}
     named = {
-        "object": {Look(it.concept) for it in phrases},
+        "object": {Appearance(it.concept) for it in phrases},
         "look": {it for it in phrases if it.size or it.colour},
     }
     return [(kind, it) for kind in kinds for it in sorted(named[kind], key=str)]

@@ -27,7 +27,7 @@ from ..rows import SceneRows
 from ..scene import UNIT, Scene, Thing
 from ..words.meaning import facts, holds, mentioned, needs, right_answers, settles
 from ..words.reading import caption, read
-from ..words.wording import PLAIN, STYLES, Query, Statement, Wording, question
+from ..words.wording import PLAIN, STYLES, QuestionMeaning, Statement, Wording, question
 from .changes import PLACES, overlap, recount
 from .item_rows import RowPictures
 from .scene_questions import SceneQuestions
@@ -61,7 +61,7 @@ class SceneSample:
     padded: bool = False
 
     @property
-    def means(self) -> Query:
+    def means(self) -> QuestionMeaning:
         """Return the meaning of the question, read from its text.
 
         Raises:

@@ -17,7 +17,7 @@ from ....rng import Rng
 from ..concepts import CONCEPTS
 from ..config import SceneConfig
 from ..scene import OPPOSITE, RELATIONS, SIZES, RelationKind, Scene, Thing, relation_holds
-from ..words.grammar import Determiner, Look, grammar
+from ..words.grammar import Appearance, Determiner, grammar
 
 QuestionKind = Literal[
     "existence",
@@ -112,7 +112,7 @@ def named(concept: str, determiner: Determiner, count: int = 1) -> str:
     >>> named("cat", "the"), named("cat", "", 2)
     ('the cat', 'cats')
     """
-    return _ENGLISH.phrase(Look(concept), count, determiner).text
+    return _ENGLISH.phrase(Appearance(concept), count, determiner).text
 
 
 def _single(scene: Scene) -> list[Thing]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from ..pixels.palette import palette
 from ..scene import RELATIONS, Relation, RelationKind, Scene, Thing, relation_holds
-from ..words.grammar import Look
+from ..words.grammar import Appearance
 from ..words.referring import Attribute, noun_phrase, spoken
 
 
@@ -42,7 +42,7 @@ def true_of(said: Scene, shown: Scene, exact: Collection[Attribute] = ()) -> boo
     )
 
 
-def looks_like(said: Look, thing: Thing) -> bool:
+def looks_like(said: Appearance, thing: Thing) -> bool:
     """Return whether a thing is all that is said of it; a thing that is not dyed may have a colour of its own."""
     colours = palette(thing.concept) if thing.colour is None else {thing.colour}
     return (

@@ -9,8 +9,8 @@ from typing import TypeVar
 from ....rng import Rng
 from ..config import ARTIST_NAMES, SIDES, SceneConfig
 from ..scene import Colour, Relation, Scene, Size, Thing
-from .placing import Unit, behind, centres, inside
-from .plan import Plan
+from .placing import PlacedGroup, behind, centres, inside
+from .plan import ScenePlan
 
 T = TypeVar("T")
 _STEP = 40  # of sides: the fewer there are, the more often a scaled sprite is used again
@@ -70,11 +70,11 @@ def compose(config: SceneConfig, seed: int, index: int, stream: str = "") -> Sce
 
 
 @lru_cache(maxsize=64)
-def _plan(config: SceneConfig) -> Plan:
-    return Plan(config)
+def _plan(config: SceneConfig) -> ScenePlan:
+    return ScenePlan(config)
 
 
-def _relation(plan: Plan, draws: Rng, count: int, total: int) -> Relation | None:
+def _relation(plan: ScenePlan, draws: Rng, count: int, total: int) -> Relation | None:
     if count < 2 or plan.config.same or not draws.happens("relation", plan.config.relations):
         return None
     kinds = plan.kinds(total)
@@ -89,7 +89,7 @@ def _relation(plan: Plan, draws: Rng, count: int, total: int) -> Relation | None
 
 
 def _concepts(
-    plan: Plan, draws: Rng, count: int, total: int, relation: Relation | None
+    plan: ScenePlan, draws: Rng, count: int, total: int, relation: Relation | None
 ) -> tuple[list[str], list[int]]:
     """Draw the concept of each thing, and the thing of which it is one more: mostly the thing itself."""
     if not total:
@@ -118,7 +118,7 @@ def _concepts(
     return chosen, alike
 
 
-def _colour(plan: Plan, draws: Rng, i: int, concept: str) -> Colour | None:
+def _colour(plan: ScenePlan, draws: Rng, i: int, concept: str) -> Colour | None:
     config = plan.config
     dyed = config.colour_compositions in ("validation", "test") or draws.happens(f"tinted {i}", config.tinted)
     if not dyed:
@@ -128,7 +128,7 @@ def _colour(plan: Plan, draws: Rng, i: int, concept: str) -> Colour | None:
     return draws.choice(f"colour {i}", plan.colours[concept])
 
 
-def _background(plan: Plan, draws: Rng, concepts: Sequence[str]) -> str:
+def _background(plan: ScenePlan, draws: Rng, concepts: Sequence[str]) -> str:
     """Draw the background; a mark, which is none of the concepts, has none of its own."""
     config = plan.config
     if config.spurious == "background" and concepts:
@@ -145,7 +145,7 @@ def _spurious(draws: Rng, purpose: str, options: Sequence[T], concept: int, stre
 
 
 def _sizes(
-    plan: Plan, draws: Rng, count: int, alike: Sequence[int], relation: Relation | None
+    plan: ScenePlan, draws: Rng, count: int, alike: Sequence[int], relation: Relation | None
 ) -> tuple[list[Size], list[int]]:
     sizes: list[Size] = []
     options = plan.sizes(len(alike), relation)
@@ -168,7 +168,7 @@ def _sizes(
 
 
 def _centres(draws: Rng, sides: Sequence[int], relation: Relation | None) -> list[tuple[int, int]]:
-    units = [Unit(side) for side in sides]
+    units = [PlacedGroup(side) for side in sides]
     order = None
     if relation is None:
         pass

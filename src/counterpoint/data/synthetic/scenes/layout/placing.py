@@ -17,7 +17,7 @@ _SLOPE = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class PlacedGroup:
     """Things that stand together.
 
     Attributes:
@@ -29,14 +29,14 @@ class Unit:
     members: tuple[Point, ...] = ((0, 0),)
 
 
-def inside(draws: Rng, outer: int, inner: int) -> Unit:
+def inside(draws: Rng, outer: int, inner: int) -> PlacedGroup:
     """Place a thing around the middle of another."""
     most = (outer - inner) // 8
     x, y = (draws.integer(f"inside {axis}", -most, most) for axis in "xy")
-    return Unit(outer, ((0, 0), (x, y)))
+    return PlacedGroup(outer, ((0, 0), (x, y)))
 
 
-def behind(draws: Rng, back: int, front: int) -> Unit:
+def behind(draws: Rng, back: int, front: int) -> PlacedGroup:
     """Place a thing behind another one that hides a part of it; the thing behind comes first."""
     both = back + front
     apart = both * draws.integer("behind across", *_HIDING) // 100
@@ -47,7 +47,7 @@ def behind(draws: Rng, back: int, front: int) -> Unit:
     top, bottom = min(-back // 2, y - front // 2), max(back // 2, y + front // 2)
     side = max(right - left, bottom - top)
     middle_x, middle_y = (left + right) // 2, (top + bottom) // 2
-    return Unit(side + 2 + side % 2, ((-middle_x, -middle_y), (x - middle_x, y - middle_y)))
+    return PlacedGroup(side + 2 + side % 2, ((-middle_x, -middle_y), (x - middle_x, y - middle_y)))
 
 
 def fits_behind(size: Size, cell: int) -> bool:
@@ -56,7 +56,7 @@ def fits_behind(size: Size, cell: int) -> bool:
     return longest + 2 * longest * _HIDING[1] // 100 + 4 <= cell
 
 
-def centres(draws: Rng, units: Sequence[Unit], order: tuple[int, int] | None) -> list[Point]:
+def centres(draws: Rng, units: Sequence[PlacedGroup], order: tuple[int, int] | None) -> list[Point]:
     """Return the centre of each member of each unit, in order.
 
     Places are drawn at random, and again where they overlap; where that goes on for too long, from the cells of

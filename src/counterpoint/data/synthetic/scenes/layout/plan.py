@@ -18,7 +18,7 @@ _EXACT = Context(prec=30)  # decimal arithmetic is the same on every machine, un
 
 
 @final
-class Plan:
+class ScenePlan:
     """The choices that a scene's composition draws from.
 
     Attributes:

@@ -18,7 +18,7 @@ from collections.abc import Collection
 from ....rng import Rng
 from ..concepts import CONCEPTS
 from ..scene import Scene, Thing
-from .grammar import Determiner, Grammar, Look, Phrase, grammar
+from .grammar import Appearance, Determiner, Grammar, Phrase, grammar
 from .lexicon import Case
 from .paragraphs import long
 from .referring import Attribute, Clause, Group, clauses, groups, noun_phrase
@@ -90,7 +90,7 @@ def short(
     if draws and not draws.happens("plain caption", _PLAIN):
         frame = draws.choice("frame", words.lexicon.frames)
     several = len(heads[0].subject.things) > 1 or (len(heads) > 1 and not words.nearest)
-    writer, looks = Writer(words), list[Look]()
+    writer, looks = Writer(words), list[Appearance]()
     for number, head in enumerate(heads):
         if number == 0:
             before = frame.several if several else frame.one
@@ -103,7 +103,13 @@ def short(
 
 
 def _tell(
-    writer: Writer, words: Grammar, clause: Clause, mentioned: list[Look], before: str, case: Case, word: int
+    writer: Writer,
+    words: Grammar,
+    clause: Clause,
+    mentioned: list[Appearance],
+    before: str,
+    case: Case,
+    word: int,
 ) -> None:
     """Tell of a group and its relations; ``mentioned`` was spoken of before, so that one more is "another"."""
 

@@ -95,7 +95,7 @@ _NAMES = (
 
 
 @dataclass(frozen=True)
-class Described:
+class ClassDescription:
     """A class of things, and what is known of it.
 
     Attributes:
@@ -107,7 +107,7 @@ class Described:
     traits: Mapping[Trait, tuple[str, ...]]
 
 
-class Difference(NamedTuple):
+class TraitDifference(NamedTuple):
     """A trait in which two classes differ, and the same sentence about each of them."""
 
     trait: Trait
@@ -115,7 +115,7 @@ class Difference(NamedTuple):
     second: str
 
 
-def concept(name: str) -> Described:
+def concept(name: str) -> ClassDescription:
     """Describe a concept: its kind, the colours that its artists give it, its shape, parts that show.
 
     >>> concept("banana").traits["shape"], concept("banana").traits["colour"]
@@ -131,12 +131,12 @@ def concept(name: str) -> Described:
     colours = tuple(colour for colour in COLOURS if colour in palette(name))
     if colours:
         traits["colour"] = colours
-    return Described(
+    return ClassDescription(
         indefinite(name), traits | {"shape": tuple(drawn["shape"]), "parts": tuple(drawn["parts"])}
     )
 
 
-def invented(things: Sequence[Thing]) -> tuple[Described, ...]:
+def invented(things: Sequence[Thing]) -> tuple[ClassDescription, ...]:
     """Invent a class for each thing, under a name that no caption has: its concept, size, and dye where it has one.
 
     Whoever learned words from captions cannot know the name, but can know what is said of it.
@@ -159,11 +159,11 @@ def invented(things: Sequence[Thing]) -> tuple[Described, ...]:
         }
         if thing.colour:
             traits["colour"] = (thing.colour,)
-        described.append(Described(indefinite(name), traits))
+        described.append(ClassDescription(indefinite(name), traits))
     return tuple(described)
 
 
-def statements(described: Described) -> tuple[str, ...]:
+def statements(described: ClassDescription) -> tuple[str, ...]:
     """Return all that is known of one class, a sentence a word, whatever other classes there are.
 
     >>> statements(concept("snake"))[-2:]
@@ -174,7 +174,7 @@ def statements(described: Described) -> tuple[str, ...]:
     )
 
 
-def differences(first: Described, second: Described) -> tuple[Difference, ...]:
+def differences(first: ClassDescription, second: ClassDescription) -> tuple[TraitDifference, ...]:
     """Return the traits of which each class has words that the other lacks, and sentences with those words alone.
 
     >>> for each in differences(concept("lemon"), concept("carrot")):
@@ -190,12 +190,12 @@ def differences(first: Described, second: Described) -> tuple[Difference, ...]:
         other = tuple(word for word in others if word not in its)
         if words and other:
             differences.append(
-                Difference(trait, _sentence(first, trait, words), _sentence(second, trait, other))
+                TraitDifference(trait, _sentence(first, trait, words), _sentence(second, trait, other))
             )
     return tuple(differences)
 
 
-def similarities(first: Described, second: Described) -> tuple[Difference, ...]:
+def similarities(first: ClassDescription, second: ClassDescription) -> tuple[TraitDifference, ...]:
     """Return the words that are true of both classes, as sentences: what should help nobody to tell them apart.
 
     >>> [each.first for each in similarities(concept("guitar"), concept("trumpet"))]
@@ -206,12 +206,12 @@ def similarities(first: Described, second: Described) -> tuple[Difference, ...]:
         both = tuple(word for word in first.traits.get(trait, ()) if word in second.traits.get(trait, ()))
         if both:
             similarities.append(
-                Difference(trait, _sentence(first, trait, both), _sentence(second, trait, both))
+                TraitDifference(trait, _sentence(first, trait, both), _sentence(second, trait, both))
             )
     return tuple(similarities)
 
 
-def _sentence(described: Described, trait: Trait, words: Sequence[str]) -> str:
+def _sentence(described: ClassDescription, trait: Trait, words: Sequence[str]) -> str:
     *most, last = words
     joint = " or " if trait == "colour" else " and "
     enumeration = f"{', '.join(most)}{joint}{last}" if most else last

@@ -17,7 +17,7 @@ Determiner = Literal["a", "one", "the", ""]
 """The determiner: ``"a"`` and ``"one"`` are "two" for two things, "no" for none; ``""`` gives the bare noun."""
 
 
-class Part(NamedTuple):
+class PhrasePart(NamedTuple):
     """Some words of a phrase, and what they are: ``text[start:end]``."""
 
     start: int
@@ -34,10 +34,10 @@ class Phrase(NamedTuple):
     """
 
     text: str
-    parts: tuple[Part, ...]
+    parts: tuple[PhrasePart, ...]
 
 
-class Look(NamedTuple):
+class Appearance(NamedTuple):
     """The look that words can give one thing, or several that are alike; None is not said.
 
     Attributes:
@@ -50,7 +50,7 @@ class Look(NamedTuple):
     facing: Facing | None = None
     word: int = 0
 
-    def covers(self, other: Look) -> bool:
+    def covers(self, other: Appearance) -> bool:
         """Return whether this look is true of all that the other look is true of, so that "another" is needed."""
         attributes = (self.size, self.colour, self.facing)
         known = (other.size, other.colour, other.facing)
@@ -80,7 +80,7 @@ class Grammar(ABC):
     @lru_cache(maxsize=2**16)  # noqa: B019 (there are four grammars, kept for good)
     def phrase(
         self,
-        noun_phrase: Look,
+        noun_phrase: Appearance,
         count: int = 1,
         determiner: Determiner = "a",
         more: bool = False,
@@ -95,9 +95,9 @@ class Grammar(ABC):
             more: "another", for a thing that could be taken for one spoken of before; only with ``"a"``.
             case: what the words before it ask for.
 
-        >>> grammar("en").phrase(Look("elephant", "small", "orange")).text
+        >>> grammar("en").phrase(Appearance("elephant", "small", "orange")).text
         'a small orange elephant'
-        >>> grammar("de").phrase(Look("dog", "small"), 2, case="dative").text
+        >>> grammar("de").phrase(Appearance("dog", "small"), 2, case="dative").text
         'zwei kleinen Hunden'
 
         Raises:
@@ -111,7 +111,7 @@ class Grammar(ABC):
 
     @abstractmethod
     def _words(
-        self, noun_phrase: Look, noun: Noun, count: int, determiner: Determiner, more: bool, case: Case
+        self, noun_phrase: Appearance, noun: Noun, count: int, determiner: Determiner, more: bool, case: Case
     ) -> Words:
         """Return the words of a noun phrase in order; one that ends in an apostrophe has no space after it."""
 
@@ -127,7 +127,7 @@ class Grammar(ABC):
         """Return a number in place of its noun, as in "two on the left and one on the right"."""
         return self.lexicon.numbers[count]
 
-    def size(self, noun_phrase: Look) -> Forms:
+    def size(self, noun_phrase: Appearance) -> Forms:
         """Return the forms of the word for a size."""
         assert noun_phrase.size is not None
         words = self.lexicon.sizes[noun_phrase.size]
@@ -137,7 +137,7 @@ class Grammar(ABC):
     def attach(self, before: str, phrase: Phrase) -> tuple[str, int]:
         """Return the words before a phrase as they are written in front of it, and how much of the phrase they swallow.
 
-        >>> grammar("fr").attach("à gauche de", grammar("fr").phrase(Look("cat"), determiner="the"))
+        >>> grammar("fr").attach("à gauche de", grammar("fr").phrase(Appearance("cat"), determiner="the"))
         ('à gauche du ', 3)
         """
         rest, space, last = before.rpartition(" ")
@@ -156,7 +156,7 @@ def _composed(words: Words) -> Phrase:
         if text and not text.endswith("'"):
             text += " "
         if role:
-            parts.append(Part(len(text), len(text) + len(word), role))
+            parts.append(PhrasePart(len(text), len(text) + len(word), role))
         text += word
     return Phrase(text, tuple(parts))
 
@@ -168,7 +168,7 @@ class English(Grammar):
     nearest = True
 
     def _words(
-        self, noun_phrase: Look, noun: Noun, count: int, determiner: Determiner, more: bool, case: Case
+        self, noun_phrase: Appearance, noun: Noun, count: int, determiner: Determiner, more: bool, case: Case
     ) -> Words:
         size = self.size(noun_phrase)[0] if noun_phrase.size else ""
         colour = self.lexicon.colours[noun_phrase.colour][0] if noun_phrase.colour else ""
@@ -233,7 +233,7 @@ class German(Grammar):
     verb_second = True
 
     def _words(
-        self, noun_phrase: Look, noun: Noun, count: int, determiner: Determiner, more: bool, case: Case
+        self, noun_phrase: Appearance, noun: Noun, count: int, determiner: Determiner, more: bool, case: Case
     ) -> Words:
         column = _GERMAN_ORDER["plural" if count != 1 else noun.gender]
         declension = "strong"
@@ -280,7 +280,7 @@ class French(Grammar):
     """Two genders; sizes before the noun, colours after it; elision before a vowel and a silent h."""
 
     def _words(
-        self, noun_phrase: Look, noun: Noun, count: int, determiner: Determiner, more: bool, case: Case
+        self, noun_phrase: Appearance, noun: Noun, count: int, determiner: Determiner, more: bool, case: Case
     ) -> Words:
         size = _romance(self.size(noun_phrase), noun, count) if noun_phrase.size else ""
         before = bool(size) and noun_phrase.size != "medium"  # "petit chat", but "chat de taille moyenne"
@@ -320,7 +320,7 @@ class Spanish(Grammar):
     """Two genders; adjectives after the noun; "el" and "un" before a feminine noun with a stressed a."""
 
     def _words(
-        self, noun_phrase: Look, noun: Noun, count: int, determiner: Determiner, more: bool, case: Case
+        self, noun_phrase: Appearance, noun: Noun, count: int, determiner: Determiner, more: bool, case: Case
     ) -> Words:
         name = noun.plural if count > 1 else noun.singular
         feminine = noun.gender == "f"

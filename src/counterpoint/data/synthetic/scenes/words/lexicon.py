@@ -48,7 +48,7 @@ class Frame(NamedTuple):
     case: Case = "nominative"
 
 
-class Around(NamedTuple):
+class PhraseContext(NamedTuple):
     """Words before and after a phrase, and the case that they ask for."""
 
     before: str
@@ -109,7 +109,7 @@ class Lexicon:
     contractions: Mapping[str, str]
     actions: Mapping[str, tuple[str, str]]
     then: str
-    scenery: Around
+    scenery: PhraseContext
 
 
 @cache
@@ -155,7 +155,7 @@ def lexicon(language: str) -> Lexicon:
         contractions=read["contractions"],
         actions={name: (verb, rest) for name, (verb, rest) in read["clips"]["actions"].items()},
         then=read["clips"]["then"],
-        scenery=Around(*read["clips"]["scenery"]),
+        scenery=PhraseContext(*read["clips"]["scenery"]),
     )
 
 

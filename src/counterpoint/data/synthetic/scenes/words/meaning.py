@@ -13,7 +13,7 @@ from ..config import SIDES
 from ..pixels.palette import palette
 from ..scene import RELATIONS, SIZES, Scene, relation_holds
 from .reading import meaning, read
-from .wording import Query, Statement
+from .wording import QuestionMeaning, Statement
 
 PAPERS = {"vlb": ("right_answers",)}
 
@@ -94,13 +94,13 @@ def _about(statement: Statement) -> Iterator[Topic]:
         yield from ((aspect, concept) for concept in statement.things)
 
 
-def needs(asked: Query, options: Sequence[str]) -> frozenset[Topic]:
+def needs(asked: QuestionMeaning, options: Sequence[str]) -> frozenset[Topic]:
     """Return the topics that must not be told beforehand: the picture would not be needed for the answer."""
     meant = [meaning(asked, option) for option in options]
     return frozenset(topic for it in meant if it for topic in _about(it[0]))
 
 
-def mentioned(asked: Query, options: Sequence[str]) -> frozenset[str]:
+def mentioned(asked: QuestionMeaning, options: Sequence[str]) -> frozenset[str]:
     """Return the concepts that a question and its answers speak of."""
     meant = [meaning(asked, option) for option in options]
     return frozenset([*asked.things, *(concept for it in meant if it for concept in it[0].things)])

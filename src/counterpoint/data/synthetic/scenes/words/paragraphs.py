@@ -8,7 +8,7 @@ from typing import final
 from ....rng import Rng
 from ..concepts import FACED
 from ..scene import OPPOSITE, UNIT, Relation, Scene
-from .grammar import Determiner, Grammar, Look, Phrase, grammar
+from .grammar import Appearance, Determiner, Grammar, Phrase, grammar
 from .lexicon import Case
 from .referring import Group, all_hold, groups, noun_phrase, spoken
 from .writing import Caption, Writer
@@ -65,7 +65,7 @@ class _Paragraph:
         concepts: dict[str, list[int]] = {}
         for group in self._groups:
             concepts.setdefault(group.noun_phrase.concept, []).extend(group.things)
-        lists = [Group(tuple(places), Look(concept)) for concept, places in concepts.items()]
+        lists = [Group(tuple(places), Appearance(concept)) for concept, places in concepts.items()]
         openings = self._lexicon.openings
         frame = self._draws.choice("opening", openings) if self._draws else openings[0]
         several = len(lists[0].things) > 1 or (len(lists) > 1 and not self._grammar.nearest)
@@ -104,7 +104,7 @@ class _Paragraph:
         return (
             self._draws is not None
             and len(group.things) == 1
-            and self._unique(Group(group.things, Look(group.noun_phrase.concept)))
+            and self._unique(Group(group.things, Appearance(group.noun_phrase.concept)))
             and 1 <= news <= (1 if group.noun_phrase.concept in FACED else 2)
             and self._draws.happens(f"described {group.things}", 0.4)
         )
@@ -112,7 +112,7 @@ class _Paragraph:
     def _how(self, group: Group) -> Caption:
         """Write how a thing looks, as in "The cat at the top left is small and red."."""
         noun, its = self._lexicon.nouns[group.noun_phrase.concept], group.noun_phrase
-        bare = Group(group.things, Look(its.concept))
+        bare = Group(group.things, Appearance(its.concept))
         writer = Writer(self._grammar)
         writer.phrase("", self._phrase(bare, "the"), bare)
         writer.words(f" {self._lexicon.at} " if self._lexicon.at else " ")
@@ -176,7 +176,7 @@ class _Paragraph:
 
     def _named(self, group: Group) -> Group:
         """Return a group, called by its concept alone if that is enough."""
-        bare = Group(group.things, Look(group.noun_phrase.concept))
+        bare = Group(group.things, Appearance(group.noun_phrase.concept))
         return bare if self._unique(bare) else group
 
     def _background(self) -> Caption:

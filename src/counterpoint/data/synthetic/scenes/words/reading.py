@@ -13,8 +13,8 @@ from .wording import (
     PLAIN,
     QUESTIONS,
     Form,
-    Query,
     QueryForm,
+    QuestionMeaning,
     Statement,
     Wording,
     indefinite,
@@ -30,11 +30,11 @@ _CHOICES = ("which", "how many", "what colour", "how large", "where")
 _WORDS = lexicon("en")
 
 
-def read(text: str) -> Query | None:
+def read(text: str) -> QuestionMeaning | None:
     """Read what the last sentence of a text asks; return None where that is not one of the known questions.
 
     >>> read("The dog is blue. Would you say that the feline is over the dog?")
-    Query(form='relation', things=('cat', 'dog'), value='above')
+    QuestionMeaning(form='relation', things=('cat', 'dog'), value='above')
     """
     last = text.rsplit(". ", 1)[-1]
     for form, pattern in _patterns():
@@ -50,7 +50,7 @@ def read(text: str) -> Query | None:
             value = _values(form).get(slots["v"], "") if "v" in slots else ""
             if "n" in slots:
                 value = str(_WORDS.numbers.index(slots["n"]))
-            return Query(form, things, value)
+            return QuestionMeaning(form, things, value)
     return None
 
 
@@ -104,12 +104,12 @@ def _pattern(form: QueryForm, template: str) -> re.Pattern[str]:
     return re.compile("".join(parts))
 
 
-def meaning(asked: Query, option: str) -> tuple[Statement, bool] | None:
+def meaning(asked: QuestionMeaning, option: str) -> tuple[Statement, bool] | None:
     """Return the statement that an answer is about, and whether the answer says that it is true.
 
     Return None for an answer to no such question.
 
-    >>> meaning(Query("how many", ("cat",)), "two")
+    >>> meaning(QuestionMeaning("how many", ("cat",)), "two")
     (Statement(form='exactly', things=('cat',), value='2'), True)
     """
     if asked.form not in _CHOICES:
@@ -121,7 +121,7 @@ def meaning(asked: Query, option: str) -> tuple[Statement, bool] | None:
     return None if statement is None else (statement, True)
 
 
-def _choice(asked: Query, option: str) -> Statement | None:
+def _choice(asked: QuestionMeaning, option: str) -> Statement | None:
     if asked.form == "which":
         concept = _concepts().get(option.split(" ", 1)[-1])
         return Statement("exists", (concept,)) if concept else None
@@ -137,10 +137,10 @@ def _choice(asked: Query, option: str) -> Statement | None:
     return Statement(aspect, asked.things, value) if value else None
 
 
-def caption(asked: Query, option: str, wording: Wording = PLAIN) -> str | None:
+def caption(asked: QuestionMeaning, option: str, wording: Wording = PLAIN) -> str | None:
     """Return an answer in the form of a caption, for models that compare pictures with texts; None for yes and no.
 
-    >>> caption(Query("what colour", ("cat",)), "red"), caption(Query("exists", ("cat",)), "yes")
+    >>> caption(QuestionMeaning("what colour", ("cat",)), "red"), caption(QuestionMeaning("exists", ("cat",)), "yes")
     ('a red cat', None)
     """
     meant = meaning(asked, option)

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from ..concepts import FACED
 from ..scene import Relation, RelationKind, Scene, Thing, relation_holds
-from .grammar import Look
+from .grammar import Appearance
 
 Attribute = Literal["colour", "size", "facing"]
 
@@ -23,7 +23,7 @@ class Group(NamedTuple):
     """
 
     things: tuple[int, ...]
-    noun_phrase: Look
+    noun_phrase: Appearance
 
 
 class Clause(NamedTuple):
@@ -39,9 +39,9 @@ def spoken(scene: Scene) -> tuple[int, ...]:
     return places or tuple(range(len(scene.things)))
 
 
-def noun_phrase(thing: Thing, exact: Collection[Attribute] = (), word: int = 0) -> Look:
+def noun_phrase(thing: Thing, exact: Collection[Attribute] = (), word: int = 0) -> Appearance:
     """Return the look of a thing: its colour, its size unless medium; ``exact`` adds a medium size, or the facing."""
-    return Look(
+    return Appearance(
         thing.concept,
         thing.size if thing.size != "medium" or "size" in exact else None,
         thing.colour,
@@ -77,7 +77,7 @@ def groups(scene: Scene, exact: Collection[Attribute] = (), word: int = 0, most:
 
 
 def _partitions(
-    indices: Sequence[int], noun_phrases: Mapping[int, Look], exact: Collection[Attribute]
+    indices: Sequence[int], noun_phrases: Mapping[int, Appearance], exact: Collection[Attribute]
 ) -> Iterator[list[list[int]]]:
     """Yield the things told apart in three ways: by colour and size, by colour, not at all."""
     for attributes in ({"colour", "size"}, {"colour"}, set[str]()):
@@ -94,9 +94,9 @@ def _partitions(
         yield list(parts.values())
 
 
-def _shared(noun_phrases: Sequence[Look]) -> Look:
+def _shared(noun_phrases: Sequence[Appearance]) -> Appearance:
     first = noun_phrases[0]
-    return Look(
+    return Appearance(
         first.concept,
         first.size if all(other.size == first.size for other in noun_phrases) else None,
         first.colour if all(other.colour == first.colour for other in noun_phrases) else None,

@@ -9,7 +9,7 @@ from itertools import product
 from typing import NamedTuple, get_args
 
 from ..scene import COLOURS, SIZES, Facing
-from .grammar import Determiner, Grammar, Look, grammar
+from .grammar import Appearance, Determiner, Grammar, grammar
 from .lexicon import Case, Lexicon
 
 _LETTERS = re.compile(r"[^\W\d_]+")
@@ -82,7 +82,7 @@ class _Nouns(NamedTuple):
 def _nouns(language: str) -> _Nouns:
     words = grammar(language)
     concepts = {
-        " ".join(words_in(words.phrase(Look(concept), count, "", case=case).text)): concept
+        " ".join(words_in(words.phrase(Appearance(concept), count, "", case=case).text)): concept
         for concept, count, case in product(words.lexicon.nouns, (1, 2), _CASES)
     }
     longest_first = sorted(concepts, key=len, reverse=True)
@@ -97,13 +97,13 @@ def _phrases(words: Grammar) -> Iterator[str]:
     """Yield each noun alone, and each adjective and number with a noun of each gender, in all forms."""
     lexicon = words.lexicon
     genders = {noun.gender: concept for concept, noun in lexicon.nouns.items()}
-    looks = [Look(concept) for concept in lexicon.nouns]
+    looks = [Appearance(concept) for concept in lexicon.nouns]
     for concept in genders.values():
-        looks += [Look(concept, colour=colour) for colour in COLOURS]
+        looks += [Appearance(concept, colour=colour) for colour in COLOURS]
         looks += [
-            Look(concept, size, word=word) for size in SIZES for word in range(len(lexicon.sizes[size]))
+            Appearance(concept, size, word=word) for size in SIZES for word in range(len(lexicon.sizes[size]))
         ]
-        looks += [Look(concept, facing=facing) for facing in get_args(Facing)]
+        looks += [Appearance(concept, facing=facing) for facing in get_args(Facing)]
     for look, count, determiner, case in product(looks, (0, 1, 2), _DETERMINERS, _CASES):
         yield words.phrase(look, count, determiner, case=case).text
         if determiner == "a" and count:

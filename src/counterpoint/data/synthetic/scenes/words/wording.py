@@ -29,7 +29,7 @@ class Statement(NamedTuple):
     value: str = ""
 
 
-class Query(NamedTuple):
+class QuestionMeaning(NamedTuple):
     """The meaning of a question: a statement that may be true, or several of which one is true."""
 
     form: QueryForm
@@ -146,7 +146,7 @@ def value_word(form: QueryForm, value: str, synonyms: bool) -> str:
     return _WORDS.backgrounds[value][0] if form == "background" else value
 
 
-def slots_of(statement: Statement | Query, synonyms: bool) -> dict[str, str]:
+def slots_of(statement: Statement | QuestionMeaning, synonyms: bool) -> dict[str, str]:
     """Return the words that go into the templates of a statement or a question."""
     nouns = [noun(concept, synonyms) for concept in statement.things]
     slots = {
@@ -172,10 +172,10 @@ def sentence(statement: Statement, synonyms: bool = False) -> str:
     return _SENTENCES[statement.form].format_map(slots_of(statement, synonyms))
 
 
-def question(asked: Query, wording: Wording = PLAIN) -> str:
+def question(asked: QuestionMeaning, wording: Wording = PLAIN) -> str:
     """Return a question, after its context: the question comes last.
 
-    >>> question(Query("what colour", ("car",)), Wording(2, True, (Statement("exists", ("cat",)),)))
+    >>> question(QuestionMeaning("what colour", ("car",)), Wording(2, True, (Statement("exists", ("cat",)),)))
     'There is at least one feline in the image. What is the colour of the automobile?'
     """
     text = QUESTIONS[asked.form][wording.style].format_map(slots_of(asked, wording.synonyms))
