@@ -6,6 +6,7 @@ import ast
 import pkgutil
 import subprocess
 import sys
+from collections import Counter
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -54,3 +55,22 @@ def test_nothing_is_named_with_its_type_only_to_be_returned() -> None:
         if ast.unparse(named.target) == ast.unparse(returned.value)
     ]
     assert not found, "\n".join(["return the value itself:", *found])
+
+
+def test_every_class_name_is_defined_once() -> None:
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in sorted(SRC.rglob("*.py"))]
+    nodes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    counts = Counter(node.name for node in nodes if not node.name.startswith("_"))
+    assert not [name for name, count in counts.items() if count > 1]
+
+
+def test_exception_classes_end_in_error() -> None:
+    exits = {"DryRunExit", "StopRequest", "WorkHandover"}  # they control the flow, and report no fault
+    for path in sorted(SRC.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            bases = [
+                ast.unparse(base) for base in getattr(node, "bases", ()) if isinstance(node, ast.ClassDef)
+            ]
+            if any(base.endswith(("Error", "Exception", "KeyboardInterrupt", "Warning")) for base in bases):
+                named = node.name.endswith(("Error", "Warning")) or node.name in exits
+                assert named or node.name.startswith("_"), f"{path}: {node.name}"

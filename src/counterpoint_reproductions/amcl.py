@@ -10,7 +10,7 @@ from torch import nn
 from counterpoint.losses import AMCLLoss, DCLLoss
 
 from .lab import Lab, Result, Score, TrainingComparison, above, below, best, decides, exact, secondary
-from .lab.exact import gradients, random_views, relative_error
+from .lab.gradients import gradients, random_views, relative_error
 
 CLAIM = (
     "Three heads with a temperature for every pair give better features than SimCLR's one head at its best "

@@ -17,7 +17,7 @@ from counterpoint.recipes import load as load_recipe
 from counterpoint.types import Batch, StepInfo
 
 from .lab import Lab, Result, TrainingComparison, above, below, decides, exact, secondary
-from .lab.exact import relative_error
+from .lab.gradients import relative_error
 from .lab.towers import build
 
 CLAIM = (

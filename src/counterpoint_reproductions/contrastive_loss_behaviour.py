@@ -16,7 +16,7 @@ from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
 from .lab import Lab, Result, TrainingComparison, above, below, best, decides, exact, per_seed, things
-from .lab.exact import of_similarities, random_views
+from .lab.gradients import of_similarities, random_views
 
 CLAIM = (
     "Gradients of InfoNCE are shared among negatives by a softmax at its temperature: a higher one gives "

@@ -15,7 +15,7 @@ from counterpoint.losses import CWCLLoss, InfoNCELoss
 from counterpoint.training.start import load as load_run
 
 from .lab import Lab, Result, TrainingComparison, above, below, decides, exact, per_seed, secondary
-from .lab.exact import random_views, relative_error
+from .lab.gradients import random_views, relative_error
 
 CLAIM = (
     "A network trained into a frozen space names items of unseen classes better when its targets follow the "

@@ -13,7 +13,7 @@ from torch import Tensor
 from counterpoint.losses import DCLLoss, NTXentLoss
 
 from .lab import Lab, Result, Score, TrainingComparison, above, below, decides, exact, mean, secondary
-from .lab.exact import gradients, random_views, relative_error
+from .lab.gradients import gradients, random_views, relative_error
 
 CLAIM = (
     "NT-Xent's gradient is that of DCL times q = 1 − P(positive), which is small in small batches; DCL is "

@@ -34,7 +34,7 @@ from .lab import (
     secondary,
     things,
 )
-from .lab.exact import random_views
+from .lab.gradients import random_views
 from .lab.study import TrainedScores
 
 CLAIM = (

@@ -32,7 +32,7 @@ from .lab import (
     secondary,
 )
 from .lab import data_skin_tones as tones
-from .lab.exact import of_similarities, random_views, relative_error
+from .lab.gradients import of_similarities, random_views, relative_error
 
 CLAIM = (
     "Weighting each negative by an exponential of its own similarity tells captions apart that differ in one "

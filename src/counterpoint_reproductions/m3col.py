@@ -24,7 +24,7 @@ from .lab import (
     secondary,
 )
 from .lab import data_names as names
-from .lab.exact import random_views, relative_error
+from .lab.gradients import random_views, relative_error
 
 CLAIM = (
     "With a few hundred labels, mixtures aligned with their parts and then soft targets make a classifier of "

@@ -21,7 +21,7 @@ from .lab import (
     secondary,
     worst,
 )
-from .lab.exact import gradients, random_views, relative_error
+from .lab.gradients import gradients, random_views, relative_error
 
 CLAIM = (
     "MACL has the gradient of DCL at a temperature that follows alignment, and spreads features more evenly "

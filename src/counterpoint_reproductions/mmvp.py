@@ -206,8 +206,8 @@ def mined(
     """Find the pairs alike to the one model and not to the other, of one name with different statements."""
     above = similarity_quantile(seen, similar, pairs=PAIRS)
     below = similarity_quantile(other, different, pairs=PAIRS)
-    found = blind_pairs(seen, other, above=above, below=below, most=MOST)
-    return of_one_name(found.first, found.second, test)
+    results = blind_pairs(seen, other, above=above, below=below, most=MOST)
+    return of_one_name(results.first, results.second, test)
 
 
 def alike(test: Pool, rng: np.random.Generator) -> Pairs:
@@ -247,8 +247,8 @@ def run(lab: Lab) -> Iterator[Result]:
     )
 
     def gap(what: str, metric: str) -> Score:
-        found = runs.scores("{} {}", metric)
-        return found["mined", what] - found["random", what]
+        results = runs.scores("{} {}", metric)
+        return results["mined", what] - results["random", what]
 
     differ = [gap(attribute, "share of pairs") for attribute in ATTRIBUTES]
     likelier = runs.scores("{} {}", "share of pairs of which both pictures make their statement likelier")

@@ -28,7 +28,7 @@ from .lab import (
     secondary,
     worst,
 )
-from .lab.exact import random_views
+from .lab.gradients import random_views
 from .lab.queries import queries_and_queue
 
 CLAIM = (

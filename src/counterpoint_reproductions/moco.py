@@ -26,7 +26,7 @@ from .lab import (
     exact,
     secondary,
 )
-from .lab.exact import queue_gradients
+from .lab.gradients import queue_gradients
 
 CLAIM = (
     "Keys of a slow copy (m = 0.99) give better features than keys of the network itself (m = 0), and a queue of "

@@ -25,7 +25,7 @@ from .lab import (
     per_seed,
     secondary,
 )
-from .lab.exact import random_views, relative_error
+from .lab.gradients import random_views, relative_error
 from .lab.queries import queries_and_queue
 
 CLAIM = (

@@ -22,7 +22,7 @@ from counterpoint.study.training.tuning import validation_score
 
 from .lab import Arrays, Lab, Result, TrainingComparison, above, below, decides, exact, secondary, things
 from .lab.descent import minimise
-from .lab.exact import disagreement
+from .lab.gradients import disagreement
 
 CLAIM = (
     "At equal compute, four to eight views of fewer examples under a poly-view loss give better features than "

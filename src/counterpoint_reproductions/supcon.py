@@ -20,7 +20,7 @@ from counterpoint.study.presets import StudyPreset
 from counterpoint.training.start import load
 
 from .lab import Arrays, Lab, Result, Score, TrainingComparison, above, arm, below, decides, exact, secondary
-from .lab.exact import disagreement
+from .lab.gradients import disagreement
 
 CLAIM = (
     "Averaging over positives outside the logarithm gives better features than inside where anchors have many "

@@ -86,7 +86,7 @@ def run(lab: Lab) -> Iterator[Result]:
         for classifier in classifiers
     }
 
-    def accuracy(classifier: str) -> Result:
+    def kept(classifier: str) -> Result:
         scores = first[classifier]
         return above(
             scores["Sy-CON"] - scores["fine-tuning"],
@@ -94,7 +94,7 @@ def run(lab: Lab) -> Iterator[Result]:
         )
 
     yield from decides(
-        accuracy("logistic"),
+        kept("logistic"),
         below(
             exact(exactness(), "absolute difference"),
             1e-10,
@@ -102,7 +102,7 @@ def run(lab: Lab) -> Iterator[Result]:
         ),
     )
     yield from secondary(
-        accuracy("knn"),
+        kept("knn"),
         *(
             above(
                 first[classifier]["Sy-CON"] - first_same[classifier]["fine-tuning"],

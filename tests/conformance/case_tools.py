@@ -3,96 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from counterpoint import losses
-from counterpoint.pairwise import Loss, Temperature
-
-Inputs = tuple[Any, ...]
+from counterpoint.pairwise import Temperature
+from counterpoint.testing import LossCase
+from counterpoint.testing._inputs import Inputs
 
 
 @dataclass(frozen=True)
-class Case:
-    """One setting of one registered objective.
+class Case(LossCase):
+    """A setting of a registered loss with its formula; its matrices, warnings and gradients are known."""
 
-    Attributes:
-        name: of the objective.
-        loops: the card's formula in plain loops, called as the loss is, with the loss before.
-        inputs: from a generator, B and d to what the loss is called with; a dictionary at the end holds
-            keywords.
-        options: of the loss; callables are called anew for every loss built.
-        label: tells several cases of a loss apart.
-        unit: whether the embeddings lie on the sphere.
-        fixed: the positions of inputs that are not of the batch: the same on every rank, without gradient.
-        stop_gradient: the gradient is not that of the value.
-        alone: how the warning at a batch of one begins.
-        matrices: how many similarity matrices there are, and how many rows each has per example.
-        cells: how many similarities make one entry of such a matrix.
-        tileable: whether it does without a matrix of B × B, as the loss says of itself.
-        swap: what changes places where the two sides do; the first two inputs unless given.
-    """
-
-    name: str
-    loops: Callable[..., Tensor]
-    inputs: Callable[[torch.Generator, int, int], Inputs]
-    options: dict[str, Any] = field(default_factory=dict)
-    label: str = ""
-    unit: bool = True
-    fixed: tuple[int, ...] = ()
-    stop_gradient: bool = False
-    alone: str = ""
-    matrices: tuple[int, float] = (1, 1)
-    cells: int = 1
-    tileable: bool = True
-    swap: Callable[[Inputs], Inputs] = lambda inputs: (inputs[1], inputs[0], *inputs[2:])
-
-    def __str__(self) -> str:
-        return f"{self.name}-{self.label}" if self.label else self.name
-
-    def build(self) -> Loss:
-        """The loss in float64, its own copy of any temperature, its weights the same in every process."""
-        options = {k: v() if callable(v) else v for k, v in self.options.items()}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return losses.create(self.name, **options).double()
-
-    def example(self, n: int = 7, d: int = 5, seed: int = 0) -> Inputs:
-        return self.inputs(torch.Generator().manual_seed(seed), n, d)
-
-    def each(self, inputs: Inputs, function: Callable[[Tensor], Tensor]) -> Inputs:
-        """Apply ``function`` to every tensor of the batch."""
-        return tuple(v if k in self.fixed else apply(v, function) for k, v in enumerate(inputs))
-
-    def leaves(self, inputs: Inputs) -> Inputs:
-        """Return fresh copies, those of the batch differentiable."""
-        return self.each(inputs, lambda t: t.clone().requires_grad_() if t.is_floating_point() else t)
-
-
-def call(function: Callable[..., Tensor], inputs: Inputs) -> Tensor:
-    """``function`` of the inputs, of which a dictionary at the end holds keywords."""
-    if inputs and isinstance(inputs[-1], dict):
-        return function(*inputs[:-1], **inputs[-1])
-    return function(*inputs)
-
-
-def apply(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """Apply ``function`` to every tensor in nested lists, tuples and dictionaries."""
-    if isinstance(value, Tensor):
-        return function(value)
-    if isinstance(value, dict):
-        return {name: apply(item, function) for name, item in value.items()}
-    return type(value)(apply(item, function) for item in value)
-
-
-def flatten(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    return [t for item in (value.values() if isinstance(value, dict) else value) for t in flatten(item)]
+    stop_gradient: bool | None = False
+    alone: str | None = ""
+    matrices: tuple[int, float] | None = (1, 1)
 
 
 def unit(g: torch.Generator, n: int, d: int) -> Tensor:

@@ -18,7 +18,7 @@ from counterpoint.losses.kernel_infonce import Mix
 from counterpoint.losses.margin_ntxent import Margin
 from counterpoint.losses.mil import Pooling
 from counterpoint.losses.poly_view import PolyViewMode
-from counterpoint_reproductions.lab.exact import random_views, relative_error
+from counterpoint_reproductions.lab.gradients import random_views, relative_error
 
 Function = Callable[[Tensor, Tensor], Tensor]
 

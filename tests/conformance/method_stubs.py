@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -11,148 +11,55 @@ from typing import Any, Literal
 from unittest.mock import patch
 
 import torch
-import torch.nn.functional as F
 import transformers
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from counterpoint import methods
-from counterpoint.frames import of_boxes
 from counterpoint.methods import Arm, Method, Needs
 from counterpoint.methods.options import options_of, required
-from counterpoint.methods.tower_method import TowerMethod
-from counterpoint.modalities import PAIR
+from counterpoint.modalities import MODALITIES
 from counterpoint.networks.base import ImageTower, TextTower, Tower
 from counterpoint.networks.init import initialise, seeded
 from counterpoint.networks.towers.libraries.sound_towers import WaveEncoder
-from counterpoint.networks.towers.series import SeriesTower, Standardised
 from counterpoint.networks.towers.sound import SoundTower
-from counterpoint.networks.towers.table import Cells, ColumnStatistics, TablePerceptron
 from counterpoint.networks.towers.transformer import VisionTransformer
-from counterpoint.raw import ends
-from counterpoint.recipes.schema import Recipe, Towers, Widths
-from counterpoint.types import Batch, Kind, StepInfo, Target
+from counterpoint.recipes.schema import Recipe, Towers
 
-SIZE = 8
-LATE = StepInfo(1000, 2000)
-"""A moment when nothing is held back any more."""
-RECIPE = Recipe(
-    widths=Widths(
-        embedding=8,
-        local_hidden=16,
-        ssl_hidden=16,
-        ssl_output=8,
-    ),
-    towers=Towers(image_size=SIZE),
+# What other tests take from here.
+from counterpoint.testing._stubs import CELLS as CELLS
+from counterpoint.testing._stubs import FIVE as FIVE
+from counterpoint.testing._stubs import LATE as LATE
+from counterpoint.testing._stubs import NUMBER as NUMBER
+from counterpoint.testing._stubs import (
+    OF_KIND,
+    StubSeries,
+    begun,
+    columns_for,
+    ready,
+    stub_table,
 )
+from counterpoint.testing._stubs import RECIPE as RECIPE
+from counterpoint.testing._stubs import SIZE as SIZE
+from counterpoint.testing._stubs import TAGS as TAGS
+from counterpoint.testing._stubs import StubImage as StubImage
+from counterpoint.testing._stubs import StubSound as StubSound
+from counterpoint.testing._stubs import StubText as StubText
+from counterpoint.testing._stubs import Words as Words
+from counterpoint.testing._stubs import batch as batch
+from counterpoint.testing._stubs import loaded as loaded
+from counterpoint.testing._stubs import prepared as prepared
+from counterpoint.testing._stubs import run as run
+from counterpoint.testing._stubs import total as total
+from counterpoint.types import Batch, Target
+
 LOCKED = RECIPE.model_copy(update={"towers": Towers(image="cnn@weights", image_size=SIZE)})
 """A recipe with a pretrained image tower, for LiT."""
 READ = RECIPE.model_copy(
     update={"towers": Towers(image="cnn@weights", text="transformer@weights", image_size=SIZE)}
 )
 """A recipe with two pretrained towers."""
-FIVE = Target("group", ("a", "b", "c", "d", "e"))
-TAGS = Target("tags", ("red", "green", "blue"), "tags")
-NUMBER = Target("number", (), "numbers")
-OF_KIND: dict[Kind, Target] = {"classes": FIVE, "tags": TAGS, "numbers": NUMBER}
-"""Labels of `batch` that methods learn from, by kind; points are learned beside another label, as ``click``."""
-BEHIND = ("shown", "false")
-"""Columns behind a pair, by which of the pair they are like."""
-CELLS = ("first", "second", "third", "fourth")
-"""Columns of numbers of the tables here."""
 RECIPES = {"cwcl": READ, "fusemix": READ, "lit": LOCKED}
-
-
-class Words:
-    """A tokenizer: a word's id is the sum of its letters; no two of the words in use here share one."""
-
-    context, vocabulary, end = 6, 64, 63
-
-    def __call__(self, captions: Sequence[str]) -> Tensor:
-        ids = [
-            [*(1 + sum(map(ord, word)) % 61 for word in caption.split()[: self.context - 1]), self.end]
-            for caption in captions
-        ]
-        longest = max(map(len, ids), default=0)
-        return torch.tensor([i + [0] * (longest - len(i)) for i in ids])
-
-    def too_long(self, captions: Sequence[str]) -> Tensor:
-        return torch.tensor([len(caption.split()) >= self.context for caption in captions])
-
-
-class StubImage(ImageTower):
-    """A linear layer on the pixels."""
-
-    def __init__(self, width: int = 12) -> None:
-        super().__init__()
-        self.width, self.size = width, SIZE
-        self.linear = nn.Linear(3 * SIZE * SIZE, width)
-        self.calls: list[int] = []
-
-    def forward(self, images: Tensor) -> Tensor:
-        self.calls.append(len(images))
-        if images.shape[-1] != SIZE:
-            images = F.interpolate(images, (SIZE, SIZE))
-        return torch.tanh(self.linear(images.flatten(1)))
-
-    def patches(self, images: Tensor) -> Tensor:
-        """Two places: the features of each half of the picture, the other half black."""
-        lower = torch.arange(SIZE)[:, None] >= SIZE // 2
-        halves = [torch.tanh(self.linear((images * half).flatten(1))) for half in (~lower, lower)]
-        return torch.stack(halves, -1)[..., None]
-
-
-class StubText(TextTower):
-    """The mean of word vectors, and a linear layer."""
-
-    def __init__(self, width: int = 10) -> None:
-        super().__init__()
-        self.width, self.tokenizer = width, Words()
-        self.words = nn.Embedding(Words.vocabulary, width)
-        self.linear = nn.Linear(width, width)
-        self.dropouts: list[float] = []
-
-    def forward(self, tokens: Tensor, dropout: float = 0.0) -> Tensor:
-        self.dropouts.append(dropout)
-        mean = F.dropout(self.words(tokens), dropout, self.training).mean(1)
-        return torch.tanh(self.linear(mean))
-
-    def states(self, tokens: Tensor, dropout: float = 0.0) -> Tensor:
-        """Return the features of the words by themselves."""
-        return torch.tanh(self.linear(self.words(tokens))) * (tokens > 0)[..., None]
-
-
-class StubSound(SoundTower):
-    """A linear layer on windows of four samples, read as the mean of its states."""
-
-    rate, seconds = 8000, 0.01
-
-    def __init__(self, width: int = 10) -> None:
-        super().__init__()
-        self.width = width
-        self.linear = nn.Linear(4, width)
-
-    def states(self, sounds: Tensor) -> Tensor:
-        windows = sounds.nan_to_num(0.0).unfold(1, 4, 4)
-        own = torch.arange(windows.shape[1]) < (ends(sounds)[:, None] + 3) // 4
-        return torch.tanh(self.linear(windows)) * own[..., None]
-
-    def forward(self, sounds: Tensor) -> Tensor:
-        states = self.states(sounds)
-        return states.sum(1) / (states != 0).any(-1).sum(1, keepdim=True)
-
-
-class StubSeries(SeriesTower):
-    """A linear layer on the mean, over the steps that there are, of a few functions of them."""
-
-    def __init__(self, width: int = 10) -> None:
-        super().__init__()
-        self.width, self.standardised = width, Standardised(1000, (), [0.0] * 3, [1.0] * 3)
-        self.linear = nn.Linear(6, width)
-
-    def forward(self, series: Tensor) -> Tensor:
-        both = torch.cat([series.sin(), series.cos()], 2)
-        return torch.tanh(self.linear(both.nanmean(1)))
 
 
 def tiny_wav2vec2(seed: int) -> WaveEncoder:
@@ -187,6 +94,8 @@ SOUNDS: dict[str, Callable[[int], SoundTower]] = {"ccc-wav2vec2": tiny_wav2vec2}
 class ThroughImage(ImageTower):
     """A tower whose input is its output, so that a test can choose the features."""
 
+    features = True
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.width, self.size = width, SIZE
@@ -197,6 +106,8 @@ class ThroughImage(ImageTower):
 
 class ThroughText(TextTower):
     """A tower whose input is its output."""
+
+    features = True
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -253,16 +164,7 @@ def teacher(seed: int = 0) -> str:
 
 def columns_of(name: str) -> dict[str, str]:
     """The columns, each with its modality, that suit what a method says it needs."""
-    needs = getattr(methods.METHODS.get(name), "needs", Needs())
-    if needs.only:
-        return {f"{needs.only} {k}": needs.only for k in range(1, 4)}
-    # Those of pictures and texts unless the method is about others, or about more.
-    if set(needs.modalities) - set(PAIR):
-        return {column: column for column in needs.modalities}
-    if needs.further:
-        pair = list(PAIR.values())
-        return PAIR | {BEHIND[k]: pair[k] for k in reversed(needs.further)}
-    return PAIR | {"audio": "audio"} if needs.least > len(PAIR) else PAIR
+    return columns_for(getattr(methods.METHODS.get(name), "needs", Needs()))
 
 
 def options_for(name: str) -> dict[str, Any]:
@@ -289,7 +191,7 @@ def towers_of(
     image.name, text.name = recipe.towers.image, recipe.towers.text
     sound = SOUNDS.get(name, lambda _: StubSound())(seed)
     available = {"image": image, "text": text, "audio": sound, "series": StubSeries()}
-    available |= {"table": TablePerceptron(Cells([ColumnStatistics(name=name) for name in CELLS]))}
+    available |= {"table": stub_table()}
     columns = columns_of(name)
     reads = Arm.parse(f"{name},on={on}").reads(columns)
     return {column: available[modality] for column, modality in reads.items()}
@@ -311,14 +213,13 @@ def build(
     recipe: Recipe | None = None,
     on: str = "pairs",
     target: Target | Literal["own"] | None = "own",
+    prefix: str = "",
     **options: Any,
 ) -> Any:
     """A method on the stub towers, started from a seed as a run starts it; of its own kind of label unless given."""
     recipe = recipe or RECIPES.get(name, RECIPE)
-    towers = towers_of(name, StubImage(), StubText(), recipe, on, seed)
-    for column, tower in towers.items():
-        initialise(tower, seed, column)
-        tower.weights_set = True
+    towers = ready(towers_of(name, StubImage(), StubText(), recipe, on, seed), seed)
+    towers = {f"{prefix}{c}" if c in MODALITIES else c: tower for c, tower in towers.items()}
     if name == "diht-distilled":
         options = {"teacher": teacher(seed), "top": 3, **options}
     with patch("counterpoint.models.load", lambda path: build("siglip", 50)), saying_where():
@@ -326,14 +227,7 @@ def build(
         method = methods.create(
             name, towers, recipe, target=target_for(name) if target == "own" else target, **options
         )
-    initialise(method, seed)
-    for parameter_name, parameter in method.named_parameters() if method.stages else ():
-        # As in the stage that a run ends in.
-        moves = parameter_name.startswith(method.stages[-1].moves)
-        parameter.requires_grad_(parameter.requires_grad and moves)
-    if hasattr(method, "begin_task"):
-        method.begin_task()  # in the first there is no previous model, and nothing for its predictor to learn
-    return method
+    return begun(method, seed)
 
 
 def through(
@@ -357,11 +251,6 @@ def through(
     return method.double()
 
 
-def batch(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtype = torch.float32) -> Batch:
-    """Random examples for every view of a method, prepared as it does."""
-    return prepared(method, loaded(method, size, seed, dtype), seed)
-
-
 class All:
     """All examples for a look, in batches of another length each."""
 
@@ -372,57 +261,8 @@ class All:
         return torch.cat([function(part) for part in self.batch.split(5)])
 
 
-def prepared(method: TowerMethod, given: Batch, seed: int = 0) -> Batch:
-    """Return the batch that a method makes of this rank's part of one before a step."""
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        return method.prepare(given, LATE)
-
-
-def loaded(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtype = torch.float32) -> Batch:
-    """A batch as a loader has it."""
-    generator = torch.Generator().manual_seed(seed)
-    views: dict[str, Tensor] = {}
-    for name, view in method.views.items():
-        if isinstance(method.tower(view.column), ThroughImage | ThroughText):
-            width = method.tower(view.column).width
-            views[name] = torch.randn(size, width, generator=generator, dtype=dtype)
-        elif view.modality == "image":
-            side = round(view.size * SIZE)
-            views[name] = torch.rand(size, 3, side, side, generator=generator, dtype=dtype)
-        elif view.modality == "audio":
-            views[name] = torch.randn(size, 40, generator=generator, dtype=dtype)
-        elif view.modality == "series":
-            views[name] = torch.randn(size, 40, 3, generator=generator, dtype=dtype)
-        elif view.modality == "table":
-            views[name] = torch.randn(size, len(CELLS), generator=generator, dtype=dtype)
-        else:
-            views[name] = torch.randint(1, Words.end, (size, 5), generator=generator)
-    tags = torch.randint(-1, 2, (size, len(TAGS.classes)), generator=generator)
-    number = torch.randn(size, generator=generator)
-    labels = {"group": torch.arange(size) % 5, "tags": tags, "number": number}
-    boxes = torch.rand(size, 4, generator=generator, dtype=dtype)
-    boxes = torch.cat([boxes[:, :2] / 2, 0.5 + boxes[:, 2:] / 2], 1)
-    labels["click"] = torch.rand(size, 2, generator=generator, dtype=dtype)
-    frames = {
-        name: of_boxes(boxes, labels["group"] > 2) for name, view in method.views.items() if view.framed
-    }
-    return Batch(torch.arange(size), views, labels, frames=frames)
-
-
 def features(**views: Tensor) -> Batch:
     """A batch for `through`, given its features; ``image_1`` stands for ``image.1``."""
     return Batch(
         torch.arange(len(next(iter(views.values())))), {k.replace("_", "."): v for k, v in views.items()}
     )
-
-
-def run(method: TowerMethod, given: Batch, clock: StepInfo = LATE) -> dict[str, Tensor]:
-    """The losses of a batch, by the calls that the training loop makes."""
-    with torch.no_grad():
-        z = method.targets(given)
-    return method.losses(z | method.encode(given), given, clock)
-
-
-def total(method: TowerMethod, given: Batch, clock: StepInfo = LATE) -> Any:
-    return torch.stack(list(run(method, given, clock).values())).sum()

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from case_tools import Case, Inputs, call, flatten
+from case_tools import Case
 from loss_cases import CASES
 from torch import Tensor
 
@@ -15,7 +15,6 @@ from counterpoint.pairwise import (
     NEG,
     Gather,
     LogSumExp,
-    Loss,
     ReductionResults,
     Sum,
     Tile,
@@ -26,20 +25,8 @@ from counterpoint.pairwise import (
 )
 from counterpoint.pairwise.ranks import Ranks
 from counterpoint.pairwise.reduce import reduce
-
-
-def gradients(loss: Tensor, objective: Loss, inputs: Inputs) -> tuple[Tensor, list[Tensor]]:
-    """The loss, and its gradients in all differentiable inputs and parameters, 0 where there is none."""
-    wanted = [t for t in [*flatten(inputs), *objective.parameters()] if t.requires_grad]
-    found = torch.autograd.grad(loss, wanted, allow_unused=True)
-    return loss.detach(), [
-        torch.zeros_like(t) if g is None else g for t, g in zip(wanted, found, strict=True)
-    ]
-
-
-def value_and_gradients(case: Case, objective: Loss, inputs: Inputs) -> tuple[Tensor, list[Tensor]]:
-    inputs = case.leaves(inputs)
-    return gradients(call(objective, inputs), objective, inputs)
+from counterpoint.testing._inputs import Inputs
+from counterpoint.testing._loss import call, gradients, value_and_gradients
 
 
 def job_on_ranks(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,21 +17,21 @@ from counterpoint import losses, methods
 from fixtures.slow import on_ranks, slow
 
 KINDS = {
-    "bootstrap": "byolip",
+    "self-distillation": "byolip",
     "clustering": "swalip",
-    "dense": "filip",
+    "local features": "filip",
     "labels": "supcon",
     "margin": "margin-ntxent",
     "queue": "moco,queue=40",
-    "redundancy": "barlip",
-    "sequence": "scav",
+    "redundancy reduction": "barlip",
+    "sequences": "scav",
     "sigmoid": "siglip",
     "softmax": "clip",
     "supervised": "cross-entropy",
-    "uniform": "align-uniform",
+    "alignment and uniformity": "align-uniform",
     "weighted": "isogclr",
 }
-"""A method for each room of losses, but for those of parts, whose one method draws what differs by rank."""
+"""A method for each family of losses, but for tags, which are learned as classes are."""
 TOGETHER = {
     "byolip": ("fsdp", 5),
     "moco,queue=40": ("fsdp", 5),
@@ -51,8 +50,7 @@ def alone(arm: str) -> tuple[list[float], dict[str, Tensor]]:
 
 
 def test_there_is_a_method_for_each_kind_of_loss() -> None:
-    rooms = Path(losses.__file__).parent.glob("*/__init__.py")
-    assert {path.parent.name for path in rooms} == {*KINDS, "parts"}
+    assert {losses.LOSSES.stated(name, "family") for name in losses.names()} == {*KINDS, "tags"}
     assert methods.EBM.draws
 
 

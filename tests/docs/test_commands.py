@@ -28,7 +28,7 @@ RECIPES = sorted((ROOT / "src" / "counterpoint" / "recipes").glob("*.yaml"))
 FILES = {
     "cat.jpg": "",
     "picture.png": "",
-    "my_loss.py": "class MyLoss: ...",
+    "my_loss.py": "from torch.nn import Module\nclass MyLoss(Module): ...\nclass Squares(Module): ...",
     "my_method.py": "class Small: ...",
 }
 """Files that the pages speak of and that are read before the first line of output, with their content."""

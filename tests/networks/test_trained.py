@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from counterpoint.files import writing_folder
 from counterpoint.methods.arm import Arm
 from counterpoint.networks import ImageTower, build_towers
 from counterpoint.recipes import Recipe
@@ -37,9 +38,8 @@ def run_of(name: str, folder: Path, status: str = "finished") -> Path:
     recipe = Recipe(towers=Towers(image=name, image_size=32, vocabulary=280))
     method = Arm.parse("clip").build(recipe, {"text": CAPTIONS}, seed=5)
     for step in (2, 10):
-        place = folder / "checkpoint" / f"step-{step:07d}"
-        place.mkdir(parents=True)
-        saved({k: v * step for k, v in method.state_dict().items()}, place / "model.safetensors")
+        with writing_folder(folder / "checkpoint" / f"step-{step:07d}") as part:
+            saved({k: v * step for k, v in method.state_dict().items()}, part / "model.safetensors")
     (folder / "run.json").write_text(json.dumps({"status": status}))
     return folder
 

@@ -83,7 +83,7 @@ def test_other_endings_are_refused_before_anything_is_read(
     ending: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / f"sheet{ending}"
-    assert main(["data", "show", str(tmp_path / "nothing.csv"), "--out", str(path)]) == 1
+    assert main(["data", "show", "emoji", "--out", str(path)]) == 1
     assert (
         "in a picture, .png, or on a page that plays sounds and clips too, .html" in capsys.readouterr().err
     )

@@ -11,7 +11,7 @@ from counterpoint.data.source import load
 from counterpoint.losses import InfoNCELoss, NTXentLoss
 from counterpoint_reproductions import contrastive_loss_behaviour, dcl, diht, llave, macl
 from counterpoint_reproductions.lab import data_skin_tones as tones
-from counterpoint_reproductions.lab import exact as gradients
+from counterpoint_reproductions.lab import gradients as gradients
 
 
 def test_gradients_of_similarities_are_those_of_the_matrix() -> None:

@@ -13,7 +13,7 @@ from counterpoint.losses.mochi import draw
 from counterpoint.training.start import load as load_run
 from counterpoint_reproductions import brivl, mochi, moco, moco_dual_view, sy_con
 from counterpoint_reproductions.lab import Lab, TrainingComparison
-from counterpoint_reproductions.lab.exact import queue_gradients
+from counterpoint_reproductions.lab.gradients import queue_gradients
 from counterpoint_reproductions.lab.queries import queries_and_queue
 
 

@@ -34,6 +34,7 @@ COMMANDS = {
     "list": "List methods, losses, tasks, ways of decoding, presets, recipes, towers or modalities.",
     "papers": "The papers: what each is, where it lives, what was measured.",
     "reproduce": "Run the experiment that tests a paper's claim.",
+    "check": "Check the properties of a loss, a method, a task or a tower, your own or a registered one.",
     "doctor": "Say what is installed and what is missing, with the command that mends it.",
 }
 

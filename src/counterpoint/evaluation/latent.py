@@ -41,8 +41,7 @@ class IntraClass(Checked):
 
         y = ±1,   a = y with probability ``agreement``, else −y
         picture   (y + core_spread · N(0, 1),  a + spurious_spread · N(0, 1)),  and noise in all directions
-        caption   the same two numbers, each told exactly with probability ``core_told`` or ``spurious_told``,
-                  and else as y or a alone
+        caption   the same two numbers, each exact with probability ``core_told`` or ``spurious_told``, else y or a
 
     The two features are the first two coordinates: any other two orthonormal directions are the same world, as the
     noise, N(0, noise² / dimension) in each, has no direction.

@@ -48,6 +48,7 @@ class BoostLoss(PairwiseLoss):
 
     family = "margin"
     symmetric = True
+    stop_gradient = True
     papers = ("dbl",)
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"margin": (0.05, 0.4)}
 

@@ -43,6 +43,7 @@ class CircleLoss(ViewPairLoss):
 
     family = "supervised"
     is_method = True
+    stop_gradient = True
     papers = ("metrix",)
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"margin": (0.1, 0.5), "gamma": (16.0, 256.0)}
 

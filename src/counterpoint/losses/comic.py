@@ -49,6 +49,7 @@ class COMICLoss(ClassLoss):
     """
 
     family = "tags"
+    stop_gradient = True
     papers = ("comic",)
 
     def __init__(

@@ -58,6 +58,7 @@ class CrossSimilarityLoss(PairwiseLoss):
     """
 
     family = "self-distillation"
+    stop_gradient = True
     papers = ("byol-ccsl",)
 
     def __init__(

@@ -49,6 +49,7 @@ class CWCLLoss(PairwiseLoss):
 
     family = "weighted"
     is_method = True
+    stop_gradient = True
     papers = ("cwcl",)
 
     def __init__(

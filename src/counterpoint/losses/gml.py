@@ -49,6 +49,7 @@ class GMLLoss(ClassLoss):
     """
 
     family = "supervised"
+    stop_gradient = True
     papers = ("gml",)
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.05, 0.5)}
 

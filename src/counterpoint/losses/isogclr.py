@@ -81,6 +81,7 @@ class ISogCLRLoss(PairwiseLoss):
     needs_ids = True
     stateful = True
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.005, 0.05), "rho": (0.1, 10.0)}
+    stop_gradient = True
     papers = ("isogclr",)
 
     def __init__(

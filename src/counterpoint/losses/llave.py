@@ -47,6 +47,7 @@ class LLaVELoss(PairwiseLoss):
     is_method = True
     symmetric = True
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.01, 0.2), "alpha": (1.0, 20.0)}
+    stop_gradient = True
     papers = ("llave",)
 
     def __init__(self, temperature: Positive | Temperature = 0.02, *, alpha: NonNegative = 9.0) -> None:

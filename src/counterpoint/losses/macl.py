@@ -56,6 +56,7 @@ class MACLLoss(PairwiseLoss):
     is_method = True
     symmetric = True
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.05, 0.5)}
+    stop_gradient = True
     papers = ("macl",)
 
     def __init__(

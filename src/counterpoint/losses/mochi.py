@@ -48,6 +48,7 @@ class MoCHiLoss(PairwiseLoss):
     """
 
     family = "queue"
+    stop_gradient = True
     papers = ("mochi",)
 
     def __init__(self, temperature: Positive | Temperature = 0.2, *, hardest: Count = 1024) -> None:

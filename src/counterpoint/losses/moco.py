@@ -46,6 +46,7 @@ class MoCoLoss(PairwiseLoss):
     """
 
     family = "queue"
+    stop_gradient = True
     papers: ClassVar[tuple[str, ...]] = ("moco", "brivl")
 
     def __init__(self, temperature: Positive | Temperature = 0.2) -> None:

@@ -58,6 +58,7 @@ class DualViewLoss(PairwiseLoss):
     """
 
     family = "queue"
+    stop_gradient = True
     papers = ("moco-dual-view",)
 
     def __init__(

@@ -24,6 +24,7 @@ class NegativeCosineLoss(Loss):
     """
 
     family = "self-distillation"
+    stop_gradient = True
     papers = ("clip-rocket",)
 
     def forward(self, prediction: Float[Tensor, "B d"], target: Float[Tensor, "B d"]) -> Float[Tensor, ""]:

@@ -66,6 +66,7 @@ class SupReMixLoss(PairwiseLoss):
     learns: ClassVar[tuple[Kind, ...]] = ("numbers",)
     many_views = True
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.03, 0.5)}
+    stop_gradient = True
     papers = ("supremix",)
     shares: Tensor
 

@@ -49,6 +49,7 @@ class SwALIPLoss(PairwiseLoss):
 
     family = "clustering"
     symmetric = True
+    stop_gradient = True
     papers = ("clip-rocket",)
 
     def __init__(

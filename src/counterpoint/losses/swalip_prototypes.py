@@ -34,6 +34,7 @@ class SwALIPPrototypesLoss(SwAVLoss):
 
     family = "clustering"
     symmetric = True
+    stop_gradient = True
     papers = ("clip-rocket",)
 
     def __init__(

@@ -41,6 +41,7 @@ class SwAVLoss(Loss):
     """
 
     family = "clustering"
+    stop_gradient = True
     papers = ("swav",)
 
     def __init__(

@@ -50,6 +50,7 @@ class SyConLoss(TwoTerms):
     """
 
     family = "queue"
+    stop_gradient = True
 
     def forward(
         self,

@@ -46,6 +46,7 @@ class SyConBatchLoss(TwoTerms):
     """
 
     family = "queue"
+    stop_gradient = True
 
     def forward(
         self,

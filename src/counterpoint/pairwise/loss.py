@@ -34,6 +34,7 @@ class Loss(Checked, nn.Module, ABC):
         learns: kinds of labels that it takes, where it needs some.
         many_views: takes two or more views ``(B, d)`` of each example, not just two.
         ordered: the order of the batch decides which examples meet; of an object, where an option decides that.
+        stop_gradient: parts of the value are constants to the gradient, which is then not that of the value.
         tunable: the options that a search draws, log-uniformly, each with its lowest and highest value.
         pairwise: built on similarities of all pairs.
         stateful: has state that `update_state` changes (temperatures apart).
@@ -50,6 +51,7 @@ class Loss(Checked, nn.Module, ABC):
     learns: ClassVar[tuple[Kind, ...]] = ("classes",)
     many_views: ClassVar[bool] = False
     ordered: bool = False
+    stop_gradient: bool = False
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {}
     pairwise: ClassVar[bool] = False
     stateful: ClassVar[bool] = False

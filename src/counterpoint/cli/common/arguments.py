@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 _FLAG = re.compile(r"--?[A-Za-z][\w.-]*(=.*)?", re.DOTALL)
 
-_WITHOUT_FOLDERS = {"doctor", "list", "reproduce"}
+_WITHOUT_FOLDERS = {"check", "doctor", "list", "reproduce"}
 """Commands that read no folder of a run, a study, vectors or an index."""
 
 _POSITIONAL: Any = tyro.conf.Positional  # which a type checker takes for an annotation

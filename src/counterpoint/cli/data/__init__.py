@@ -13,6 +13,16 @@ from ..common.arguments import parse
 
 Action = Literal["show", "describe", "audit", "convert", "index", "condense"]
 
+OPTIONS = {
+    "show": "ShowOptions",
+    "describe": "DescribeOptions",
+    "audit": "AuditOptions",
+    "convert": "ConvertOptions",
+    "index": "DataIndexOptions",
+    "condense": "CondenseOptions",
+}
+"""Class of the options of each action, in the module of the action's name."""
+
 
 @form(frozen=True, config=FORM)
 class DataOptions:
@@ -30,4 +40,5 @@ def main(arguments: Sequence[str]) -> int:
         parse(DataOptions, arguments, "data")  # answers --help, and a wrong word with what is right
         return 2
     action = import_module(f"{__name__}.{arguments[0]}")
-    return action.main(parse(action.Form, arguments[1:], f"data {arguments[0]}"))
+    options = parse(getattr(action, OPTIONS[arguments[0]]), arguments[1:], f"data {arguments[0]}")
+    return action.main(options)

@@ -10,21 +10,22 @@ from ..common.arguments import parse, value_of
 from ..common.terminal import Terminal, print_json
 
 PARTS = {
-    "inside": "inside",
-    "all": "inside",
-    "lens": "lens",
-    "language": "language",
-    "in-context": "in_context",
+    "inside": ("inside", "InsideOptions"),
+    "all": ("inside", "InsideOptions"),
+    "lens": ("lens", "LensOptions"),
+    "language": ("language", "LanguageOptions"),
+    "in-context": ("in_context", "InContextOptions"),
 }
-"""Values of ``--what``, each with the module that measures it."""
+"""Values of ``--what``, each with the module that measures it and the class of its options."""
 
 
 def main(arguments: Sequence[str]) -> int:
     what = value_of(arguments, "--what") or "inside"
     if what not in PARTS:
         raise unknown("thing to look at", what, PARTS)
-    part = import_module(f"{__name__}.{PARTS[what]}")
-    options = parse(part.Form, arguments, "diagnose")
+    module, form = PARTS[what]
+    part = import_module(f"{__name__}.{module}")
+    options = parse(getattr(part, form), arguments, "diagnose")
     console = Terminal(stderr=options.json)
     with console.status("loading torch") as status:
         diagnosis = part.diagnose(options, ["counterpoint", "diagnose", *arguments], status.update)

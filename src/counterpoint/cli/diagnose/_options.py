@@ -24,7 +24,7 @@ Notify = Callable[[str], None]
 
 
 @form(frozen=True, config=FORM, kw_only=True)
-class Look:
+class DiagnoseOptions:
     """Options of every look."""
 
     # The help of fields that other forms inherit is given in full: the text below a field stays with its own class.
@@ -35,7 +35,7 @@ class Look:
 
 
 @form(frozen=True, config=FORM, kw_only=True)
-class ModelLook(Look):
+class ModelDiagnoseOptions(DiagnoseOptions):
     """Options of every look at a vision-language model."""
 
     model: Annotated[str, Positional(), Field(description=_MODEL)]

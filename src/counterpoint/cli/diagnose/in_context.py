@@ -11,11 +11,11 @@ from pydantic.dataclasses import dataclass as form
 
 from ...forms import FORM, Count, FlatField, Natural, OutFolder
 from ..common.files import FileOptions
-from ._options import Diagnosis, ModelLook, Notify
+from ._options import Diagnosis, ModelDiagnoseOptions, Notify
 
 
 @form(frozen=True, config=FORM, kw_only=True)
-class InContextOptions(ModelLook):
+class InContextOptions(ModelDiagnoseOptions):
     """Measure what examples in context do to a vision-language model: hallucinations, abstention, compositionality."""
 
     data: str = "scenes:basic"

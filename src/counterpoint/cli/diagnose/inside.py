@@ -13,11 +13,11 @@ from pydantic.dataclasses import dataclass as form
 
 from ...forms import FORM, FlatField, Folder, Positional
 from ..common.files import FileOptions
-from ._options import Diagnosis, Look, Notify
+from ._options import DiagnoseOptions, Diagnosis, Notify
 
 
 @form(frozen=True, config=FORM, kw_only=True)
-class InsideOptions(Look):
+class InsideOptions(DiagnoseOptions):
     """Look inside a model, a run above all, or at one that answers.
 
     ``--what inside`` measures spread, gap, attention and layers. ``--what all`` also measures what takes gradients many

@@ -9,11 +9,11 @@ from typing import Literal
 from pydantic.dataclasses import dataclass as form
 
 from ...forms import FORM, Count, OutFolder
-from ._options import Diagnosis, ModelLook, Notify
+from ._options import Diagnosis, ModelDiagnoseOptions, Notify
 
 
 @form(frozen=True, config=FORM, kw_only=True)
-class LanguageOptions(ModelLook):
+class LanguageOptions(ModelDiagnoseOptions):
     """Test how often a vision-language model leaves the question's language with a picture, and where inside."""
 
     data: str = "scenes:basic"

@@ -9,11 +9,11 @@ from pydantic.dataclasses import dataclass as form
 from rich.console import RenderableType
 
 from ...forms import FORM, Count, Natural, OutFolder
-from ._options import Diagnosis, ModelLook, Notify
+from ._options import Diagnosis, ModelDiagnoseOptions, Notify
 
 
 @form(frozen=True, config=FORM, kw_only=True)
-class LensOptions(ModelLook):
+class LensOptions(ModelDiagnoseOptions):
     """Ask a vision-language model about a picture and see, word by word, what supports its reply, and where."""
 
     image: Path

@@ -18,8 +18,9 @@ _PLAIN = "plain"
 
 @final
 class AllExamples:
-    """All examples that a step's batches are drawn from, in the order of the data; see
-    `counterpoint.types.TrainingExamples`.
+    """All examples that a step's batches are drawn from, in the order of the data.
+
+    See `counterpoint.types.TrainingExamples`.
 
     Args:
         loader: of the run; on several ranks, of this rank.

@@ -18,7 +18,7 @@ Look = Callable[..., Tensor]
 
 
 @runtime_checkable
-class Follows(Protocol):
+class FollowingTransform(Protocol):
     """A look that can show the part of an example that another one shows."""
 
     def within(self, other: Self) -> Self:
@@ -30,7 +30,7 @@ class Follows(Protocol):
 
 
 @runtime_checkable
-class Framed(Protocol):
+class CroppingTransform(Protocol):
     """A look that can say where in an example its view lies."""
 
     def frames(self, raw: Any, keys: Any, input: Any, /) -> Float[Tensor, "n 2 3"]:
@@ -39,11 +39,11 @@ class Framed(Protocol):
 
 
 @runtime_checkable
-class Options(captions.CaptionOptions, named_pictures.ImageOptions, Protocol):
+class ViewOptions(captions.CaptionOptions, named_pictures.ImageOptions, Protocol):
     """The keys of a recipe's ``augmentation`` section that views read."""
 
 
-def transforms(views: ViewSpec, augmentation: Options) -> dict[str, Look]:
+def transforms(views: ViewSpec, augmentation: ViewOptions) -> dict[str, Look]:
     """Return the look of every view.
 
     Raises:
@@ -58,7 +58,7 @@ def transforms(views: ViewSpec, augmentation: Options) -> dict[str, Look]:
             raise unknown(f"modality of view {name!r}:", view.modality, MODALITIES.names())
         made: Any = resolve(MODALITIES.get(view.modality).view)
         look = looks_of[name] = made(view.augmentation, augmentation)
-        if view.framed and not isinstance(look, Framed):
+        if view.framed and not isinstance(look, CroppingTransform):
             raise ValueError(f"view {name!r} of {view.modality} has no frame; leave framed out")
     return looks_of | {
         name: _within(name, view, views, looks_of) for name, view in views.items() if view.like
@@ -74,7 +74,7 @@ def _within(name: str, view: View, views: ViewSpec, looks_of: dict[str, Look]) -
         raise ValueError(
             f"view {name!r} of {view.modality} cannot be like {view.like!r}, which is {description}"
         )
-    if not isinstance(look, Follows) or type(look) is not type(followed):
+    if not isinstance(look, FollowingTransform) or type(look) is not type(followed):
         raise ValueError(
             f"view {name!r} ({view.augmentation}) cannot be like {view.like!r} ({other.augmentation}): "
             "no part of an example is theirs to share"

@@ -85,8 +85,9 @@ def nearest(
     k: int,
     mask: Bool[np.ndarray, " n"] | None = None,
 ) -> tuple[Scores, Positions]:
-    """Compare queries with all vectors, or with those of a mask; see `IndexBackend.nearest`. Of equal scores the first
-    counts.
+    """Compare queries with all vectors, or with those of a mask; see `IndexBackend.nearest`.
+
+    Of equal scores the first counts.
 
     Args:
         arrays: the vectors, in order, ``(n, d)`` each, of float32 or float16.

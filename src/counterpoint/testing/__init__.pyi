@@ -1,0 +1,15 @@
+from ._checks import Checks as Checks
+from ._checks import ConformanceError as ConformanceError
+from ._checks import failure_of as failure_of
+from ._loss import LossCase as LossCase
+from ._loss import check_loss as check_loss
+from ._loss import loss_checks as loss_checks
+from ._method import MethodCase as MethodCase
+from ._method import check_method as check_method
+from ._method import method_checks as method_checks
+from ._task import TaskCase as TaskCase
+from ._task import check_task as check_task
+from ._task import task_checks as task_checks
+from ._tower import built_in_towers as built_in_towers
+from ._tower import check_tower as check_tower
+from ._tower import tower_checks as tower_checks

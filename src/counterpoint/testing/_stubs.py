@@ -1,0 +1,248 @@
+"""Towers of a few numbers, batches for them, and raw examples: what the checks of methods run on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..frames import of_boxes
+from ..methods import Needs
+from ..methods.tower_method import TowerMethod
+from ..modalities import PAIR
+from ..networks import ImageTower, TextTower, Tower, initialise
+from ..networks.towers.series import SeriesTower, Standardised
+from ..networks.towers.sound import SoundTower
+from ..networks.towers.table import Cells, ColumnStatistics, TablePerceptron
+from ..raw import Series, Waves, ends
+from ..recipes.schema import Recipe, Towers, Widths
+from ..types import Batch, Kind, StepInfo, Target
+
+SIZE = 8
+LATE = StepInfo(1000, 2000)
+"""A moment when nothing is held back any more."""
+RECIPE = Recipe(
+    widths=Widths(
+        embedding=8,
+        local_hidden=16,
+        ssl_hidden=16,
+        ssl_output=8,
+    ),
+    towers=Towers(image_size=SIZE),
+)
+FIVE = Target("group", ("a", "b", "c", "d", "e"))
+TAGS = Target("tags", ("red", "green", "blue"), "tags")
+NUMBER = Target("number", (), "numbers")
+OF_KIND: dict[Kind, Target] = {"classes": FIVE, "tags": TAGS, "numbers": NUMBER}
+"""Labels of `batch` that methods learn from, by kind; points are learned beside another label, as ``click``."""
+_WORDS = ["a", "small", "red", "cat", "runs", "over", "the", "old", "green", "hill"]
+INPUTS: dict[str, Any] = {
+    "image": torch.randint(
+        0, 256, (6, 3, 10, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
+    ),
+    "text": [" ".join(_WORDS[k : k + 4]) for k in range(6)],
+    "audio": Waves.of(list(torch.randn(6, 40, generator=torch.Generator().manual_seed(1)).numpy()), 8000),
+    "series": Series(torch.randn(6, 40, 3, generator=torch.Generator().manual_seed(1))),
+}
+"""Raw examples by modality."""
+BEHIND = ("shown", "false")
+"""Columns behind a pair, by which of the pair they are like."""
+CELLS = ("first", "second", "third", "fourth")
+"""Columns of numbers of the tables here."""
+
+
+class Words:
+    """A tokenizer: a word's id is the sum of its letters; no two of the words in use here share one."""
+
+    context, vocabulary, end = 6, 64, 63
+
+    def __call__(self, captions: Sequence[str]) -> Tensor:
+        ids = [
+            [*(1 + sum(map(ord, word)) % 61 for word in caption.split()[: self.context - 1]), self.end]
+            for caption in captions
+        ]
+        longest = max(map(len, ids), default=0)
+        return torch.tensor([i + [0] * (longest - len(i)) for i in ids])
+
+    def too_long(self, captions: Sequence[str]) -> Tensor:
+        return torch.tensor([len(caption.split()) >= self.context for caption in captions])
+
+
+class StubImage(ImageTower):
+    """A linear layer on the pixels."""
+
+    def __init__(self, width: int = 12) -> None:
+        super().__init__()
+        self.width, self.size = width, SIZE
+        self.linear = nn.Linear(3 * SIZE * SIZE, width)
+        self.calls: list[int] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.calls.append(len(images))
+        if images.shape[-1] != SIZE:
+            images = F.interpolate(images, (SIZE, SIZE))
+        return torch.tanh(self.linear(images.flatten(1)))
+
+    def patches(self, images: Tensor) -> Tensor:
+        """Return the features of two places: each half of the picture, the other half black."""
+        lower = torch.arange(SIZE)[:, None] >= SIZE // 2
+        halves = [torch.tanh(self.linear((images * half).flatten(1))) for half in (~lower, lower)]
+        return torch.stack(halves, -1)[..., None]
+
+
+class StubText(TextTower):
+    """The mean of word vectors, and a linear layer."""
+
+    def __init__(self, width: int = 10) -> None:
+        super().__init__()
+        self.width, self.tokenizer = width, Words()
+        self.words = nn.Embedding(Words.vocabulary, width)
+        self.linear = nn.Linear(width, width)
+        self.dropouts: list[float] = []
+
+    def forward(self, tokens: Tensor, dropout: float = 0.0) -> Tensor:
+        self.dropouts.append(dropout)
+        mean = F.dropout(self.words(tokens), dropout, self.training).mean(1)
+        return torch.tanh(self.linear(mean))
+
+    def states(self, tokens: Tensor, dropout: float = 0.0) -> Tensor:
+        """Return the features of the words by themselves."""
+        return torch.tanh(self.linear(self.words(tokens))) * (tokens > 0)[..., None]
+
+
+class StubSound(SoundTower):
+    """A linear layer on windows of four samples, read as the mean of its states."""
+
+    rate, seconds = 8000, 0.01
+
+    def __init__(self, width: int = 10) -> None:
+        super().__init__()
+        self.width = width
+        self.linear = nn.Linear(4, width)
+
+    def states(self, sounds: Tensor) -> Tensor:
+        windows = sounds.nan_to_num(0.0).unfold(1, 4, 4)
+        own = torch.arange(windows.shape[1]) < (ends(sounds)[:, None] + 3) // 4
+        return torch.tanh(self.linear(windows)) * own[..., None]
+
+    def forward(self, sounds: Tensor) -> Tensor:
+        states = self.states(sounds)
+        return states.sum(1) / (states != 0).any(-1).sum(1, keepdim=True)
+
+
+class StubSeries(SeriesTower):
+    """A linear layer on the mean, over the steps that there are, of a few functions of them."""
+
+    def __init__(self, width: int = 10) -> None:
+        super().__init__()
+        self.width, self.standardised = width, Standardised(1000, (), [0.0] * 3, [1.0] * 3)
+        self.linear = nn.Linear(6, width)
+
+    def forward(self, series: Tensor) -> Tensor:
+        both = torch.cat([series.sin(), series.cos()], 2)
+        return torch.tanh(self.linear(both.nanmean(1)))
+
+
+def columns_for(needs: Needs) -> dict[str, str]:
+    """Return columns that suit a method, each with its modality."""
+    if needs.only:
+        return {f"{needs.only} {k}": needs.only for k in range(1, 4)}
+    # Those of pictures and texts unless the method is about others, or about more.
+    if set(needs.modalities) - set(PAIR):
+        return {column: column for column in needs.modalities}
+    if needs.further:
+        pair = list(PAIR.values())
+        return {**PAIR, **{BEHIND[k]: pair[k] for k in reversed(needs.further)}}
+    return {**PAIR, "audio": "audio"} if needs.least > len(PAIR) else dict(PAIR)
+
+
+def stub_table() -> Tower:
+    """Return a tower of tables of `CELLS`."""
+    return TablePerceptron(Cells([ColumnStatistics(name=name) for name in CELLS]))
+
+
+def stub_towers(reads: dict[str, str], seed: int = 0) -> dict[str, Tower]:
+    """Return towers of columns, one for each modality, with weights from a seed."""
+    towers: list[Tower] = [StubImage(), StubText(), StubSound(), StubSeries(), stub_table()]
+    by_modality = {tower.modality: tower for tower in towers}
+    if other := set(reads.values()) - set(by_modality):
+        raise ValueError(f"there is no small tower of {', '.join(sorted(other))}: give towers=")
+    return ready({column: by_modality[modality] for column, modality in reads.items()}, seed)
+
+
+def ready(towers: dict[str, Tower], seed: int) -> dict[str, Tower]:
+    """Return towers with weights from a seed, which the start of a method leaves as they are."""
+    for column, tower in towers.items():
+        initialise(tower, seed, column)
+        tower.weights_set = True
+    return towers
+
+
+def begun(method: Any, seed: int) -> Any:
+    """Return a method with weights from a seed, as in the stage that a run ends in."""
+    initialise(method, seed)
+    for name, parameter in method.named_parameters() if method.stages else ():
+        parameter.requires_grad_(parameter.requires_grad and name.startswith(method.stages[-1].moves))
+    if hasattr(method, "begin_task"):
+        method.begin_task()  # in the first there is no previous model, and nothing for its predictor to learn
+    return method
+
+
+def loaded(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtype = torch.float32) -> Batch:
+    """Return a random batch as a loader has it."""
+    generator = torch.Generator().manual_seed(seed)
+    views: dict[str, Tensor] = {}
+    for name, view in method.views.items():
+        tower = method.tower(view.column)
+        if getattr(tower, "features", False):  # a tower whose input is its output
+            views[name] = torch.randn(size, tower.width, generator=generator, dtype=dtype)
+        elif view.modality == "image":
+            side = round(view.size * getattr(tower, "size", SIZE))
+            views[name] = torch.rand(size, 3, side, side, generator=generator, dtype=dtype)
+        elif view.modality == "audio":
+            views[name] = torch.randn(size, 40, generator=generator, dtype=dtype)
+        elif view.modality == "series":
+            views[name] = torch.randn(size, 40, 3, generator=generator, dtype=dtype)
+        elif view.modality == "table":
+            views[name] = torch.randn(size, len(CELLS), generator=generator, dtype=dtype)
+        elif view.modality == "text":
+            views[name] = torch.randint(1, Words.end, (size, 5), generator=generator)
+        else:
+            raise ValueError(f"no batch can be made of {view.modality}: give batch=")
+    tags = torch.randint(-1, 2, (size, len(TAGS.classes)), generator=generator)
+    number = torch.randn(size, generator=generator)
+    labels = {"group": torch.arange(size) % 5, "tags": tags, "number": number}
+    boxes = torch.rand(size, 4, generator=generator, dtype=dtype)
+    boxes = torch.cat([boxes[:, :2] / 2, 0.5 + boxes[:, 2:] / 2], 1)
+    labels["click"] = torch.rand(size, 2, generator=generator, dtype=dtype)
+    frames = {
+        name: of_boxes(boxes, labels["group"] > 2) for name, view in method.views.items() if view.framed
+    }
+    return Batch(torch.arange(size), views, labels, frames=frames)
+
+
+def batch(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtype = torch.float32) -> Batch:
+    """Return random examples for every view of a method, prepared as it does."""
+    return prepared(method, loaded(method, size, seed, dtype), seed)
+
+
+def prepared(method: TowerMethod, given: Batch, seed: int = 0) -> Batch:
+    """Return the batch that a method makes of this rank's part of one before a step."""
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        return method.prepare(given, LATE)
+
+
+def run(method: TowerMethod, given: Batch, clock: StepInfo = LATE) -> dict[str, Tensor]:
+    """Return the losses of a batch, by the calls that the training loop makes."""
+    with torch.no_grad():
+        z = method.targets(given)
+    return method.losses(z | method.encode(given), given, clock)
+
+
+def total(method: TowerMethod, given: Batch, clock: StepInfo = LATE) -> Any:
+    """Return the sum of the losses of a batch."""
+    return torch.stack(list(run(method, given, clock).values())).sum()
