@@ -23,14 +23,14 @@ from counterpoint.types import StepInfo, TrainingExamples
 
 def main(data: str = "scenes:basic,train=2000,validation=50,test=50", epochs: int = 31) -> None:
     spent: list[float] = []
-    look = SBCL.look
+    look = SBCL.on_epoch_start
 
     def timed(self: SBCL, examples: TrainingExamples, clock: StepInfo) -> None:
         began = time.perf_counter()
         look(self, examples, clock)
         spent.append(time.perf_counter() - began)
 
-    SBCL.look = timed  # type: ignore[method-assign] # what the benchmark measures
+    SBCL.on_epoch_start = timed  # type: ignore[method-assign] # what the benchmark measures
     recipe = load("cpu")
     steps = epochs * (len(load_any(data).splits.train) // recipe.batch_size)
     with tempfile.TemporaryDirectory() as folder:

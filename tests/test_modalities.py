@@ -15,7 +15,7 @@ from counterpoint.modalities import MODALITIES, PAIR, Modality, resolve
 SOURCE = Path(__file__).parents[1] / "src" / "counterpoint"
 LOOKED_AT = (
     *(
-        "data/views/look.py",
+        "data/views/transforms.py",
         "networks/base.py",
         "networks/towers/build.py",
     ),

@@ -63,7 +63,7 @@ class Modality:
         held: in users' tables, where each is a path or the bytes of a file (``"files"``), one or more texts
             (``"texts"``), or one or more cells with numbers and words (``"values"``).
         arrays: lists of numbers in a table are examples, too.
-        kept: ``kept.of(files, modality, options)`` reads the files of a column and keeps them; see
+        storage: ``storage.of(files, modality, options)`` reads the files of a column and keeps them; see
             `counterpoint.data.reading.file_examples.FileExamples`.
     """
 
@@ -95,7 +95,7 @@ class Modality:
     pack: Reference | None = None
     held: Literal["files", "texts", "values"] = "files"
     arrays: bool = False
-    kept: Reference = "counterpoint.data.listed.decoded:DecodedExamples"
+    storage: Reference = "counterpoint.data.listed.decoded:DecodedExamples"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "noun", self.noun or self.name)
@@ -167,7 +167,7 @@ MODALITIES = Modalities(
             {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".svg"}
         ),
         store="counterpoint.data.pictures.sheet:store_picture",
-        kept="counterpoint.data.pictures.squares:DecodedPictures",
+        storage="counterpoint.data.pictures.squares:DecodedPictures",
     ),
     Modality(
         "text",

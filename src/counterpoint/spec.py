@@ -107,18 +107,18 @@ def without_folders(text: str) -> str:
     return re.sub(r"(?:[^@=,:/\\]*[/\\])+(?=[^,]+)", "", text)
 
 
-def slug(text: str, readable: str, kept: str = "") -> str:
+def slug(text: str, readable: str, extra: str = "") -> str:
     """Return a text as the name of a file: itself if it can be one, else what is readable of it and a digest.
 
     Args:
         text: in full; different texts have different slugs.
         readable: the text without what a reader does not need.
-        kept: characters that stay, besides letters, digits and ``._=,-``.
+        extra: characters that stay, besides letters, digits and ``._=,-``.
 
-    >>> slug("vcd+ritual", "vcd+ritual", kept="+")
+    >>> slug("vcd+ritual", "vcd+ritual", extra="+")
     'vcd+ritual'
     """
-    plain = rf"A-Za-z0-9._=,{re.escape(kept)}-"
+    plain = rf"A-Za-z0-9._=,{re.escape(extra)}-"
     if re.fullmatch(
         rf"(?!\.)[{plain}]{{1,100}}", text
     ):  # a name that begins with a dot is hidden, or a folder above

@@ -15,7 +15,7 @@ from counterpoint.data.source import load
 from counterpoint.evaluation import create
 from counterpoint.study.presets import StudyPreset
 
-from .lab import FIRST, Arrays, Lab, Result, above, arm, beside, decides
+from .lab import FIRST, Arrays, Lab, Result, above, arm, decides, secondary
 from .lab.towers import Recaptioned, build, recipe, train
 
 CLAIM = (
@@ -110,7 +110,7 @@ def run(lab: Lab) -> Iterator[Result]:
     )
     clean, noisy = (decisive[name] for name in DECISIVE)
     yield from decides(above(noisy - clean))
-    yield from beside(
+    yield from secondary(
         above(scores["2,320 with 50 % noise"] - scores["290 clean"]),
         above(scores["1,160 with 30 % noise, filtered"] - scores["1,160 with 30 % noise"]),
         above(scores["2,320 with 50 % noise, filtered"] - scores["2,320 with 50 % noise"]),

@@ -27,9 +27,9 @@ from .lab import (
     TrainingComparison,
     above,
     below,
-    beside,
     best,
     decides,
+    secondary,
     within,
 )
 
@@ -170,7 +170,7 @@ def run(lab: Lab) -> Iterator[Result]:
             name="3: slope of the log deviation from the limit against log M, plus ½",
         ),
     )
-    yield from beside(
+    yield from secondary(
         correlation("those and runs without one of the terms", COMPARISON.arms),
         *(
             below(accuracy[name] - accuracy["align+unif 1"], name=f"2: {name} − align+unif 1")

@@ -9,7 +9,7 @@ from torch import nn
 
 from counterpoint.losses import AMCLLoss, DCLLoss
 
-from .lab import Lab, Result, Score, TrainingComparison, above, below, beside, best, decides, exact
+from .lab import Lab, Result, Score, TrainingComparison, above, below, best, decides, exact, secondary
 from .lab.gradients import gradients, random_views, relative_error
 
 CLAIM = (
@@ -76,7 +76,7 @@ def run(lab: Lab) -> Iterator[Result]:
             name="2: one head, β = 0 and temperatures of 1 against decoupled InfoNCE, float64",
         ),
     )
-    yield from beside(
+    yield from secondary(
         *claimed(nearest),
         *(
             above(gap(metric, few), name=f"1: AMCL − one head with {few} kind of change")

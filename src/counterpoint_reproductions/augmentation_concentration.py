@@ -26,10 +26,10 @@ from .lab import (
     TrainedStudy,
     TrainingComparison,
     above,
-    beside,
     decides,
     exact,
     per_seed,
+    secondary,
 )
 from .lab.study import of_seed
 
@@ -151,7 +151,7 @@ def run(lab: Lab) -> Iterator[Result]:
     yield from decides(
         above(against_error(distance, knn, "mean distance within classes"), 0.7, refuted_at=0.0)
     )
-    yield from beside(
+    yield from secondary(
         above(against_error(loose, knn, "1 − σ at a middle δ")),
         above(against_error(distance, logistic, "mean distance within classes, logistic regression")),
         centres_against_error(lab),

@@ -16,7 +16,7 @@ from counterpoint.losses.best_alignment import best_path, uniform_path
 from counterpoint.methods import BestAlignment
 from counterpoint.training.start import load
 
-from .lab import Lab, Result, TrainingComparison, above, below, beside, decides, effects, per_seed
+from .lab import Lab, Result, TrainingComparison, above, below, decides, effects, per_seed, secondary
 
 CLAIM = (
     "With few transcribed sentences and many that are text alone, CTC and the best alignment make fewer character "
@@ -120,7 +120,7 @@ def run(lab: Lab) -> Iterator[Result]:
     yield from decides(above(top1[BEST] - top1[CTC], **SHARE), below(errors[BEST] - errors[CTC], **SHARE))
     over_uniform = np.array(inside(BEST, "best")) - inside(BEST, "uniform")
     over_plain = np.array(inside(BEST, "best")) - inside(CTC, "best")
-    yield from beside(
+    yield from secondary(
         above(top1[BEST] - top1[UNIFORM]),
         below(errors[BEST] - errors[UNIFORM]),
         above(per_seed("best − uniform stretching", "frames at the word that is said", over_uniform)),

@@ -18,7 +18,7 @@ from counterpoint.study.opened import open_data
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
-from .lab import UNSEEN, Lab, Result, TrainingComparison, above, arm, below, beside, decides
+from .lab import UNSEEN, Lab, Result, TrainingComparison, above, arm, below, decides, secondary
 
 CLAIM = (
     "With 60 % of the labels wrong, the posterior of a beta mixture of training losses finds the wrong ones with an "
@@ -78,7 +78,7 @@ def run(lab: Lab) -> Iterator[Result]:
         below(error["beta"] - error["normal"], name="1: Brier score, beta − normal mixture"),
         above(accuracy["M-DYR"] - accuracy["mixup"], name="2: M-DYR − mixup"),
     )
-    yield from beside(
+    yield from secondary(
         above(accuracy["mixup"] - accuracy["cross-entropy"], name="2: mixup − cross-entropy"),
         above(accuracy["MD-DYR"] - accuracy["mixup"], name="2: MD-DYR − mixup"),
         above(accuracy["M-DYR"] - accuracy["soft"], name="2: hard − soft beliefs"),

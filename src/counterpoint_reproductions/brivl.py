@@ -16,7 +16,7 @@ from counterpoint.networks.state.momentum import PREFIX
 from counterpoint.recipes import load as load_recipe
 from counterpoint.types import Batch, StepInfo
 
-from .lab import Lab, Result, TrainingComparison, above, below, beside, decides, exact
+from .lab import Lab, Result, TrainingComparison, above, below, decides, exact, secondary
 from .lab.gradients import relative_error
 from .lab.towers import build
 
@@ -100,7 +100,7 @@ def run(lab: Lab) -> Iterator[Result]:
         ),
         below(exact(reached, "largest entry"), 1e-300, name="gradient in keys and queues"),
     )
-    yield from beside(
+    yield from secondary(
         gain("t2i", "in-batch"),
         *(
             gain(way, baseline)

@@ -13,7 +13,7 @@ from counterpoint.data.synthetic.emoji.world import Emoji
 from counterpoint.methods.byol import BYOL
 from counterpoint.training.start import load as load_run
 
-from .lab import Lab, Result, TrainedStudy, TrainingComparison, above, beside, decides, per_seed
+from .lab import Lab, Result, TrainedStudy, TrainingComparison, above, decides, per_seed, secondary
 
 CLAIM = (
     "Pairs of pictures that BYOL's prediction and target find alike are variants of one concept far more often than "
@@ -84,7 +84,7 @@ def run(lab: Lab) -> Iterator[Result]:
         ),
         above(linear[COSINE] - linear[PLAIN], name="1: probe, CCSL − BYOL"),
     )
-    yield from beside(
+    yield from secondary(
         above(nearest[COSINE] - nearest[PLAIN], name="1: k-NN, CCSL − BYOL"),
         above(linear[SIGMOID] - linear[PLAIN], name="1: probe, CSSL − BYOL"),
         above(linear[NO_NORM] - linear[PLAIN], -0.05, name="2: probe, BYOL without batch norms − BYOL"),

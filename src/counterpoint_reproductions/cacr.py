@@ -14,7 +14,7 @@ from counterpoint.study.presets import StudyPreset
 from counterpoint.study.training.tuning import validation_score
 from counterpoint.training.run import Run
 
-from .lab import Lab, Result, Score, above, below, beside, decides, exact, things, within
+from .lab import Lab, Result, Score, above, below, decides, exact, secondary, things, within
 from .lab.study import TrainedScores
 
 CLAIM = (
@@ -120,7 +120,7 @@ def run(lab: Lab) -> Iterator[Result]:
         ),
         below(exact(far, "absolute difference of L_CR"), 1e-6, name="3: t⁻ → ∞ against the nearest"),
     )
-    yield from beside(
+    yield from secondary(
         *dropped(nearest),
         *(
             within(

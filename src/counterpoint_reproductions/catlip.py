@@ -13,7 +13,7 @@ from counterpoint.study.opened import open_data
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
-from .lab import UNSEEN, Lab, Result, TrainingComparison, above, arm, below, beside, decides
+from .lab import UNSEEN, Lab, Result, TrainingComparison, above, arm, below, decides, secondary
 from .lab.related import Related
 
 CLAIM = (
@@ -87,7 +87,7 @@ def run(lab: Lab) -> Iterator[Result]:
             name="3: accuracy by five pictures of a class, by names − at random",
         ),
     )
-    yield from beside(below(count[CATLIP] - count[CLIP], name="2: top 1 of how many, CatLIP − CLIP"))
+    yield from secondary(below(count[CATLIP] - count[CLIP], name="2: top 1 of how many, CatLIP − CLIP"))
     lab.note(
         f"The registered methods on 8,000 scenes under the recipe cpu, batches of {BATCH}: {STEPS} steps of CLIP and",
         f"{COMPARISON.steps[CATLIP]} of CatLIP, which take as long. Words of colours are nouns too to WordNet",

@@ -15,7 +15,7 @@ from counterpoint.methods.ccc_wav2vec2 import CCCWav2Vec2
 from counterpoint.networks.clusters import cosine_kmeans
 from counterpoint.training.start import load
 
-from .lab import Lab, Result, TrainingComparison, above, beside, decides, effects, per_seed
+from .lab import Lab, Result, TrainingComparison, above, decides, effects, per_seed, secondary
 
 CLAIM = (
     "Targets in the cluster of the positive share its phoneme more often than others, and terms across a noisy copy "
@@ -52,7 +52,7 @@ def frames_of(
     """Return the states of all frames in which something is said, its phonemes, and the sounds that they are of."""
     with torch.no_grad():
         raw = data.read("audio", rows)
-        states = method.heard.states(method.heard.input(raw))
+        states = method.encoder.states(method.encoder.input(raw))
     counts = (states != 0).any(-1).sum(1).tolist()
     features, names, owners = [], [], []
     for number, (spoken, count) in enumerate(zip(data.spoken(rows), counts, strict=True)):
@@ -95,10 +95,10 @@ def probed(folder: Path, count: int) -> dict[str, float]:
 def shared(method: CCCWav2Vec2, data: Speech, count: int) -> dict[str, float]:
     """Measure the share of pairs of frames of one sound that have one phoneme: of one cluster, and of all."""
     rows = data.splits.test["as trained"][:count]
-    model, raw = method.heard.model, data.read("audio", rows)
+    model, raw = method.encoder.model, data.read("audio", rows)
     targets, phonemes, owners = [], [], []
     for number, (sound, spoken) in enumerate(zip(raw, data.spoken(rows), strict=True)):
-        heard = method.heard.standardised(method.heard.input(sound).nan_to_num(0.0))
+        heard = method.encoder.standardised(method.encoder.input(sound).nan_to_num(0.0))
         _, features = model.feature_projection(model.feature_extractor(heard).mT)
         target = method.of_target(method.quantizer(features)[0])[0]
         names = phonemes_of(spoken.phonemes, len(spoken.samples), len(target))
@@ -135,7 +135,7 @@ def run(lab: Lab) -> Iterator[Result]:
         above(per_seed("one cluster − all pairs", "pairs of frames of one phoneme", premise), **SHARE),
         above(per_seed(f"{FULL} − {PLAIN}", "phonemes of noisy frames", gain("noisy")), **SHARE),
     )
-    yield from beside(
+    yield from secondary(
         above(per_seed(f"{FULL} − {PLAIN}", "phonemes of clean frames", gain("as trained"))),
     )
     means = [

@@ -18,7 +18,7 @@ from counterpoint.evaluation.subclasses import (
     spectral_descent,
 )
 
-from .lab import Arrays, Lab, Result, Score, TrainingComparison, above, below, beside, combined, decides
+from .lab import Arrays, Lab, Result, Score, TrainingComparison, above, below, combined, decides, secondary
 from .lab import data_bits as signed
 
 CLAIM = (
@@ -163,7 +163,7 @@ def subclasses(lab: Lab) -> Iterator[Result]:
         below(along["supervised"], 0.7, name="1: subclasses, supervised"),
         above(along["joint"], 0.9, name="1: subclasses, joint"),
     )
-    yield from beside(
+    yield from secondary(
         above(along["unsupervised"], 0.9, name="1: subclasses, unsupervised"),
         above(
             index,
@@ -197,7 +197,7 @@ def classes(lab: Lab) -> Iterator[Result]:
         below(accuracy[1], 0.6, name="2: class with one dimension"),
         above(accuracy[20], 0.9, name="2: class with 20 dimensions"),
     )
-    yield from beside(above(accuracy[2], 0.9, name="2: class with 2 dimensions"))
+    yield from secondary(above(accuracy[2], 0.9, name="2: class with 2 dimensions"))
     means = ", ".join(f"{accuracy.values(p).mean():.2f} at width {p}" for p in WIDTHS)
     lab.note(f"2: class {means}.")
 
@@ -228,7 +228,7 @@ def activities(lab: Lab) -> Iterator[Result]:
 
     difference = f"no bits − {most} bits"
     yield from decides(above(fall(small), name=f"3: {difference}, {small} dimensions"))
-    yield from beside(
+    yield from secondary(
         above(fall(large), name=f"3: {difference}, {large} dimensions"),
         above(fall(small) - fall(large), name=f"3: fall with {small} dimensions − with {large}"),
         *(

@@ -15,9 +15,9 @@ from .lab import (
     TrainingComparison,
     above,
     below,
-    beside,
     best,
     decides,
+    secondary,
 )
 
 CLAIM = (
@@ -113,7 +113,7 @@ def run(lab: Lab) -> Iterator[Result]:
         return passes[name] if name in EQUAL_PASSES.arms else scores[name]
 
     yield from decides(*interaction(scores.__getitem__, "equal steps"), augmentations(scores))
-    yield from beside(
+    yield from secondary(
         *parts(scores.__getitem__, "equal steps"),
         *(above(scores[after] - scores[before], name=f"2: {after}") for before, after in pairwise(ABLATION)),
         *interaction(matched, "equal image passes"),
@@ -128,8 +128,8 @@ def run(lab: Lab) -> Iterator[Result]:
     )
     for number in SECONDARY:
         other = equal_steps.scores(*number)
-        yield from beside(*interaction(other.__getitem__, "equal steps"), augmentations(other))
-    yield from beside(
+        yield from secondary(*interaction(other.__getitem__, "equal steps"), augmentations(other))
+    yield from secondary(
         below(
             gain(equal_steps.scores(*TONE).__getitem__),
             name="skin tone, which colour jitter and greyscale harm: CLIP improved − basic",

@@ -23,7 +23,7 @@ from counterpoint.networks.towers.transformer import ProbedTransformer, TextTran
 from counterpoint.recipes.schema import Recipe
 from counterpoint.study.presets import StudyPreset
 
-from .lab import Arrays, Lab, Result, above, below, beside, decides
+from .lab import Arrays, Lab, Result, above, below, decides, secondary
 from .lab.towers import Recaptioned, captions_of, train
 from .lab.towers import recipe as recipe_of
 
@@ -153,7 +153,7 @@ def run(lab: Lab) -> Iterator[Result]:
             name="3: pixels, half of a batch pairs of texts − none",
         ),
     )
-    yield from beside(
+    yield from secondary(
         above(
             latin["pixels", both] - latin["words", both],
             -TENTH,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from counterpoint.networks.tiny_vlm import default_model_path
 
-from .lab import Lab, Result, above, below, beside, decides, effects
+from .lab import Lab, Result, above, below, decides, effects, secondary
 from .lab.decoding import GREEDY, Replies, weight
 
 CLAIM = (
@@ -50,7 +50,7 @@ def run(lab: Lab) -> Iterator[Result]:
         above(pope["CODE", "f1"] - pope["greedy", "f1"], **SHARE),
         below(captions["CODE", "instances"] - captions["greedy", "instances"], **SHARE),
     )
-    yield from beside(
+    yield from secondary(
         above(pope["CODE", "f1"] - pope["fixed weight", "f1"], -0.01),
         below(captions["CODE", "instances"] - captions["fixed weight", "instances"], 0.01),
         above(pope["CODE", "f1"] - pope["rule alone", "f1"]),

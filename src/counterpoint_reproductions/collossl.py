@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from counterpoint.evaluation import STATISTICS
 from counterpoint.study.presets import StudyPreset
 
-from .lab import UNSEEN, Lab, Result, above, beside, decides
+from .lab import UNSEEN, Lab, Result, above, decides, secondary
 from .lab.data_sensors import few_labels
 
 CLAIM = (
@@ -53,7 +53,9 @@ def run(lab: Lab) -> Iterator[Result]:
         above(scores["closest"] - scores["random"], name="closest − random device"),
         above(scores["closest"] - scores["augmented"], name="closest device − augmentation"),
     )
-    yield from beside(above(scores["closest"] - scores["equal weights"], name="weighted − equal negatives"))
+    yield from secondary(
+        above(scores["closest"] - scores["equal weights"], name="weighted − equal negatives")
+    )
     lab.note(
         "Made recordings of six seconds by an accelerometer and a gyroscope each at wrist, ankle and hip, which every",
         f"user wears in any way; the hip's adds noise of 2 g, the others' of 0.2 g. 600 recordings, {STEPS} steps of",

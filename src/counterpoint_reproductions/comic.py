@@ -14,7 +14,7 @@ from counterpoint.study.opened import open_data
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
-from .lab import Lab, Result, TrainingComparison, above, beside, decides, per_seed
+from .lab import Lab, Result, TrainingComparison, above, decides, per_seed, secondary
 
 CLAIM = (
     "With a long tail of tags and 40 % of those that apply missing, most tags that COMIC puts back are right, and it "
@@ -75,7 +75,7 @@ def run(lab: Lab) -> Iterator[Result]:
         above(precision, 0.6, name="1: precision of tags put back"),
         above(scores[""]["COMIC"] - scores[""]["not put back"], name="1: mAP, put back − not"),
     )
-    yield from beside(
+    yield from secondary(
         above(recall, 0.5, name="1: recall of missing tags"),
         *(
             above(score["COMIC"] - score[arm], name=f"2: mAP{part.replace('_', ' of ')}, COMIC − {arm}")

@@ -28,7 +28,7 @@ from counterpoint.networks.heads import Linear
 from counterpoint.networks.init import initialise
 from counterpoint.networks.towers.transformer import Embedding, TextTransformer, TransformerBlock
 
-from .lab import Arrays, Lab, Result, above, below, beside, decides
+from .lab import Arrays, Lab, Result, above, below, decides, secondary
 from .lab.descent import minimise
 
 CLAIM = (
@@ -169,7 +169,7 @@ def rows_of(part: Part, count: int) -> Int[np.ndarray, " n"]:
 
 
 @lru_cache(maxsize=2)
-def heard(count: int) -> Heard:
+def soundscapes(count: int) -> Heard:
     """Synthesise training soundscapes."""
     data = world()
     scapes = [(data.scape(int(row)), data.draws(int(row))) for row in rows_of("train", count)]
@@ -230,7 +230,7 @@ def run_stages(seed: int, steps: int, train_size: int, test_size: int) -> Arrays
     Returns:
         For each arm, of squares of unseen pairs in another order and with exchanged attributes, the scores.
     """
-    data = heard(train_size)
+    data = soundscapes(train_size)
     towers = SoundTowers([text for s in data.captions for text in (s.whole, *s.parts, *s.wrong)], seed)
     start = _state(towers)
     stages = {"plain": ("plain", "plain"), "hard": ("hard", "hard"), "modular": ("hard", "modular")}
@@ -302,7 +302,7 @@ def run(lab: Lab) -> Iterator[Result]:
 
     order = runs.scores("{} order group", "order group score of CompA − 1/6")
     yield from decides(gain("modular", "hard", "group"), gain("hard", "plain", "order group"))
-    yield from beside(
+    yield from secondary(
         below(order["plain"] - 1 / 6, 0.05, name="plain, order group − chance"),
         gain("hard", "plain", "attribute group"),
         *(gain("modular", "hard", f"{kind} {score}") for kind in TWINS for score in SCORES),

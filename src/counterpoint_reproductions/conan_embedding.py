@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .lab import Lab, Result, TrainingComparison, above, beside, decides
+from .lab import Lab, Result, TrainingComparison, above, decides, secondary
 
 CLAIM = (
     "Nouns find their definitions among those of other nouns more often where mined negatives give way once they have "
@@ -70,7 +70,7 @@ def run(lab: Lab) -> Iterator[Result]:
             for metric, difference in apart.items()
         ),
     )
-    yield from beside(
+    yield from secondary(
         above(scores["mined once"] - scores["of the batch"]),
         above(scores["giving way"] - scores["of the batch"]),
     )

@@ -30,7 +30,7 @@ from counterpoint.networks.towers.transformer import Embedding, TransformerBlock
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
-from .lab import Arrays, Lab, Result, TrainedStudy, TrainingComparison, above, beside, decides
+from .lab import Arrays, Lab, Result, TrainedStudy, TrainingComparison, above, decides, secondary
 from .lab.descent import minimise
 from .lab.study import of_seed
 
@@ -221,7 +221,7 @@ def run(lab: Lab) -> Iterator[Result]:
         above(cab[TOWERS] - after[ACROSS, "cab"], 0.1, name=f"cab: {TOWERS} − {ACROSS}", metric=CAB),
         above(after[ALONE, "cab"] - after[ACROSS, "cab"], name=f"cab: {ALONE} − {ACROSS}", metric=CAB),
     )
-    yield from beside(
+    yield from secondary(
         *(grows(high, low) for low, high in pairwise(STRENGTHS)),
         above(
             other[SIGMOID] - third[SIGMOID] / thirds,

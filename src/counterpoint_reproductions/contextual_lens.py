@@ -37,7 +37,7 @@ from counterpoint.networks.tiny_vlm import default_model_path, world
 from counterpoint.training.tiny_vlm.conversations import CLOSED
 from counterpoint.types import Prompt
 
-from .lab import Arrays, Lab, Result, above, beside, decides, within
+from .lab import Arrays, Lab, Result, above, decides, secondary, within
 
 CLAIM = (
     "Where a false answer names what is in the picture but belongs to another thing, the cosine of the "
@@ -166,7 +166,7 @@ def measured(
             scores.append(
                 (
                     support(reading, span),
-                    logit_lens(reading.places, unembed, wanted),
+                    logit_lens(reading.patches, unembed, wanted),
                     confidence(reading, span),
                 )
             )
@@ -227,7 +227,7 @@ def grounded(
     for it, reading in readings(assistant, world, single, True):
         span = slice(0, max(len(reading.tokens) - 1, 1))
         meaning = reading.meaning(span)[layers[1]]
-        places = reading.places[layers[0]]
+        places = reading.patches[layers[0]]
         true = draw([world.scene(it.row)], world.pixels).boxes[0][it.things[0]] / world.pixels
         inside = _inside(true, reading.grid)
         if not inside.any():
@@ -266,7 +266,7 @@ def run(lab: Lab) -> Iterator[Result]:
             metric="AUROC of true against false colours of the thing asked about, the false one another thing's",
         )
     )
-    yield from beside(
+    yield from secondary(
         above(
             auroc["relation", "contextual"] - auroc["relation", "logit lens"],
             name="relation: ContextualLens − logit lens",

@@ -13,7 +13,18 @@ from counterpoint.losses import ContrastiveGapLoss
 from counterpoint.networks import initialise
 from counterpoint.networks.heads import mlp
 
-from .lab import Arrays, Lab, Result, Score, TrainedScores, TrainingComparison, above, below, beside, decides
+from .lab import (
+    Arrays,
+    Lab,
+    Result,
+    Score,
+    TrainedScores,
+    TrainingComparison,
+    above,
+    below,
+    decides,
+    secondary,
+)
 from .lab.data_emoji import SIDE, emoji_inputs, pairs_of, train
 
 CLAIM = (
@@ -66,17 +77,17 @@ def same_input(loss: str, seed: int, steps: int) -> Arrays:
     held_out = torch.from_numpy(np.concatenate(list(data.splits.test.values())))
     outcomes: Arrays = {}
 
-    def look(when: str) -> None:
+    def measure(when: str) -> None:
         with torch.no_grad():
             x, y = (F.normalize(encoder(pictures[held_out]), dim=-1) for encoder in encoders)
         outcomes[f"{when} separability"] = np.array(separability(x, y))
         outcomes[f"{when} centroids"] = np.array(centroid_gap(x, y))
 
-    look("before")
+    measure("before")
     objective = ContrastiveGapLoss(TEMPERATURE, **LOSSES[loss])
     draw = pairs_of(pictures, pictures, data.splits.train, BATCH)
     train((encoders[0], encoders[1]), objective, draw, steps=steps, lr=1e-3, seed=seed)
-    look("after")
+    measure("after")
     return outcomes
 
 
@@ -111,7 +122,7 @@ def run(lab: Lab) -> Iterator[Result]:
         ),
         *(above(gain(retrieved, loss), -0.02, name=f"2: R@1, {loss} − CLIP") for loss in WITH_TERMS),
     )
-    yield from beside(
+    yield from secondary(
         above(apart["CLIP", "after"] - apart["CLIP", "before"], -0.05, name="1: its change through training"),
         *(
             below(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .lab import Lab, Result, TrainingComparison, above, below, beside, decides
+from .lab import Lab, Result, TrainingComparison, above, below, decides, secondary
 
 CLAIM = (
     "With both segments of an utterance as anchors NT-Xent verifies speakers with fewer errors than with one, "
@@ -41,7 +41,7 @@ def run(lab: Lab) -> Iterator[Result]:
         above(error[ONE_SIDED] - error[TWO_SIDED], name="1: one-sided − two-sided, no margin"),
         below(error[SMALL] - error[TWO_SIDED], name="2: margin of 0.1 − none, two-sided"),
     )
-    yield from beside(above(error[LARGE] - error[TWO_SIDED], name="2: margin of 0.5 − none, two-sided"))
+    yield from secondary(above(error[LARGE] - error[TWO_SIDED], name="2: margin of 0.5 − none, two-sided"))
     lab.note(
         "The registered margin-ntxent on captions that espeak-ng speaks: 300 people with about four utterances each",
         "to train on, of whom no label is used, 100 others with about six each to verify; a person is one of six",

@@ -14,7 +14,7 @@ from counterpoint.study.presets import StudyPreset
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
-from .lab import FIRST, Lab, Result, Score, TrainingComparison, above, arm, beside, decides
+from .lab import FIRST, Lab, Result, Score, TrainingComparison, above, arm, decides, secondary
 
 CLAIM = (
     "Contrast with one sentence of several teaches an image tower a fine attribute: with a tenth of the "
@@ -98,7 +98,7 @@ def run(lab: Lab) -> Iterator[Result]:
 
     yield from decides(over_simclr(0.1, decisive[CONVIRT], decisive[SIMCLR]))
     others = {**{name: tenth[name] for name in WEIGHTS}, WHOLE: whole, SCRATCH: scratch[0.1]}
-    yield from beside(
+    yield from secondary(
         *(over_simclr(share, on(share, CONVIRT), on(share, SIMCLR)) for share in (0.01, 1.0)),
         above(
             tenth[CONVIRT] - scratch[1.0],

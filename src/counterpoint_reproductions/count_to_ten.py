@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from .lab import UNSEEN, Lab, Result, Score, TrainingComparison, above, below, beside, decides
+from .lab import UNSEEN, Lab, Result, Score, TrainingComparison, above, below, decides, secondary
 from .lab.data_counts import MENTIONED, NEW, SEEN, SIDE
 
 CLAIM = (
@@ -67,7 +67,7 @@ def run(lab: Lab) -> Iterator[Result]:
     first = scores("retrieval i2t_R@1", "seen")
     others = (PAIRS_ALONE, WRONG_COUNTS)
     yield from decides(*(above(accuracy[COUNTING] - accuracy[other]) for other in others))
-    yield from beside(
+    yield from secondary(
         above(
             first[COUNTING] - first[PAIRS_ALONE], -0.01, name="counting − pairs alone, R@1 of plain captions"
         ),

@@ -15,7 +15,7 @@ from counterpoint.diagnostics.inversion import to_image, to_text
 from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.training.start import load
 
-from .lab import Arrays, Lab, Result, Score, TrainingComparison, above, below, beside, decides
+from .lab import Arrays, Lab, Result, Score, TrainingComparison, above, below, decides, secondary
 from .lab.study import of_seed
 
 CLAIM = (
@@ -132,7 +132,7 @@ def run(lab: Lab) -> Iterator[Result]:
         ),
         zero_shot(USUAL),
     )
-    yield from beside(
+    yield from secondary(
         *(
             below(
                 alone[USUAL, kind, "both inverted"] - alone[USUAL, kind, "within, queries"],

@@ -14,7 +14,7 @@ from counterpoint.data.source import load
 from counterpoint.losses import CWCLLoss, InfoNCELoss
 from counterpoint.training.start import load as load_run
 
-from .lab import Lab, Result, TrainingComparison, above, below, beside, decides, exact, per_seed
+from .lab import Lab, Result, TrainingComparison, above, below, decides, exact, per_seed, secondary
 from .lab.gradients import random_views, relative_error
 
 CLAIM = (
@@ -94,7 +94,7 @@ def run(lab: Lab) -> Iterator[Result]:
             name="3: CWCL with one-hot weights against both directions of InfoNCE, float64",
         ),
     )
-    yield from beside(
+    yield from secondary(
         *(
             above(named[label][arm] - named[label]["one-hot"], name=f"1: {arm} − one-hot, zero-shot")
             for label in named

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from counterpoint.study.presets import StudyPreset
 
-from .lab import UNSEEN, Lab, Result, Score, TrainingComparison, above, beside, combined, decides
+from .lab import UNSEEN, Lab, Result, Score, TrainingComparison, above, combined, decides, secondary
 
 CLAIM = (
     "A target that has to beat an anchor trained beside it, or a slow copy of itself, gains in the sum of recalls over "
@@ -56,7 +56,7 @@ def run(lab: Lab) -> Iterator[Result]:
             for baseline in ("hinge", TWICE)
         )
     )
-    yield from beside(
+    yield from secondary(
         *(
             gain(arm, baseline)
             for arm in ("beside, absolute", "frozen, relative")

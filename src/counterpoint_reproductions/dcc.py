@@ -16,7 +16,7 @@ from counterpoint.data.source import load_any
 from counterpoint.networks.init import seeded
 from counterpoint.networks.plain_convnet import plain_convnet
 
-from .lab import Arrays, Lab, Result, above, below, beside, decides, effects
+from .lab import Arrays, Lab, Result, above, below, decides, effects, secondary
 
 CLAIM = (
     "Animals on backgrounds that all of them share are condensed to pictures that train better networks where "
@@ -77,7 +77,7 @@ def run(lab: Lab) -> Iterator[Result]:
     yield from decides(
         *(above(accuracy["dcc"] - accuracy[way], **effects.convention("share")) for way in WAYS[:-1])
     )
-    yield from beside(below(accuracy["dc"] - accuracy["random"]))
+    yield from secondary(below(accuracy["dc"] - accuracy["random"]))
     lab.note(
         f"{len(ANIMALS.split('+'))} animals in scenes of one large thing at {SIDE} pixels, {PER_CLASS} picture each.",
         f"{ITERATIONS} networks of width {WIDTH} are matched where the paper takes 1,000 of width 128. As in the",

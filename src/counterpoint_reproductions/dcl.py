@@ -12,7 +12,7 @@ from torch import Tensor
 
 from counterpoint.losses import DCLLoss, NTXentLoss
 
-from .lab import Lab, Result, Score, TrainingComparison, above, below, beside, decides, exact, mean
+from .lab import Lab, Result, Score, TrainingComparison, above, below, decides, exact, mean, secondary
 from .lab.gradients import gradients, random_views, relative_error
 
 CLAIM = (
@@ -105,7 +105,7 @@ def run(lab: Lab) -> Iterator[Result]:
             name="2: gradient of NT-Xent against that of DCL times q at every anchor, float64",
         ),
     )
-    yield from beside(
+    yield from secondary(
         *(above(gap(size), name=f"1: DCL − NT-Xent at batch {size}") for size in BATCHES),
         above(surprise[256] - surprise[8], name="2: −log P(positive) at batch 256 − at batch 8"),
         above(hard[WEIGHTED] - hard[DECOUPLED], -LEAST, name="3: DCLW − DCL with hard positives"),

@@ -19,11 +19,11 @@ from .lab import (
     TrainingComparison,
     above,
     below,
-    beside,
     best,
     decides,
     exact,
     mean,
+    secondary,
 )
 
 CLAIM = (
@@ -117,7 +117,7 @@ def run(lab: Lab) -> Iterator[Result]:
             for name, error in identities().items()
         ),
     )
-    yield from beside(
+    yield from secondary(
         *(above(gain(batch), -0.02, name=f"1: that difference at batch {batch}") for batch in BATCHES),
         less("attributes", "none"),
         less("none", "attributes of another"),

@@ -24,7 +24,7 @@ from counterpoint.networks.heads import mlp
 from counterpoint.networks.init import initialise
 from counterpoint.networks.towers.convnet import ConvNet
 
-from .lab import Arrays, Lab, Result, above, below, beside, decides, effects, exact, per_seed
+from .lab import Arrays, Lab, Result, above, below, decides, effects, exact, per_seed, secondary
 from .lab.data_emoji import SIDE
 from .lab.data_emoji_views import emoji
 from .lab.descent import minimise
@@ -250,7 +250,7 @@ def run(lab: Lab) -> Iterator[Result]:
         over_random("place"),
         over_random("similarity"),
     )
-    yield from beside(
+    yield from secondary(
         above(exact(fit.r, "R, in [0, 1]"), 0.5, name="1: the multiple correlation itself"),
         over_random("index"),
     )

@@ -22,11 +22,11 @@ from .lab import (
     TrainingComparison,
     above,
     below,
-    beside,
     best,
     decides,
     exact,
     per_seed,
+    secondary,
 )
 from .lab import data_zipf as zipf
 
@@ -131,7 +131,7 @@ def run(lab: Lab) -> Iterator[Result]:
             name="2: the decoupled softmax lowers none, at the logits of every network",
         ),
     )
-    yield from beside(
+    yield from secondary(
         over_softmax(first, "training P@5"),
         over_softmax(held, "held out R@|P|"),
         over_softmax(many, f"held out R@|P| of queries of {zipf.MANY} tags or more"),

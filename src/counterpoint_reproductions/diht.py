@@ -16,7 +16,7 @@ from counterpoint.data.embeddings import EmbeddingCache
 from counterpoint.data.source import load
 from counterpoint.training.start import load as load_run
 
-from .lab import Arrays, Lab, Result, Score, TrainedScores, TrainingComparison, above, arm, beside, decides
+from .lab import Arrays, Lab, Result, Score, TrainedScores, TrainingComparison, above, arm, decides, secondary
 from .lab.descent import minimise
 
 CLAIM = (
@@ -102,7 +102,7 @@ def run(lab: Lab) -> Iterator[Result]:
 
     best = "β chosen on validation"
     yield from decides(weighted(retrieved["i2t_R@1"], chosen, best), filter_gain("i2t_R@1"))
-    yield from beside(
+    yield from secondary(
         *(weighted(retrieved["i2t_R@1"], f"β = {beta:g}", f"β = {beta:g}") for beta in BETAS),
         weighted(retrieved["t2i_R@1"], chosen, best),
         weighted(of_tones, chosen, best),

@@ -15,7 +15,7 @@ from counterpoint.study.presets import StudyPreset
 from counterpoint.training.run import RunState
 from counterpoint.training.start import load
 
-from .lab import Arrays, Lab, Result, Score, TrainingComparison, above, below, beside, decides, per_seed
+from .lab import Arrays, Lab, Result, Score, TrainingComparison, above, below, decides, per_seed, secondary
 from .lab.study import of_seed
 from .lab.vqa import SIDE, SmallVQA, answer, question_set, train, world_of
 
@@ -152,7 +152,7 @@ def run(lab: Lab) -> Iterator[Result]:
         ),
         above(tells(ENERGY, "energy"), 0.6, name="−E(x) tells the other artist's pictures"),
     )
-    yield from beside(
+    yield from secondary(
         gain(CL, NONE, many, "as trained"),
         gain(CL, NONE, few, "held out"),
         gain(ENERGY, NONE, few, "as trained"),

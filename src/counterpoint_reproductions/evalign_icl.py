@@ -36,7 +36,7 @@ from counterpoint.networks.tiny_vlm import ASSISTANT, END, default_model_path, w
 from counterpoint.statistics import Statistic
 from counterpoint.types import Prompt, Turn
 
-from .lab import Arrays, Lab, Result, Score, above, arm, beside, decides, within
+from .lab import Arrays, Lab, Result, Score, above, arm, decides, secondary, within
 from .lab.descent import minimise
 
 CLAIM = (
@@ -250,7 +250,7 @@ def run(lab: Lab) -> Iterator[Result]:
         return measure.score(arrays) - measure.score(arrays, ZERO_SHOT)
 
     yield from decides(above(correction(ABSTAINING), name=f"A: self-correction − one step, {MOST} examples"))
-    yield from beside(
+    yield from secondary(
         above(
             correction(ANSWERING),
             -0.01,

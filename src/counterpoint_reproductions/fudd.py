@@ -27,7 +27,7 @@ from counterpoint.evaluation.differential import Among, Differential, by_name, l
 from counterpoint.evaluation.task import similarity, top1
 from counterpoint.training.start import load
 
-from .lab import Arrays, Lab, Result, TrainingComparison, above, below, beside, decides
+from .lab import Arrays, Lab, Result, TrainingComparison, above, below, decides, secondary
 from .lab.data_looks import CONCEPTS, KINDS, SIDE, kinds, scene
 from .lab.study import of_seed
 
@@ -95,21 +95,21 @@ def classified(folder: str, seed: int, per_class: int) -> Arrays:
     known = {each.name: each for each in described}
     task = create("fudd", label="kind", k=KINDS, describe=lambda a, b: differences(known[a], known[b]))
     scores = task(features, data, data.ids)
-    found: Arrays = {"differential": scores.examples["top1"].to_numpy()}
-    found |= {
+    results: Arrays = {"differential": scores.examples["top1"].to_numpy()}
+    results |= {
         "name": scores.examples["first_top1"].to_numpy(),
         "recall": scores.examples["recall"].to_numpy(),
     }
-    found |= {name: np.array(scores.value(name)) for name in ("gain_close", "gain_clear")}
-    found["sentences"] = np.array(scores.examples["sentences"].mean())
+    results |= {name: np.array(scores.value(name)) for name in ("gain_close", "gain_clear")}
+    results["sentences"] = np.array(scores.examples["sentences"].mean())
     images, truth = features.images(data.ids), torch.from_numpy(values)
-    found["templates"] = top1(similarity(features, images, features.classes(labels)), truth)
+    results["templates"] = top1(similarity(features, images, features.classes(labels)), truth)
     candidates = likeliest(by_name(features, images, labels.names), KINDS)
     place = (candidates == truth[:, None]).long().argmax(1)
     for arm, among in others(described, seed).items():
         hits = top1(second_pass(features, images, candidates, among).similarities, place)
-        found[arm] = hits * found["recall"]
-    return found
+        results[arm] = hits * results["recall"]
+    return results
 
 
 def others(described: Sequence[ClassDescription], seed: int) -> dict[str, Among]:
@@ -147,7 +147,7 @@ def run(lab: Lab) -> Iterator[Result]:
     hits = runs.scores("{}", "top-1, kinds of things by unseen names")
     gain = runs.scores("gain_{}", "differential − name, halves of the pictures by the first pass's lead")
     yield from decides(*(above(hits["differential"] - hits[other]) for other in ("random", "name")))
-    yield from beside(
+    yield from secondary(
         *(above(hits["differential"] - hits[other]) for other in ("all", "templates")),
         above(hits["random"] - hits["name"]),
         below(hits["shared"] - hits["name"], 0.05),

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from counterpoint.study.presets import StudyPreset
 
-from .lab import Lab, Result, Score, above, beside, decides, mean, unpaired
+from .lab import Lab, Result, Score, above, decides, mean, secondary, unpaired
 
 CLAIM = (
     "Mixing the latents of two pairs aligns frozen encoders better with the same coefficient in both "
@@ -70,7 +70,7 @@ def run(lab: Lab) -> Iterator[Result]:
     yield from decides(
         above(gain(INDEPENDENT, *SHARES), name="1: shared − independent, mean over both numbers of pairs")
     )
-    yield from beside(
+    yield from secondary(
         *(
             above(gain(baseline, share), name=f"1: shared − {baseline}, {share:.0%} of the pairs")
             for share in SHARES

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from counterpoint.data.synthetic.scenes.concepts import CONCEPTS
 from counterpoint.study.presets import StudyPreset
 
-from .lab import Lab, Result, TrainingComparison, above, beside, decides
+from .lab import Lab, Result, TrainingComparison, above, decides, secondary
 
 CLAIM = (
     "With labels that are a hundred times rarer in the last class than in the first, contrast with keys of every class "
@@ -62,7 +62,7 @@ def run(lab: Lab) -> Iterator[Result]:
             for arm in (PLAIN, LONGER, "sum", "no prior")
         ),
     )
-    yield from beside(
+    yield from secondary(
         *(
             above(score[GML] - score[arm], name=f"{name}, GML − {arm}")
             for name, score in (("mean over classes", every), ("classes of many examples", many))

@@ -18,7 +18,7 @@ from counterpoint.training.start import load, prepare
 from counterpoint.training.step import caching
 from counterpoint.types import Batch, StepInfo
 
-from .lab import Lab, Result, TrainingComparison, above, below, beside, decides, exact, per_seed
+from .lab import Lab, Result, TrainingComparison, above, below, decides, exact, per_seed, secondary
 
 CLAIM = (
     "Gradients from cached features equal those of the whole batch whatever the size of the parts, and plain "
@@ -141,7 +141,7 @@ def run(lab: Lab) -> Iterator[Result]:
             name="2: R@1 with caching − R@1 with accumulation, equal steps",
         ),
     )
-    yield from beside(
+    yield from secondary(
         below(
             exact(group_error(), "relative error"),
             1e-12,

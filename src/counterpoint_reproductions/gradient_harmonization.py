@@ -16,7 +16,18 @@ from counterpoint.methods.harmonized import Harmonized
 from counterpoint.study.presets import StudyPreset
 from counterpoint.training.start import load
 
-from .lab import Lab, Result, Score, TrainedStudy, TrainingComparison, above, beside, decides, mean, per_seed
+from .lab import (
+    Lab,
+    Result,
+    Score,
+    TrainedStudy,
+    TrainingComparison,
+    above,
+    decides,
+    mean,
+    per_seed,
+    secondary,
+)
 from .lab import data_triplets as triplets
 
 CLAIM = (
@@ -112,7 +123,7 @@ def run(lab: Lab) -> Iterator[Result]:
         above(gain(CURRICULUM, RANDOM), name="2: curriculum − random, 30 % wrong"),
         above(gain(RANDOM, PLAIN), name="2: random − plain, 30 % wrong"),
     )
-    yield from beside(
+    yield from secondary(
         above(ease, 0.65, name="1: smallness of the loss, 30 % wrong"),
         above(gradients - ease, name="1: agreement of gradients − smallness of the loss, 30 % wrong"),
         above(gain(PROJECT, PLAIN), name="2: projection − plain, 30 % wrong"),

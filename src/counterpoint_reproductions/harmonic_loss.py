@@ -19,7 +19,18 @@ from counterpoint.study.training.tuning import validation_score
 from counterpoint.training.record.metrics import read_metrics
 from counterpoint.training.start import load
 
-from .lab import Lab, Result, Score, TrainedStudy, TrainingComparison, above, below, beside, decides, per_seed
+from .lab import (
+    Lab,
+    Result,
+    Score,
+    TrainedStudy,
+    TrainingComparison,
+    above,
+    below,
+    decides,
+    per_seed,
+    secondary,
+)
 from .lab import data_sums as sums
 
 CLAIM = (
@@ -188,7 +199,7 @@ def run(lab: Lab) -> Iterator[Result]:
         below(norms[HARMONIC] - norms[SOFTMAX], name="3: growth, − cross-entropy"),
         above(cosines[HARMONIC] - cosines[SOFTMAX], name="3: cosine, − cross-entropy"),
     )
-    yield from beside(
+    yield from secondary(
         above(cosines[HARMONIC], 0.9, name="cosine of harmonic vectors and class means"),
         *(above(less_round[HARMONIC] - less_round[o], name=f"variance, {HALF}, − {o}") for o in others),
         *(

@@ -15,7 +15,7 @@ from counterpoint.networks.base import ImageTower
 from counterpoint.networks.init import initialise
 from counterpoint.networks.towers.convnet import ConvNet
 
-from .lab import Arrays, Grid, Lab, Result, Score, above, below, beside, decides, per_seed, within
+from .lab import Arrays, Grid, Lab, Result, Score, above, below, decides, per_seed, secondary, within
 from .lab.data_emoji import SIDE
 from .lab.patches import held_out, in_parts, train_on_labels, transformer
 
@@ -99,10 +99,10 @@ def changes(tower: ImageTower, pictures: Float[Tensor, "n 3 H W"]) -> Arrays:
 def run(lab: Lab) -> Iterator[Result]:
     runs = lab.grid(network, {"kind": ("transformer", "convolutions")}, steps=STEPS, tested=None)
     yield from decides(*signs(runs, "amplitude", AMPLITUDE))
-    yield from beside(*signs(runs, "variance", "log of the variance over positions"))
+    yield from secondary(*signs(runs, "variance", "log of the variance over positions"))
     start = runs.scores("start {} amplitude", AMPLITUDE, by_seed=np.mean)
     control = "A, control: the same before training"
-    yield from beside(
+    yield from secondary(
         below(start["transformer", "attention"], name=f"{control}, attention steps"),
         above(start["transformer", "mlp"], name=f"{control}, mlp steps"),
     )
@@ -118,7 +118,7 @@ def run(lab: Lab) -> Iterator[Result]:
             name="B: (loss by low − by high noise) of the transformer − that of convolutions",
         )
     )
-    yield from beside(
+    yield from secondary(
         within(
             accuracy["transformer", "clean"] - accuracy["convolutions", "clean"],
             0.05,

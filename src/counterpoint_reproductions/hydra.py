@@ -14,7 +14,7 @@ from counterpoint.study.opened import open_data
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
-from .lab import UNSEEN, Lab, Result, TrainingComparison, above, beside, decides, per_seed
+from .lab import UNSEEN, Lab, Result, TrainingComparison, above, decides, per_seed, secondary
 
 CLAIM = (
     "Arbitrary pairs of classes as positives, in the dimensions that a gate leaves open, give features from which "
@@ -63,7 +63,7 @@ def run(lab: Lab) -> Iterator[Result]:
         above(accuracy["gated"] - accuracy["all open"]),
         above(rank["gated"] - rank["SupCon"], name="effective rank, gated − SupCon"),
     )
-    yield from beside(
+    yield from secondary(
         above(rank["gated"] - rank["all open"], name="effective rank, gated − all open"),
         above(accuracy["gated"] - accuracy["SupCon"], -0.03),
         above(accuracy["gated"] - accuracy["own class"], -0.03),

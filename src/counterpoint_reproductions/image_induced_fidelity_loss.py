@@ -51,9 +51,9 @@ from .lab import (
     ScoreEstimate,
     above,
     below,
-    beside,
     decides,
     per_seed,
+    secondary,
     within,
 )
 from .lab.descent import minimise
@@ -142,7 +142,7 @@ def texts(scenes: Sequence[Scene], share: float, seed: int) -> list[QuestionRepl
     return examples
 
 
-def looks(scenes: Sequence[Scene], bilingual: bool, seed: int) -> list[QuestionReply]:
+def picture_questions(scenes: Sequence[Scene], bilingual: bool, seed: int) -> list[QuestionReply]:
     """Write questions about pictures, all in English or half of them."""
     examples = []
     for row, scene in enumerate(scenes):
@@ -268,7 +268,7 @@ def backbone(share: float, seed: int, steps: tuple[int, int, int], sizes: tuple[
         bilingual, frozen = variant
         learner.model.load_state_dict(start)
         connector = learner.model.get_submodule("model.multi_modal_projector")
-        shown, half = looks(scenes, bilingual, seed), steps[2] // 2
+        shown, half = picture_questions(scenes, bilingual, seed), steps[2] // 2
         for weights in language:
             weights.requires_grad_(False)
         learner.learn(shown, pixels, [*connector.parameters()], half, seed + 1)
@@ -382,7 +382,7 @@ def run(lab: Lab) -> Iterator[Result]:
         above(base - other, name="IFL: mostly English − bilingual language model"),
     )
     alike = [float(np.nanmean(run["alike, languages"] - run["alike, picture"])) for run in mostly]
-    yield from beside(
+    yield from secondary(
         *(
             above(base - lost(variant), name=f"IFL: {name_of(BASE)} − {name_of(variant)}")
             for variant in (frozen, bilingual)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from .lab import Lab, Result, Score, TrainingComparison, above, beside, decides
+from .lab import Lab, Result, Score, TrainingComparison, above, decides, secondary
 
 CLAIM = (
     "Training with captions in which the colour is replaced, as negatives, improves the choice among captions "
@@ -67,12 +67,12 @@ def run(lab: Lab) -> Iterator[Result]:
         trained, plain = (score(one, f"inpaintcoco {name}", kind) for one in (arm, PLAIN))
         return above(trained - plain, name=f"{arm} − plain, {concept} {name}")
 
-    def found(arm: str) -> Result:
+    def retrieval(arm: str) -> Result:
         first, plain = (score(one, "retrieval i2t_R@1") for one in (arm, PLAIN))
         return above(first - plain, -0.02, name=f"{arm} − plain, R@1")
 
-    yield from decides(gain(COLOUR, "colour", "text"), gain(COLOUR, "colour", "image"), found(ALL))
-    yield from beside(
+    yield from decides(gain(COLOUR, "colour", "text"), gain(COLOUR, "colour", "image"), retrieval(ALL))
+    yield from secondary(
         *(gain(ALL, concept, name) for concept in CONCEPTS for name in ("text", "image", "group")),
         *(
             gain(COLOUR, concept, name)
@@ -80,7 +80,7 @@ def run(lab: Lab) -> Iterator[Result]:
             for name in ("text", "image", "group")
         ),
         gain(COLOUR, "colour", "group"),
-        found(COLOUR),
+        retrieval(COLOUR),
     )
     levels = ", ".join(
         one.scores("inpaintcoco text", subset=CONCEPTS["colour"]).means() for one in (study, every)

@@ -26,12 +26,12 @@ from .lab import (
     TrainedStudy,
     above,
     below,
-    beside,
     best,
     decides,
     exact,
     mean,
     per_seed,
+    secondary,
     things,
 )
 from .lab.gradients import random_views
@@ -176,7 +176,7 @@ def run(lab: Lab) -> Iterator[Result]:
             for pairs, rho in (("views", 1.0), ("unrelated vectors", 1.0), ("views", 2.0))
         ),
     )
-    yield from beside(
+    yield from secondary(
         *(
             above(score, name=f"1: at ρ = {rho:g}")
             for rho, score in zip(RADII, by_radius.values(), strict=True)

@@ -18,7 +18,7 @@ from counterpoint.training.start import load as load_run
 from counterpoint.training.start import prepare
 from counterpoint.types import StepInfo
 
-from .lab import UNSEEN, Lab, Result, Score, TrainingComparison, above, below, beside, decides, per_seed
+from .lab import UNSEEN, Lab, Result, Score, TrainingComparison, above, below, decides, per_seed, secondary
 
 CLAIM = (
     "Of pairs of which half are wrong, joint selection by learnability with a reference trained on a few clean ones "
@@ -123,7 +123,7 @@ def run(lab: Lab) -> Iterator[Result]:
         below(steps[JOINT] - steps[UNIFORM]),
         below(steps[JOINT] - steps[ALONE]),
     )
-    yield from beside(
+    yield from secondary(
         below(share[ALONE], 0.5),
         above(share[HARD], 0.5),
         *(above(recall[arm] - recall[UNIFORM]) for arm in (ALONE, JOINT)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .lab import Lab, Result, TrainingComparison, above, beside, decides, effects
+from .lab import Lab, Result, TrainingComparison, above, decides, effects, secondary
 
 CLAIM = (
     "Patches that are told apart both by picture and by their place in it give better features than either alone; at "
@@ -48,7 +48,7 @@ def run(lab: Lab) -> Iterator[Result]:
         above(linear[BOTH] - linear[LOCATION], name="1: probe, both − location alone", **SHARE),
         above(linear[BOTH] - linear[VIEWS], name="2: probe at equal pixels, JigClu − NT-Xent", **GAIN),
     )
-    yield from beside(
+    yield from secondary(
         above(linear[CLUSTERING] - linear[LOCATION], name="1: probe, clustering alone − location alone"),
         above(nearest[BOTH] - nearest[CLUSTERING], name="1: k-NN, both − clustering alone"),
         above(nearest[BOTH] - nearest[LOCATION], name="1: k-NN, both − location alone"),

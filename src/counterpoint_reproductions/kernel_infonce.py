@@ -17,7 +17,7 @@ from counterpoint.losses import KernelInfoNCELoss
 from counterpoint.study.presets import StudyPreset
 from counterpoint.study.training.tuning import validation_score
 
-from .lab import Arrays, Lab, Result, above, below, beside, decides, exact, things
+from .lab import Arrays, Lab, Result, above, below, decides, exact, secondary, things
 from .lab.descent import minimise
 
 CLAIM = (
@@ -206,7 +206,7 @@ def run(lab: Lab) -> Iterator[Result]:
         ),
         over_gaussian("sum of losses"),
     )
-    yield from beside(
+    yield from secondary(
         above(
             rand["eigenvectors"],
             0.5,

@@ -15,7 +15,7 @@ from counterpoint.study.training.tuning import TUNING_SEED
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
-from .lab import Lab, Result, Score, TrainingComparison, above, beside, decides, effects, mean, unpaired
+from .lab import Lab, Result, Score, TrainingComparison, above, decides, effects, mean, secondary, unpaired
 
 CLAIM = (
     "With 300 pairs of latents the contrastive cycle between two spaces retrieves better than translators without it; "
@@ -96,7 +96,7 @@ def run(lab: Lab) -> Iterator[Result]:
         above(forth["cycle"] - forth["joint"], name="2: cycle − joint space, trained towers, i2t", **SHARE),
         above(back["cycle"] - back["joint"], name="2: cycle − joint space, trained towers, t2i", **SHARE),
     )
-    yield from beside(
+    yield from secondary(
         above(gain(CYCLE, NO_CYCLE, MANY), name=f"1: cycle − no cycle, {MANY} pairs"),
         *(
             above(gain(DISTANCES, NO_CYCLE, pairs), name=f"1: cycle of distances − no cycle, {pairs} pairs")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from counterpoint.networks.tiny_vlm import default_model_path
 
-from .lab import Lab, Result, above, below, beside, decides
+from .lab import Lab, Result, above, below, decides, secondary
 from .lab.decoding import Replies, weight
 
 CLAIM = (
@@ -41,7 +41,7 @@ def run(lab: Lab) -> Iterator[Result]:
     yield from decides(
         below(captions["LCD", "instances"] - captions["rule alone", "instances"]),
     )
-    yield from beside(
+    yield from secondary(
         below(captions["LCD", "sentences"] - captions["rule alone", "sentences"]),
         below(captions["LCD", "instances"] - captions["fixed weight", "instances"], 0.01),
         below(captions["LCD", "instances"] - captions["plain", "instances"]),

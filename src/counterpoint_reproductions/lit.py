@@ -8,7 +8,7 @@ from pathlib import Path
 
 from counterpoint.study.presets import StudyPreset
 
-from .lab import FIRST, Lab, Result, TrainingComparison, above, beside, decides, effects
+from .lab import FIRST, Lab, Result, TrainingComparison, above, decides, effects, secondary
 
 CLAIM = (
     "With captions for a tenth of the pictures, a text tower tuned to a pretrained, locked image tower names "
@@ -77,7 +77,7 @@ def run(lab: Lab) -> Iterator[Result]:
         decided, some, whole = (study.pooled(metric) for study in (decisive, few, every))
         tenth = f"{FEW:.0%} of the captions, {artist}"
         yield from decides(above(decided["Lu"] - decided["uu"], name=f"Lu − uu, {tenth}", **SHARE))
-        yield from beside(
+        yield from secondary(
             above(some["Lu"] - some["Uu"], name=f"Lu − Uu, {tenth}"),
             above(some["Uu"] - some["uu"], name=f"Uu − uu, {tenth}"),
             above(

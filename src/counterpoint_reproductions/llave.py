@@ -24,12 +24,12 @@ from .lab import (
     above,
     arm,
     below,
-    beside,
     best,
     decides,
     effects,
     exact,
     per_seed,
+    secondary,
 )
 from .lab import data_skin_tones as tones
 from .lab.gradients import of_similarities, random_views, relative_error
@@ -161,7 +161,7 @@ def run(lab: Lab) -> Iterator[Result]:
             name="1: gradient against the softmax of weighted negatives times 1/τ, float64",
         ),
     )
-    yield from beside(
+    yield from secondary(
         *(above(nearer[name] - nearer[PLAIN], name=f"1: {name} − plain") for name in HARD),
         above(nearer[STRONGEST] - nearer[COLDEST], name=f"1: {STRONGEST} − {COLDEST}"),
         above(first[STRONGEST] - first[PLAIN], name=f"1: R@1, {STRONGEST} − plain"),

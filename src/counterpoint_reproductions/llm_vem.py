@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from counterpoint.study.presets import StudyPreset
 
-from .lab import UNSEEN, Arrays, Lab, Result, above, below, beside, decides
+from .lab import UNSEEN, Arrays, Lab, Result, above, below, decides, secondary
 from .lab.data_voxels import SENTENCES, predicted
 
 CLAIM = (
@@ -45,7 +45,7 @@ def run(lab: Lab) -> Iterator[Result]:
         above(late["own", SMALL] - late["shuffled", SMALL]),
         below(early["own", SMALL] - early["own", 0.0], 0.02),
     )
-    yield from beside(
+    yield from secondary(
         *(above(late["own", weight] - late["own", 0.0]) for weight in WEIGHTS[1:] if weight != SMALL),
         *(below(early["own", weight] - early["own", 0.0]) for weight in WEIGHTS[1:] if weight != SMALL),
         below(late["shuffled", SMALL] - late["shuffled", 0.0]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .lab import Lab, Result, above, below, beside, decides
+from .lab import Lab, Result, above, below, decides, secondary
 from .lab.decoding import Replies
 
 CLAIM = (
@@ -26,7 +26,7 @@ def run(lab: Lab) -> Iterator[Result]:
         below(replies["LQCD", "flips"] - replies["leading question", "flips"]),
         above(replies["LQCD", "misled"] - replies["leading question", "misled"]),
     )
-    yield from beside(
+    yield from secondary(
         above(replies["LQCD", "misled"] - replies["neutral question", "misled"], -0.01),
         above(replies["LQCD", "led"] - replies["neutral question", "led"], -0.05),
         above(replies["LQCD", "led"] - replies["leading question", "led"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from .lab import UNSEEN, Lab, Result, TrainingComparison, above, beside, decides, within
+from .lab import UNSEEN, Lab, Result, TrainingComparison, above, decides, secondary, within
 
 CLAIM = (
     "Where backgrounds give things away, a classifier that also learns noisy clicks of some of the pictures is right "
@@ -39,7 +39,7 @@ def run(lab: Lab) -> Iterator[Result]:
         above(misled[CLICKS] - misled[PLAIN], name="misleading backgrounds, clicks − classes alone"),
         above(misled[CLICKS] - misled[CHANCE], name="misleading backgrounds, clicks − clicks by chance"),
     )
-    yield from beside(
+    yield from secondary(
         above(best - misled[CLICKS], name="misleading backgrounds, exact clicks − clicks"),
         within(
             misled[CHANCE] - misled[PLAIN], 0.02, name="misleading backgrounds, by chance − classes alone"

@@ -17,7 +17,7 @@ from counterpoint.evaluation import create
 from counterpoint.losses import GroupedInfoNCELoss
 from counterpoint.training.start import load
 
-from .lab import Arrays, Lab, Result, Score, TrainingComparison, above, arm, beside, decides, exact, within
+from .lab import Arrays, Lab, Result, Score, TrainingComparison, above, arm, decides, exact, secondary, within
 from .lab.data_bilingual import CHINESE_NAMES, ENGLISH_NAMES, TRANSLATED
 
 CLAIM = (
@@ -67,11 +67,11 @@ def cost(groups: int, batch: int, width: int) -> tuple[int, int]:
     """Count multiplications of a loss with its gradient, and the similarities it keeps for it."""
     generator = torch.Generator().manual_seed(0)
     x, y = F.normalize(torch.randn(2, batch, width, generator=generator), dim=-1)
-    kept: dict[int, int] = {}
+    saved: dict[int, int] = {}
 
     def note(t: Tensor) -> Tensor:
         if t.shape == (batch // groups, batch // groups):
-            kept[t.data_ptr()] = t.numel()
+            saved[t.data_ptr()] = t.numel()
         return t
 
     loss = GroupedInfoNCELoss(groups, temperature=0.1).evaluated("dense")
@@ -79,7 +79,7 @@ def cost(groups: int, batch: int, width: int) -> tuple[int, int]:
         with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
             value = loss(x.requires_grad_(), y.requires_grad_())
         value.backward()
-    return counter.get_total_flops() // 2, sum(kept.values())
+    return counter.get_total_flops() // 2, sum(saved.values())
 
 
 def run(lab: Lab) -> Iterator[Result]:
@@ -117,7 +117,7 @@ def run(lab: Lab) -> Iterator[Result]:
             for name, slope in zip(("multiplications", "similarities kept"), slopes, strict=True)
         ),
     )
-    yield from beside(
+    yield from secondary(
         *(in_groups(count) for count in GROUPS[2:]),
         above(
             in_chinese("both") - in_chinese("Chinese"),

@@ -18,10 +18,10 @@ from .lab import (
     TrainingComparison,
     above,
     below,
-    beside,
     decides,
     exact,
     mean,
+    secondary,
 )
 from .lab import data_names as names
 from .lab.gradients import random_views, relative_error
@@ -105,7 +105,7 @@ def run(lab: Lab) -> Iterator[Result]:
             name="3: M3Co without mixing against both directions of InfoNCE, float64",
         ),
     )
-    yield from beside(
+    yield from secondary(
         above(gain(accuracy, UNMIXED, *SHARES), name=f"1: M3CoL − {UNMIXED}, {both}"),
         *(
             result

@@ -14,11 +14,11 @@ from .lab import (
     TrainingComparison,
     above,
     below,
-    beside,
     best,
     decides,
     exact,
     mean,
+    secondary,
     worst,
 )
 from .lab.gradients import gradients, random_views, relative_error
@@ -94,7 +94,7 @@ def run(lab: Lab) -> Iterator[Result]:
             name="3: gradient of MACL against half of DCL's at the same temperature, float64",
         ),
     )
-    yield from beside(
+    yield from secondary(
         *(above(gain(size), name=f"1: uniformity of InfoNCE − of MACL at batch {size}") for size in BATCHES),
         *(
             above(accuracy[size][FOLLOWS] - accuracy[size][FIXED], name=f"1: MACL − InfoNCE at batch {size}")

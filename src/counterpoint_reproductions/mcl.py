@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .lab import UNSEEN, Lab, Result, TrainingComparison, above, beside, decides
+from .lab import UNSEEN, Lab, Result, TrainingComparison, above, decides, secondary
 
 CLAIM = (
     "Where a background is easy to tell and a small thing before it is not, three stages of which each contrasts "
@@ -41,7 +41,7 @@ def run(lab: Lab) -> Iterator[Result]:
     yield from decides(
         above(hidden[STAGES] - hidden[ENSEMBLE], name="the thing, MCL − independent encoders"),
     )
-    yield from beside(
+    yield from secondary(
         above(hidden[STAGES] - hidden[ONE], name="the thing, MCL − one encoder of all steps"),
         above(easy[STAGES] - easy[ENSEMBLE], name="the background, MCL − independent encoders"),
     )

@@ -16,7 +16,7 @@ from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.study.presets import PRESETS
 from counterpoint.study.words.standings import mean_ranks
 
-from .lab import Arrays, Lab, Result, Score, above, below, beside, decides, effects, mean
+from .lab import Arrays, Lab, Result, Score, above, below, decides, effects, mean, secondary
 from .lab.towers import build, recipe, train
 
 CLAIM = (
@@ -114,7 +114,7 @@ def run(lab: Lab) -> Iterator[Result]:
             **SHARE,
         ),
     )
-    yield from beside(
+    yield from secondary(
         above(gain("filip", "clip"), name="2: filip − clip"),
         below(
             gain("slip, equal passes", "clip"),

@@ -23,10 +23,10 @@ from .lab import (
     above,
     arm,
     below,
-    beside,
     decides,
     effects,
     per_seed,
+    secondary,
 )
 
 CLAIM = (
@@ -89,7 +89,7 @@ def run(lab: Lab) -> Iterator[Result]:
     }
     subgroup = study.scores("label_retrieval i2i_subgroup_P@1", "concepts")
     yield from decides(*(above(first[MIXED[loss]] - first[loss], **SHARE) for loss in DECIDE))
-    yield from beside(
+    yield from secondary(
         *(above(first[MIXED[loss]] - first[loss]) for loss in LOSSES if loss not in DECIDE),
         *(below(explored[MIXED[loss]] - explored[loss]) for loss in LOSSES),
         *(above(subgroup[MIXED[loss]] - subgroup[loss]) for loss in LOSSES),

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from counterpoint.losses import MILLoss
 from counterpoint.losses.mil import Pooling
 
-from .lab import Lab, Result, TrainingComparison, above, below, beside, best, decides, exact
+from .lab import Lab, Result, TrainingComparison, above, below, best, decides, exact, secondary
 
 CLAIM = (
     "Trained on matched pairs alone, log-sum-exp pooling finds the region that a caption is about where mean pooling "
@@ -64,7 +64,7 @@ def run(lab: Lab) -> Iterator[Result]:
             name="2: LSE against the mean (γ = 10⁻⁶) and the maximum (γ = 10⁹), float64",
         ),
     )
-    yield from beside(
+    yield from secondary(
         above(contrast["lse 5"] - contrast["max"], name="1: lse 5 − max, contrast to noise"),
         above(contrast["lse 5"] - contrast["attention 5"], name="1: lse 5 − attention 5, contrast to noise"),
         *(

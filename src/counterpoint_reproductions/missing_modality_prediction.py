@@ -22,10 +22,10 @@ from .lab import (
     TrainingComparison,
     above,
     below,
-    beside,
     decides,
     effects,
     exact,
+    secondary,
 )
 from .lab import data_names as names
 
@@ -122,7 +122,7 @@ def run(lab: Lab) -> Iterator[Result]:
         ),
     )
     lacking = {"complete": "accuracy", **{f"without {c}": f"without_{c}" for c in (IMAGE, TEXT)}}
-    yield from beside(
+    yield from secondary(
         *(
             above(gain(other, of=of), name=f"predicted − {other}, {what}")
             for what, of in lacking.items()

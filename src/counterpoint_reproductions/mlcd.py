@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from .lab import Lab, Result, TrainingComparison, above, beside, decides, effects
+from .lab import Lab, Result, TrainingComparison, above, decides, effects, secondary
 
 CLAIM = (
     "Where pictures show several things, features that learn the eight nearest clusters of each tell which things are "
@@ -60,7 +60,7 @@ def run(lab: Lab) -> Iterator[Result]:
         above(scores[EIGHT] - scores[ONE], name="1: mAP, eight clusters − one", **EIGHT_CLUSTERS),
         above(scores[MLCD] - scores[MLC], name="2: mAP, separated − joint, at m = 0", **SEPARATED),
     )
-    yield from beside(
+    yield from secondary(
         above(scores[FOUR] - scores[ONE], name="1: mAP, four clusters − one"),
         above(scores[EIGHT] - scores[MLC], name="2: mAP, separated at m = 0.25 − joint"),
     )

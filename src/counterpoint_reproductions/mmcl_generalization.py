@@ -17,7 +17,7 @@ from counterpoint.losses import SpectralLoss
 from counterpoint.losses.guided_ntxent import Rule
 from counterpoint.study.presets import StudyPreset
 
-from .lab import Arrays, Lab, Result, TrainingComparison, above, below, beside, decides, effects, exact
+from .lab import Arrays, Lab, Result, TrainingComparison, above, below, decides, effects, exact, secondary
 from .lab.data_emoji import emoji_inputs, view
 from .lab.data_names import NOISE, sources
 
@@ -214,7 +214,7 @@ def pairs(lab: Lab) -> Iterator[Result]:
     yield from decides(
         above(named[NAMES] - named[SIMCLR], name="2: pictures with names − SimCLR", **SHARE), added
     )
-    yield from beside(
+    yield from secondary(
         above(named[NAMES] - noisy[NAMES], name=f"2: names − names of which {NOISE:.0%} are another's"),
         below(
             exact(wrong.values(0.0).mean(), wrong.metric),

@@ -32,10 +32,10 @@ from .lab import (
     Score,
     above,
     below,
-    beside,
     combined,
     decides,
     per_seed,
+    secondary,
     within,
 )
 from .lab.descent import minimise
@@ -80,17 +80,17 @@ def linear(world: str, seed: int, train_size: int, test_size: int) -> Arrays:
         "given": plain.sample(test_size, rng),
         "shifted": replace(plain, agreement=0.5).sample(test_size, rng),
     }
-    found: Arrays = {}
+    results: Arrays = {}
 
     def score(name: str, classify: Callable[[np.ndarray], np.ndarray]) -> None:
         for test, (images, _, classes) in tests.items():
-            found[f"{name} {test}"] = np.array(np.mean(classify(images) == classes))
+            results[f"{name} {test}"] = np.array(np.mean(classify(images) == classes))
 
-    for told in TOLD:
-        sample = telling(plain, told).sample(train_size, rng)
-        score(f"told{told:g}", by(zero_shot_weights(sample.images, sample.texts, plain.prompts)))
+    for share in TOLD:
+        sample = telling(plain, share).sample(train_size, rng)
+        score(f"told{share:g}", by(zero_shot_weights(sample.images, sample.texts, plain.prompts)))
     score("supervised", supervised(sample.images, sample.classes))
-    return found
+    return results
 
 
 def by(weights: Float[np.ndarray, "d K"]) -> Callable[[np.ndarray], np.ndarray]:
@@ -98,11 +98,11 @@ def by(weights: Float[np.ndarray, "d K"]) -> Callable[[np.ndarray], np.ndarray]:
     return lambda x: np.asarray((x @ weights).argmax(1))
 
 
-def telling(world: IntraClass | InterClass, told: float) -> IntraClass | InterClass:
+def telling(world: IntraClass | InterClass, share: float) -> IntraClass | InterClass:
     """Return the world whose captions tell a share of the details."""
     if isinstance(world, IntraClass):
-        return replace(world, core_told=told, spurious_told=told)
-    return replace(world, told=told)
+        return replace(world, core_told=share, spurious_told=share)
+    return replace(world, caption_rate=share)
 
 
 def supervised(
@@ -231,12 +231,12 @@ def labelled(seed: int, steps: int, family: Sequence[int], train_size: int, test
 
 def tested(classify: Callable[[Tensor], Tensor], test_size: int) -> Arrays:
     """Test a classifier of pictures in both tests."""
-    found: Arrays = {}
+    results: Arrays = {}
     for test in TESTS:
         data = biased(test, test_size)
         with torch.no_grad():
-            found[test] = top1(classify(data.pictures), torch.from_numpy(data.classes))
-    return found
+            results[test] = top1(classify(data.pictures), torch.from_numpy(data.classes))
+    return results
 
 
 def smoothed(hits: np.ndarray) -> float:
@@ -269,12 +269,12 @@ def without_shortcut(lab: Lab, runs: Grid, world: str, about: str) -> Iterator[R
         above(told[1.0] - supervised, name=f"1, {about}: contrast with all details − supervised"),
         above(told[1.0] - told[0.0], name=f"1, {about}: contrast with all details − with none"),
     )
-    yield from beside(
+    yield from secondary(
         within(told[0.0] - supervised, 0.05, name=f"1, {about}: contrast without details − supervised")
     )
     if world == "intra":
         metric = "mean absolute difference of accuracies over shares of details"
-        yield from beside(below(distance_from_limit(told), 0.03, metric=metric))
+        yield from secondary(below(distance_from_limit(told), 0.03, metric=metric))
 
     def mean(name: str, test: str) -> str:
         return f"{accuracy.values((world, name, test)).mean():.3f}"
@@ -287,14 +287,14 @@ def without_shortcut(lab: Lab, runs: Grid, world: str, about: str) -> Iterator[R
     )
 
 
-def distance_from_limit(told: Mapping[float, Score]) -> Score:
+def distance_from_limit(scores: Mapping[float, Score]) -> Score:
     """Return how far accuracies of contrast are from those of many examples, in the world of details within classes."""
     intra = IntraClass()
-    limits = [replace(intra, core_told=share, spurious_told=share).limit(0.5) for share in told]
+    limits = [replace(intra, core_told=share, spurious_told=share).limit(0.5) for share in scores]
     return combined(
         lambda accuracies: float(np.mean(np.abs(np.subtract(accuracies, limits)))),
         "1, within classes: distance from the limit of many examples",
-        told.values(),
+        scores.values(),
     )
 
 
@@ -320,7 +320,7 @@ def scenes(lab: Lab) -> Iterator[Result]:
         above(hits["rich"] - hits["masked"], name="2: rich captions − masked"),
         robustness("rich"),
     )
-    yield from beside(
+    yield from secondary(
         above(hits["rich"] - hits["supervised"], name="2: rich captions − supervised"),
         above(hits["class name"] - hits["supervised"], -0.05, name="2: class names − supervised"),
         robustness("masked"),

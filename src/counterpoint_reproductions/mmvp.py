@@ -31,10 +31,10 @@ from .lab import (
     TrainingComparison,
     above,
     below,
-    beside,
     combined,
     decides,
     effects,
+    secondary,
 )
 from .lab.prefix_lm import WIDTH, VisualReader
 from .lab.study import of_seed
@@ -145,17 +145,17 @@ def experiment(
         "random": alike(test, np.random.default_rng([seed, 3])),
     }
     pairs = {name: (a[:compared], b[:compared]) for name, (a, b) in pairs.items()}
-    learned, tested = ([places(model, own.pictures) for model in towers] for own in (data, test))
+    learned, tested = ([patch_features(model, own.pictures) for model in towers] for own in (data, test))
     by_statements = models[BY_STATEMENTS]
     x, y = by_statements.embed("image", test.pictures), by_statements.embed("text", test.statements)
-    found: Arrays = {}
+    results: Arrays = {}
     for name, (a, b) in pairs.items():
         right = chosen(x, y, a, b)
-        found[f"{name} accuracy"] = np.array(right.mean() if len(a) else np.nan)
-        found[f"{name} pairs"] = np.array(float(len(a)))
+        results[f"{name} accuracy"] = np.array(right.mean() if len(a) else np.nan)
+        results[f"{name} pairs"] = np.array(float(len(a)))
         for k, attribute in enumerate(ATTRIBUTES):
             differ = test.attributes[a, k] != test.attributes[b, k]
-            found[f"{name} {attribute}"] = np.array(differ.mean() if len(a) else np.nan)
+            results[f"{name} {attribute}"] = np.array(differ.mean() if len(a) else np.nan)
     width = learned[0].shape[-1]
     for reader, whose in READERS.items():
         with seeded(seed, "projector"):
@@ -170,12 +170,12 @@ def experiment(
         )
         for name, (a, b) in pairs.items():
             right = told_apart(model, [tested[k] for k in whose], test.statements, a, b)
-            found[f"{name} {reader}"] = np.array(right.mean() if len(a) else np.nan)
-    return found
+            results[f"{name} {reader}"] = np.array(right.mean() if len(a) else np.nan)
+    return results
 
 
 @torch.no_grad()
-def places(model: TowerMethod, pictures: UInt8[Tensor, "n 3 S S"]) -> Float[Tensor, "n places d"]:
+def patch_features(model: TowerMethod, pictures: UInt8[Tensor, "n 3 S S"]) -> Float[Tensor, "n places d"]:
     """Return what a model's tower finds at each place of pictures."""
     tower = model.image_tower
     return torch.cat([tower.patches(tower.input(part)).flatten(2).mT for part in torch.split(pictures, 256)])
@@ -206,8 +206,8 @@ def mined(
     """Find the pairs alike to the one model and not to the other, of one name with different statements."""
     above = similarity_quantile(seen, similar, pairs=PAIRS)
     below = similarity_quantile(other, different, pairs=PAIRS)
-    found = blind_pairs(seen, other, above=above, below=below, most=MOST)
-    return of_one_name(found.first, found.second, test)
+    results = blind_pairs(seen, other, above=above, below=below, most=MOST)
+    return of_one_name(results.first, results.second, test)
 
 
 def alike(test: Pool, rng: np.random.Generator) -> Pairs:
@@ -247,8 +247,8 @@ def run(lab: Lab) -> Iterator[Result]:
     )
 
     def gap(what: str, metric: str) -> Score:
-        found = runs.scores("{} {}", metric)
-        return found["mined", what] - found["random", what]
+        results = runs.scores("{} {}", metric)
+        return results["mined", what] - results["random", what]
 
     differ = [gap(attribute, "share of pairs") for attribute in ATTRIBUTES]
     likelier = runs.scores("{} {}", "share of pairs of which both pictures make their statement likelier")
@@ -268,7 +268,7 @@ def run(lab: Lab) -> Iterator[Result]:
         ),
         gain("A+B", "A+A", "mined"),
     )
-    yield from beside(
+    yield from secondary(
         above(
             combined(sum, "attributes that differ", differ),
             name="A: attributes that differ, mined − random pairs of one name",

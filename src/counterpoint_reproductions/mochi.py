@@ -22,10 +22,10 @@ from .lab import (
     TrainingComparison,
     above,
     below,
-    beside,
     decides,
     exact,
     per_seed,
+    secondary,
     worst,
 )
 from .lab.gradients import random_views
@@ -140,7 +140,7 @@ def run(lab: Lab) -> Iterator[Result]:
             name="2: the loss against one of mixtures that are formed, float64",
         ),
     )
-    yield from beside(
+    yield from secondary(
         *map(no_worse, nearest.values()),
         *(
             above(scores[MIXED] - scores[baseline], name=f"1: MoCHi − {baseline}")

@@ -21,10 +21,10 @@ from .lab import (
     TrainingComparison,
     above,
     below,
-    beside,
     decides,
     effects,
     exact,
+    secondary,
 )
 from .lab.gradients import queue_gradients
 
@@ -93,7 +93,7 @@ def run(lab: Lab) -> Iterator[Result]:
             name="first in, first out, with batches that do not divide K",
         ),
     )
-    yield from beside(
+    yield from secondary(
         *(above(slow(nearest, 0.99, m)) for m in (0.5, 0.9, 0.999)),
         *(above(longer(nearest, more, less)) for less, more in pairwise(SIZES)),
         above(slow(probe, 0.99, 0.0)),

@@ -19,11 +19,11 @@ from .lab import (
     TrainingComparison,
     above,
     below,
-    beside,
     best,
     decides,
     exact,
     per_seed,
+    secondary,
 )
 from .lab.gradients import random_views, relative_error
 from .lab.queries import queries_and_queue
@@ -121,7 +121,7 @@ def run(lab: Lab) -> Iterator[Result]:
             name="1: what a frozen key as anchor adds against −λ (1 − p) k / τ, float64",
         ),
     )
-    yield from beside(
+    yield from secondary(
         *_claimed(nearest),
         *(
             above(scores[arm] - scores[PLAIN], name=f"1: {label} − MoCo")

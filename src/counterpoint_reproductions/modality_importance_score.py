@@ -21,7 +21,7 @@ from counterpoint.networks.heads import mlp
 from counterpoint.networks.init import initialise
 from counterpoint.networks.towers.transformer import Embedding
 
-from .lab import Arrays, Lab, Result, above, beside, decides, within
+from .lab import Arrays, Lab, Result, above, decides, secondary, within
 from .lab.clip_towers import SIDE, ClipFrames, FrameNetwork, filmed
 from .lab.descent import minimise
 
@@ -78,18 +78,18 @@ class ModalityFusion(nn.Module):
         frames: UInt8[Tensor, "n T 3 H W"],
         narration: Int[Tensor, "n L"],
         question: Int[Tensor, "n M"],
-        there: Bool[Tensor, "n 2"],
+        mask: Bool[Tensor, "n 2"],
     ) -> Float[Tensor, "n words"]:
         """Compute logits of all answers.
 
         Args:
             frames: some of the video.
             narration, question: in tokens.
-            there: whether the video, and what is said, are there.
+            mask: whether the video, and what is said, are there.
         """
         seen = self.frame(frames.flatten(0, 1)).view(*frames.shape[:2], -1).mean(1)
         parts = torch.stack([seen, self._read("said", narration)], 1)
-        parts = torch.where(there[..., None], parts, self.missing.weight)
+        parts = torch.where(mask[..., None], parts, self.missing.weight)
         return self.head(torch.cat([parts.flatten(1), self._read("asked", question)], 1))
 
     def _read(self, name: str, tokens: Int[Tensor, "n L"]) -> Float[Tensor, "n width"]:
@@ -220,7 +220,7 @@ def run(lab: Lab) -> Iterator[Result]:
         drop("both", "video", large=True),
         drop("both", "text", large=True),
     )
-    yield from beside(*(drop("either", modality, large=False) for modality in ("video", "text")))
+    yield from secondary(*(drop("either", modality, large=False) for modality in ("video", "text")))
     lab.note(
         f"Two coloured things side by side, {len(LOOKED_AT)} frames of {SIDE} pixels, and a sentence about one of",
         f"them; five options a question. {MODELS} models a seed, {STEPS} steps of {BATCH} each, every modality dropped",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .lab import UNSEEN, Lab, Result, TrainingComparison, above, below, beside, decides, effects
+from .lab import UNSEEN, Lab, Result, TrainingComparison, above, below, decides, effects, secondary
 
 CLAIM = (
     "Clips and series of sensors that are contrasted with captions alone find each other among 300 above chance, and "
@@ -51,7 +51,7 @@ def run(lab: Lab) -> Iterator[Result]:
         ),
         *(below(way["hub"] - way["direct"], **SHARE) for way in (there, back)),
     )
-    yield from beside(
+    yield from secondary(
         *(below(way["hub"] - way["all pairs"]) for way in (there, back)),
         *(above(way["hub, DropKey"] - way["hub, transformer"]) for way in (there, back)),
     )

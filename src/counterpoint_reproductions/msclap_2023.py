@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .lab import Lab, Result, TrainingComparison, above, below, beside, decides
+from .lab import Lab, Result, TrainingComparison, above, below, decides, secondary
 
 CLAIM = (
     "A tower of speech that first learns words, count, colour and speaker finds captions better after the same "
@@ -45,7 +45,7 @@ def run(lab: Lab) -> Iterator[Result]:
     noisy = study.scores("retrieval a2t_R@1", test="noisy")
     colour, count = study.scores("zero_shot colour_top1"), study.scores("zero_shot count_top1")
     yield from decides(above(to_text[SEVERAL] - to_text[ONE]))
-    yield from beside(
+    yield from secondary(
         above(to_audio[SEVERAL] - to_audio[ONE]),
         above(noisy[SEVERAL] - noisy[ONE].about("noisy")),
         above(colour[SEVERAL] - colour[ONE]),

@@ -20,7 +20,7 @@ from counterpoint.data.synthetic.scenes.scene import Scene, Thing
 from counterpoint.evaluation.bias_amplification import attribute_sets, directional, sampling_noise, thresholds
 from counterpoint.networks.init import initialise
 
-from .lab import Arrays, Lab, Result, above, beside, decides, within
+from .lab import Arrays, Lab, Result, above, decides, secondary, within
 from .lab.clip_towers import SIDE, FrameNetwork
 from .lab.descent import minimise
 
@@ -246,7 +246,7 @@ def run(lab: Lab) -> Iterator[Result]:
             name="B: both, balanced within single things − within combinations",
         ),
     )
-    yield from beside(*(grows(low, high) for low, high in pairwise(DIALS)))
+    yield from secondary(*(grows(low, high) for low, high in pairwise(DIALS)))
     right = ", ".join(f"{by_dial.values((dial, 'accuracy')).mean():.2f} at {dial:g}" for dial in DIALS)
     lab.note(
         f"A person of {PERSON} pixels, a woman with probability {STRONGEST:g} where a ball and a hat are both there or",

@@ -10,7 +10,18 @@ import numpy as np
 from counterpoint.statistics import StatisticsWarning, multi_bootstrap
 from counterpoint.statistics.simulation import REGIMES, coverage, false_positives
 
-from .lab import Arrays, Lab, Result, ScoreEstimate, TrainingComparison, above, below, beside, decides, rate
+from .lab import (
+    Arrays,
+    Lab,
+    Result,
+    ScoreEstimate,
+    TrainingComparison,
+    above,
+    below,
+    decides,
+    rate,
+    secondary,
+)
 
 CLAIM = (
     "A test that resamples seeds and examples together keeps its false-positive rate; the usual test on one "
@@ -86,7 +97,7 @@ def run(lab: Lab) -> Iterator[Result]:
     regimes = lab.grid(covered, {"regime": ("seeds dominate", "examples dominate")}, seeds=None, worlds=1000)
     for (regime,) in regimes:
         measured = regimes[regime][None]
-        yield from beside(
+        yield from secondary(
             above(
                 rate(measured["verdict"]),
                 0.93,

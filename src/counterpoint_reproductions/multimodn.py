@@ -18,8 +18,8 @@ from .lab import (
     TrainedStudy,
     TrainingComparison,
     above,
-    beside,
     decides,
+    secondary,
 )
 from .lab import data_tumours as tumours
 
@@ -94,7 +94,7 @@ def run(lab: Lab) -> Iterator[Result]:
         ),
     )
     withheld = studies[whole].scores("missing_modality withheld_accuracy")
-    yield from beside(
+    yield from secondary(
         *(
             above(scores["MultiModN"] - scores[arm], name=f"{test}, {share:.0%}: − late, {arm}")
             for share, tests in ({whole: {"none": gapless}} | by_share).items()

@@ -18,7 +18,7 @@ from counterpoint.evaluation.replies import is_right
 from counterpoint.networks.tiny_vlm import default_model_path, world
 from counterpoint.types import Prompt, Turn
 
-from .lab import Arrays, Lab, Result, above, below, beside, decides
+from .lab import Arrays, Lab, Result, above, below, decides, secondary
 from .lab.decoding import SEEDS, TEST, assistant
 
 CLAIM = (
@@ -93,7 +93,7 @@ def run(lab: Lab) -> Iterator[Result]:
             name="with examples − without, conflicts",
         ),
     )
-    yield from beside(
+    yield from secondary(
         above(every["MVCD"] - every["with examples"], name="MVCD − with examples, all"),
         below(copied["MVCD"] - copied["with examples"], 0.02, name="MVCD − with examples, copies"),
     )

@@ -25,11 +25,11 @@ from .lab import (
     TrainingComparison,
     above,
     below,
-    beside,
     combined,
     decides,
     mean,
     per_seed,
+    secondary,
 )
 
 CLAIM = (
@@ -172,7 +172,7 @@ def _simulation(lab: Lab) -> Iterator[Result]:
         ),
         times("logistic regression"),
     )
-    yield from beside(
+    yield from secondary(
         times("logistic regression, scaled"),
         above(
             growth("logistic regression"),
@@ -217,7 +217,7 @@ def _features(lab: Lab) -> Iterator[Result]:
     }
     at_most = [above(gap(name, str(PER_CLASS[-1]), differences[-1])) for name, differences in gaps.items()]
     yield from decides(at_few.pop("trained-equal"))
-    yield from beside(*at_few.values(), *at_most)
+    yield from secondary(*at_few.values(), *at_most)
     for name, differences in gaps.items():
         signs = np.flatnonzero(np.diff((differences.mean(1) > 0).astype(int)))
         crossed = (f"between {PER_CLASS[index]} and {PER_CLASS[index + 1]}" for index in signs)

@@ -21,7 +21,7 @@ from counterpoint.networks.init import initialise
 from counterpoint.networks.towers.transformer import TextTransformer
 from counterpoint.registry import unknown
 
-from .lab import Arrays, Lab, Result, Score, above, below, beside, decides, per_seed
+from .lab import Arrays, Lab, Result, Score, above, below, decides, per_seed, secondary
 from .lab.data_emoji import SIDE, SmallTwoTower, pairs_of, pixels, train, view, words
 from .lab.descent import minimise
 
@@ -179,11 +179,11 @@ def understood(seed: int, steps: int, batch: int, english: bool, most: int | Non
     known = np.random.default_rng([seed, 29]).random((len(data), len(LANGUAGES))) >= WITHHELD
     reader = taught(data, known, seed, steps, batch, english)
     pictures = reader.embed("image", data.pictures)
-    found: Arrays = {"withheld": ~known[:, 0]}
+    results: Arrays = {"withheld": ~known[:, 0]}
     for name, texts in prompts(data).items():
         nearest = (reader.embed("text", texts) @ pictures.T).argmax(1)
-        found[name] = (nearest == torch.arange(len(data))).numpy().astype(float)
-    return found if english else found | chosen(data, reader, pictures, seed, described, steps)
+        results[name] = (nearest == torch.arange(len(data))).numpy().astype(float)
+    return results if english else results | chosen(data, reader, pictures, seed, described, steps)
 
 
 def chosen(
@@ -208,7 +208,7 @@ def chosen(
     made = prompts(data)
     texts = sorted({own[row] for own in made.values() for row in rows})
     fits = dict(zip(texts, reader.embed("text", texts) @ pictures.T, strict=True))
-    found: dict[str, list[float]] = {}
+    results: dict[str, list[float]] = {}
     for sharpness, temperature in DRAWING.items():
         generate = Draws(data.pictures, fits, temperature)
         for number, row in enumerate(rows):
@@ -221,8 +221,8 @@ def chosen(
             }
             for arm, asked in arms.items():
                 for name, value in judged(draw(generate, text, asked, seeds), true, scorer, judge).items():
-                    found.setdefault(f"{arm}, {sharpness}, {name}", []).append(value)
-    return {name: np.array(values) for name, values in found.items()}
+                    results.setdefault(f"{arm}, {sharpness}, {name}", []).append(value)
+    return {name: np.array(values) for name, values in results.items()}
 
 
 @final
@@ -288,7 +288,7 @@ def run(lab: Lab) -> Iterator[Result]:
         )
 
     yield from decides(above(gain(most, none)), above(gain(most, repeats)), choosing("likeness"))
-    yield from beside(
+    yield from secondary(
         above(gain("1 translations", none)),
         above(gain(most, "1 translations")),
         above(gain(most, none, withheld=False)),

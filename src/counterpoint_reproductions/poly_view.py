@@ -20,7 +20,7 @@ from counterpoint.pairwise.temperature import Temperature
 from counterpoint.study.presets import StudyPreset
 from counterpoint.study.training.tuning import validation_score
 
-from .lab import Arrays, Lab, Result, TrainingComparison, above, below, beside, decides, exact, things
+from .lab import Arrays, Lab, Result, TrainingComparison, above, below, decides, exact, secondary, things
 from .lab.descent import minimise
 from .lab.gradients import disagreement
 
@@ -160,7 +160,7 @@ def run(lab: Lab) -> Iterator[Result]:
             for mode in MODES
         ),
     )
-    yield from beside(
+    yield from secondary(
         *(above(score - simclr, name=f"1: {name} − SimCLR") for name, score in accuracy.items()),
         *(below(spread[name] - spread[SIMCLR], name=f"1: uniformity, {name} − SimCLR") for name in accuracy),
         *(

@@ -17,7 +17,7 @@ from counterpoint.evaluation.statistic import spearman
 from counterpoint.networks.tiny_vlm import default_model_path, world
 from counterpoint.types import Prompt
 
-from .lab import Arrays, Lab, Result, Score, above, beside, decides, per_seed, within
+from .lab import Arrays, Lab, Result, Score, above, decides, per_seed, secondary, within
 
 CLAIM = (
     "Read from the same logits of a vision-language model that was taught to rate with favourite words, the "
@@ -160,7 +160,7 @@ def run(lab: Lab) -> Iterator[Result]:
         return above(ranked(reading, part) - ranked(other, part), name=f"{reading} − {other}{part}")
 
     yield from decides(gain("TTI + MPE", "binary"))
-    yield from beside(
+    yield from secondary(
         gain("TTI", "binary"),
         gain("MPE", "binary"),
         gain("TTI + MPE", "binary", ", middle"),

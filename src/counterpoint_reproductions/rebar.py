@@ -12,7 +12,7 @@ from counterpoint.evaluation import STATISTICS
 from counterpoint.methods.rebar import REBAR
 from counterpoint.study.presets import StudyPreset
 
-from .lab import Arrays, Lab, Result, above, beside, decides
+from .lab import Arrays, Lab, Result, above, decides, secondary
 from .lab.data_sensors import basic_motions, few_labels, few_of, label_of, prepared, trained_on
 
 CLAIM = (
@@ -82,7 +82,7 @@ def run(lab: Lab) -> Iterator[Result]:
         above(scores["REBAR"] - scores["Euclidean"], name="REBAR − Euclidean distance"),
         above(embedded["chosen"] - embedded["drawn"], name="chosen − drawn positives"),
     )
-    yield from beside(above(embedded["chosen"] - embedded["augmented"], name="chosen − augmentation"))
+    yield from secondary(above(embedded["chosen"] - embedded["augmented"], name="chosen − augmentation"))
     lab.note(
         f"Nearest stretches: {BASIC_MOTIONS}, as sktime and aeon ship it; {FIRST_STAGE} steps of the first stage:",
         f"{scores.means()}. Embeddings: made",

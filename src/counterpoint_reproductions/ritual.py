@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .lab import Lab, Result, above, below, beside, decides
+from .lab import Lab, Result, above, below, decides, secondary
 from .lab.decoding import Replies
 
 CLAIM = (
@@ -58,7 +58,7 @@ def run(lab: Lab) -> Iterator[Result]:
     yield from decides(
         above(sampled["RITUAL", "accuracy"] - sampled["unchanged picture", "accuracy"]),
     )
-    yield from beside(
+    yield from secondary(
         above(sampled["RITUAL", "f1"] - sampled["unchanged picture", "f1"]),
         above(sampled["RITUAL", "accuracy"] - sampled["plain", "accuracy"]),
         above(sampled["unchanged picture", "accuracy"] - sampled["plain", "accuracy"]),

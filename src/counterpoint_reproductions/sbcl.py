@@ -14,7 +14,7 @@ from counterpoint.study.presets import StudyPreset
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
-from .lab import UNSEEN, Lab, Result, TrainingComparison, above, beside, decides, per_seed
+from .lab import UNSEEN, Lab, Result, TrainingComparison, above, decides, per_seed, secondary
 
 CLAIM = (
     "With classes thinned to 100 : 1, balanced subclasses by clusters make features from which groups of emoji are "
@@ -75,7 +75,7 @@ def run(lab: Lab) -> Iterator[Result]:
         above(accuracy["clusters"] - accuracy["random"]),
         above(nmi["clusters"] - nmi[EARLY], name="NMI, at the end − after the warm-up"),
     )
-    yield from beside(
+    yield from secondary(
         above(accuracy["clusters"] - accuracy["SupCon"]),
         above(accuracy["clusters"] - accuracy["fine alone"]),
         above(nmi["clusters"] - nmi["random"], name="NMI, clusters − random"),

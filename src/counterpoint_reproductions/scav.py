@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from counterpoint.study.presets import StudyPreset
 
-from .lab import Lab, Result, TrainingComparison, above, beside, decides, within
+from .lab import Lab, Result, TrainingComparison, above, decides, secondary, within
 
 CLAIM = (
     "Between clips and their sounds that differ in the order of two events alone, contrast on the interpolated "
@@ -62,7 +62,7 @@ def run(lab: Lab) -> Iterator[Result]:
         within(turned[TRANSPORT] - 0.5, 0.05, name="transport, reversed time, above chance"),
         above(turned[WARPING] - 0.5, name="warping, reversed time, above chance"),
     )
-    yield from beside(
+    yield from secondary(
         above(first[EUCLIDEAN] - first[MEAN], name="interpolated Euclidean − mean over time, R@1"),
         above(twins[WARPING] - twins[MEAN], name="warping − mean over time, twins"),
         above(first[EUCLIDEAN] - first[WARPING], name="interpolated Euclidean − warping, R@1"),

@@ -20,7 +20,7 @@ from counterpoint.study.opened import open_data
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
-from .lab import UNSEEN, Arrays, Lab, Result, TrainingComparison, above, below, beside, decides, per_seed
+from .lab import UNSEEN, Arrays, Lab, Result, TrainingComparison, above, below, decides, per_seed, secondary
 from .lab.descent import minimise
 
 CLAIM = (
@@ -137,7 +137,7 @@ def run(lab: Lab) -> Iterator[Result]:
         below(digits["ReLU"] - digits["no ReLU"], name="frame of digits, ReLU − no ReLU"),
         above(accuracy["ReLU"] - accuracy["no ReLU"], -0.01),
     )
-    yield from beside(
+    yield from secondary(
         above(of_cut["fixed"], 0.5, name="frame from fixed batches without bound rows"),
         above(within_cut["fixed"] - within_cut["bound"], name="within classes, without − with bound rows"),
         below(digits["ReLU, bound"] - digits["ReLU"], name="frame of digits, bound rows − none"),

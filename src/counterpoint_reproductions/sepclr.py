@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from .lab import UNSEEN, Lab, Result, TrainingComparison, above, beside, decides
+from .lab import UNSEEN, Lab, Result, TrainingComparison, above, decides, secondary
 
 CLAIM = (
     "Of scenes of which half carry a small mark, the common code tells the marks apart less well with the joint "
@@ -49,7 +49,7 @@ def run(lab: Lab) -> Iterator[Result]:
             name="mark from the common code, without − with the term",
         )
     )
-    yield from beside(
+    yield from secondary(
         above(
             thing[""][SEPCLR] - thing[""][WITHOUT],
             -0.05,

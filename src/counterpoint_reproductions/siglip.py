@@ -13,7 +13,7 @@ from torch import Tensor
 
 from counterpoint.losses import SigLIPLoss
 
-from .lab import Lab, Result, Score, TrainingComparison, above, below, beside, decides, exact, mean, within
+from .lab import Lab, Result, Score, TrainingComparison, above, below, decides, exact, mean, secondary, within
 from .lab.largest import Largest
 
 CLAIM = (
@@ -92,7 +92,7 @@ def run(lab: Lab) -> Iterator[Result]:
             name="2: growth of the largest tensor with the height of a tile, less 1 (linear)",
         ),
     )
-    yield from beside(
+    yield from secondary(
         above(gap(start, *BATCHES), name=f"1: {start} − softmax, mean over batches of {listed(BATCHES)}"),
         *(
             above(gap(arm, batch), name=f"1: {arm} − softmax at batch {batch}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from counterpoint.study.presets import StudyPreset
 
-from .lab import Lab, Result, above, below, beside, decides, glosses
+from .lab import Lab, Result, above, below, decides, glosses, secondary
 
 CLAIM = (
     "Contrast between two passes under independent dropout masks ranks pairs of glosses better than the "
@@ -46,7 +46,7 @@ def run(lab: Lab) -> Iterator[Result]:
         below(spread[DROPOUT] - spread[BEFORE], name="1: uniformity (lower is better), dropout − before"),
         above(rank[DROPOUT] - rank[BEFORE], name="3: effective rank, dropout − before"),
     )
-    yield from beside(
+    yield from secondary(
         above(ranked[NO_DROPOUT] - ranked[BEFORE], name="1: no dropout − before"),
         below(spread[DROPOUT] - spread[NO_DROPOUT], name="1: uniformity, dropout − no dropout"),
     )

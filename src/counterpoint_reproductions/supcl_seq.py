@@ -8,7 +8,7 @@ from pathlib import Path
 
 from counterpoint.study.presets import StudyPreset
 
-from .lab import Lab, Result, TrainingComparison, above, beside, decides
+from .lab import Lab, Result, TrainingComparison, above, decides, secondary
 
 CLAIM = (
     "With few labels a tower of supervised contrast between views under dropout of different rates, frozen and read by "
@@ -72,7 +72,7 @@ def run(lab: Lab) -> Iterator[Result]:
             for arm in (CLASSIFIED, WITHOUT)
         ),
     )
-    yield from beside(
+    yield from secondary(
         *(
             above(many[DIFFERENT] - many[arm], name=f"{DIFFERENT} − {arm}, 1,000 labelled")
             for arm in (CLASSIFIED, WITHOUT)

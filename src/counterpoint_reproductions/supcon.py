@@ -19,7 +19,7 @@ from counterpoint.methods.classifying import Classifying
 from counterpoint.study.presets import StudyPreset
 from counterpoint.training.start import load
 
-from .lab import Arrays, Lab, Result, Score, TrainingComparison, above, arm, below, beside, decides, exact
+from .lab import Arrays, Lab, Result, Score, TrainingComparison, above, arm, below, decides, exact, secondary
 from .lab.gradients import disagreement
 
 CLAIM = (
@@ -131,7 +131,7 @@ def run(lab: Lab) -> Iterator[Result]:
             name="3: SupCon without labels against NT-Xent, float64",
         ),
     )
-    yield from beside(
+    yield from secondary(
         above(clean("outside") - clean("cross-entropy"), name="2: SupCon − cross-entropy, clean pictures"),
     )
     shares = ", ".join(f"{name} {clean(name).measure().estimate:.3f}" for name in study.arms)

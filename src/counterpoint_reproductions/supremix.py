@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .lab import Lab, Result, TrainingComparison, above, below, beside, decides
+from .lab import Lab, Result, TrainingComparison, above, below, decides, secondary
 
 CLAIM = (
     "Contrast on numbers, with mixtures as hard negatives and as positives from either side, and negatives weighted by "
@@ -40,7 +40,7 @@ def run(lab: Lab) -> Iterator[Result]:
     error = study.scores("regression ridge_number_mae")
     parts = [name for name in COMPARISON.arms if name not in (BINS, WHOLE)]
     yield from decides(above(order[WHOLE] - order[BINS]))
-    yield from beside(
+    yield from secondary(
         below(error[WHOLE] - error[BINS]),
         *(above(order[WHOLE] - order[arm]) for arm in parts),
         *(below(error[WHOLE] - error[arm]) for arm in parts),

@@ -23,10 +23,10 @@ from .lab import (
     TrainingComparison,
     above,
     arm,
-    beside,
     decides,
     effects,
     per_seed,
+    secondary,
 )
 
 CLAIM = (
@@ -94,7 +94,7 @@ def run(lab: Lab) -> Iterator[Result]:
         *(above(accuracy[name] - accuracy["ProtoNet"], **effects.tolerance("share")) for name in DECIDE),
     )
     others = [name for name in purity if name != "ProtoNet"]
-    yield from beside(
+    yield from secondary(
         *(above(purity[name] - purity["ProtoNet"]) for name in others if name not in DECIDE),
         *(above(silhouette[name] - silhouette["ProtoNet"]) for name in others),
     )

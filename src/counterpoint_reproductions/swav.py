@@ -20,10 +20,10 @@ from .lab import (
     TrainingComparison,
     above,
     below,
-    beside,
     decides,
     effects,
     per_seed,
+    secondary,
 )
 
 CLAIM = (
@@ -85,7 +85,7 @@ def run(lab: Lab) -> Iterator[Result]:
         above(linear[TWO] - linear[UNBALANCED], name="1: probe, balanced − unbalanced", **SHARE),
         above(linear[MULTI] - linear[TWO], name="2: probe at equal pixels, multi-crop − two crops", **CROPS),
     )
-    yield from beside(
+    yield from secondary(
         above(balanced - unbalanced, name="1: entropy of the average code, balanced − unbalanced"),
         above(nearest[TWO] - nearest[UNBALANCED], name="1: k-NN, balanced − unbalanced"),
         above(nearest[MULTI] - nearest[TWO], name="2: k-NN at equal pixels, multi-crop − two crops"),

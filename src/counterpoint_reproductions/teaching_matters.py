@@ -36,10 +36,10 @@ from .lab import (
     TrainingComparison,
     above,
     below,
-    beside,
     decides,
     exact,
     per_seed,
+    secondary,
 )
 from .lab import data_unpeopled as unpeopled
 from .lab.data_unpeopled import LABEL, UNPEOPLED
@@ -226,7 +226,7 @@ def run(lab: Lab) -> Iterator[Result]:
         ),
         below(block(MASKED) - block(LABELS), name="2: best block for nearest neighbours, masked − labels"),
     )
-    yield from beside(
+    yield from secondary(
         *(
             above(heads(name) - heads(NONE), name=f"3, exploratory: offset local heads, {name} − untrained")
             for name in runs

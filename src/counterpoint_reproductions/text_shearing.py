@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .lab import UNSEEN, Lab, Result, TrainingComparison, above, beside, decides, effects
+from .lab import UNSEEN, Lab, Result, TrainingComparison, above, decides, effects, secondary
 
 CLAIM = (
     "Where a fifth of the raw captions are another picture's, four written ones beside them, cut to their length, "
@@ -43,7 +43,7 @@ def run(lab: Lab) -> Iterator[Result]:
     yield from decides(
         above(to_text[SHEARED] - to_text[FULL], **SHARE), above(to_text[SHEARED] - to_text[ONE], **SHARE)
     )
-    yield from beside(
+    yield from secondary(
         above(to_text[SHEARED] - to_text[RAW]),
         above(to_text[FULL] - to_text[RAW]),
         *(above(to_picture[SHEARED] - to_picture[arm]) for arm in (FULL, ONE, RAW)),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .lab import Lab, Result, above, below, beside, decides, exact
+from .lab import Lab, Result, above, below, decides, exact, secondary
 from .lab.decoding import Replies, answered
 
 CLAIM = (
@@ -61,7 +61,7 @@ def run(lab: Lab) -> Iterator[Result]:
         below(pope["VCD", affirmed] - pope["rule alone", affirmed]),
         above(pope["VCD", "f1"] - pope["rule alone", "f1"]),
     )
-    yield from beside(
+    yield from secondary(
         below(pope["VCD", affirmed] - pope["plain", affirmed]),
         above(pope["VCD", "f1"] - pope["plain", "f1"]),
         above(

@@ -25,7 +25,7 @@ from counterpoint.training.tiny_vlm.conversations import Exchange
 from counterpoint.training.tiny_vlm.train import learn_to_speak, read_world
 from counterpoint.types import Prompt
 
-from .lab import Arrays, Grid, Lab, Result, above, below, beside, decides, effects
+from .lab import Arrays, Grid, Lab, Result, above, below, decides, effects, secondary
 from .lab.decoding import PICTURES, TEST, Replies, bad_pictures
 
 CLAIM = (
@@ -112,7 +112,7 @@ def run(lab: Lab) -> Iterator[Result]:
         above(right["corrected"] - right["as it is"], name="corrected − as it is, accuracy", **SHARE),
         below(captions["VDD", "instances"] - captions["rule alone", "instances"], **SHARE),
     )
-    yield from beside(
+    yield from secondary(
         below(bias["corrected"] - bias["as it is"], name="corrected − as it is, |share of yes − ½|"),
         above(captions["VDD", "recall"] - captions["rule alone", "recall"], -0.02),
     )

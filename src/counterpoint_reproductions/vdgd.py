@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .lab import Lab, Result, above, below, beside, decides, effects
+from .lab import Lab, Result, above, below, decides, effects, secondary
 from .lab.decoding import Replies
 
 CLAIM = (
@@ -45,7 +45,7 @@ def run(lab: Lab) -> Iterator[Result]:
     yield from decides(
         below(captions["VDGD", "instances"] - captions["description alone", "instances"], **SHARE),
     )
-    yield from beside(
+    yield from secondary(
         below(captions["VDGD", "instances"] - captions["no description", "instances"]),
         above(captions["divided", "instances"] - captions["description alone", "instances"]),
         above(answers["VDGD", "accuracy"] - answers["description alone", "accuracy"], -0.02),

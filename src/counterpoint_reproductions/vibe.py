@@ -20,7 +20,7 @@ from counterpoint.networks.init import initialise
 from counterpoint.networks.towers.transformer import TextTransformer
 from counterpoint.statistics import Statistic
 
-from .lab import Arrays, Lab, Result, above, below, beside, decides
+from .lab import Arrays, Lab, Result, above, below, decides, secondary
 from .lab.clip_towers import COLOURS, SIDE, ClipFrames, FramesTransformer, filmed
 from .lab.descent import minimise
 
@@ -158,7 +158,7 @@ def run(lab: Lab) -> Iterator[Result]:
         ),
     )
     split = runs.scores("{}", "macro F1", macro_f1)
-    yield from beside(
+    yield from secondary(
         *(
             gain(better, worse, kind, "F1", mean_f1((kind,)))
             for better, worse in (("prompted", "video"), ("video", "frame"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .lab import Lab, Result, TrainingComparison, above, beside, decides, within
+from .lab import Lab, Result, TrainingComparison, above, decides, secondary, within
 
 CLAIM = (
     "Choosing between a video's caption and a contrast caption in training raises the ROC-AUC of order flips, "
@@ -62,7 +62,7 @@ def run(lab: Lab) -> Iterator[Result]:
         *(gain(f"auc_{kind}", bound=GAIN) for kind in KINDS),
         blind(CONTRASTS, "text_only_auc", "captions alone"),
     )
-    yield from beside(
+    yield from secondary(
         blind(PLAIN, "auc_flip", "flip"),
         *(gain(f"auc_{kind}", TRAINED_ON) for kind in KINDS),
         gain("auc"),

@@ -16,7 +16,7 @@ from counterpoint.evaluation.contamination import contamination
 from counterpoint.evaluation.tasks.vlb import CONTROL, SINGLE, VANILLA, VARIANTS, VLB, bootstrap
 from counterpoint.networks.tiny_vlm import default_model_path, world
 
-from .lab import Arrays, Lab, Result, above, beside, decides, effects
+from .lab import Arrays, Lab, Result, above, decides, effects, secondary
 from .lab.data_emoji import pixels
 from .lab.decoding import GREEDY, assistant
 
@@ -91,7 +91,7 @@ def run(lab: Lab) -> Iterator[Result]:
         above(right["V1+L4"] - right[HARDEST], **SHARE),
         contamination("V1+V3"),
     )
-    yield from beside(
+    yield from secondary(
         above(right["V2+L3"] - right[VANILLA]),
         *(above(right[VANILLA] - right[variant]) for variant in SINGLE),
         above(right[CONTROL] - right["V3"]),

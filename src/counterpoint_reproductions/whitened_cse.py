@@ -10,7 +10,7 @@ from torch import Tensor
 from counterpoint.networks import GroupWhitening
 from counterpoint.study.presets import StudyPreset
 
-from .lab import Lab, Result, above, below, beside, decides, exact, glosses
+from .lab import Lab, Result, above, below, decides, exact, glosses, secondary
 
 CLAIM = (
     "With whitening in shuffled groups and three views, embeddings of glosses are more uniform than with "
@@ -88,7 +88,7 @@ def run(lab: Lab) -> Iterator[Result]:
             for name, error in properties().items()
         ),
     )
-    yield from beside(more_uniform(UNSHUFFLED), ranks(TWO), ranks(UNSHUFFLED))
+    yield from secondary(more_uniform(UNSHUFFLED), ranks(TWO), ranks(UNSHUFFLED))
     lab.note(
         glosses.NOTE,
         "The method is the registered whitened-cse, with 8 groups of 8 channels; the whitening matrix carries no",

@@ -8,7 +8,7 @@ import pytest
 from counterpoint.catalog.evidence import Evidence
 from counterpoint.cli import main, reproduce
 from counterpoint_reproductions import multiberts
-from counterpoint_reproductions.lab import Lab, above, beside, decides, effects, exact, per_seed
+from counterpoint_reproductions.lab import Lab, above, decides, effects, exact, per_seed, secondary
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def _short_claim(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         lab.notify("working")
         lab.note("A note.")
         main_result = above(exact(2.0, "a number"), 1.0, name="the main [thing]")
-        return [*beside(above(exact(0.0, "another"), name="beside")), main_result]
+        return [*secondary(above(exact(0.0, "another"), name="beside")), main_result]
 
     for name, value in (("CLAIM", "A helps."), ("REFUTED", "it does not"), ("run", run)):
         monkeypatch.setattr(multiberts, name, value)

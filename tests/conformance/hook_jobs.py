@@ -26,7 +26,7 @@ STEPS, BATCH = 8, 8
 class Hooked(CLIP):
     """CLIP on pictures mixed with the next ones of the batch, drawn towards the mean of all pictures' features."""
 
-    look_every = 1
+    epoch_start_every = 1
     stages = (Stage("heads", 1, ("projections.",)), Stage("all", 2))
     centre: Tensor
 
@@ -38,7 +38,7 @@ class Hooked(CLIP):
         self.told: list[StepInfo] = []
         return self
 
-    def look(self, examples: TrainingExamples, clock: StepInfo) -> None:
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         assert not self.training
         assert not torch.is_grad_enabled()
         features = examples.map(lambda batch: self.features("image", batch["image"].double()))

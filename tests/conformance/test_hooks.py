@@ -135,11 +135,11 @@ def test_looks_come_every_so_many_epochs_and_with_a_stage() -> None:
     order, method = ShuffledOrder(data.splits.train, BATCH, 0), hooked(hooked_recipe())
 
     def looks(every: int) -> list[int]:
-        method.look_every = every
+        method.epoch_start_every = every
         course, found = Course(method, recipe, torch.device("cpu"), BATCH), []
         for step in range(STEPS):
             course.reach(step)
-            if course.looks(order.clock(step, STEPS), order):
+            if course.starts_epoch(order.clock(step, STEPS), order):
                 found.append(step)
         return found
 

@@ -35,13 +35,13 @@ every = pytest.mark.parametrize("name", NAMES)
 
 def looking_exactly(method: Method) -> Method:
     """Return the method, whose looks are in float32: clusters of rounded embeddings may be others."""
-    look = method.look
+    look = method.on_epoch_start
 
     def exact(examples: TrainingExamples, clock: StepInfo) -> None:
         with torch.autocast("cpu", enabled=False):
             look(examples, clock)
 
-    method.look = exact  # type: ignore[method-assign] # of this method alone, and not of its class
+    method.on_epoch_start = exact  # type: ignore[method-assign] # of this method alone, and not of its class
     return method
 
 

@@ -23,7 +23,7 @@ from counterpoint import trust
 from counterpoint.data.base import Data, Rows, Splits
 from counterpoint.data.source import _slot
 from counterpoint.data.views import key
-from counterpoint.data.views.look import looks
+from counterpoint.data.views.transforms import transforms
 from counterpoint.exporting import LAYOUTS
 from counterpoint.modalities import MODALITIES, PAIR, Modality, resolve
 from counterpoint.networks import build_towers
@@ -276,7 +276,7 @@ def test_padding_changes_no_more_than_rounding_in_sixteen_bits(modality: str, na
 @pytest.mark.parametrize("name", ["plain", "weak", "strong", "simclr"])
 def test_a_view_is_a_function_of_the_key(modality: Modality, case: Case, name: str) -> None:
     tower = tower_of(modality, case)
-    look = looks({"view": View(modality.name, name)}, AUGMENTATION)["view"]
+    look = transforms({"view": View(modality.name, name)}, AUGMENTATION)["view"]
     raw, keys = raw_of(modality, case, range(6), form_of(tower)), key(0, 0, np.arange(6), "view")
     together = look(raw, keys, tower.input)
     assert torch.equal(look(raw, keys, tower.input).nan_to_num(9), together.nan_to_num(9))

@@ -66,7 +66,7 @@ UNTRAINED = {
     "llm-vem": ("it takes a table", "tests/methods/test_llm_vem.py"),
 }
 """Methods that cannot learn from the data here, each with the reason and the file that tests it instead."""
-LOOK = tuple(name for name in ARMS if METHODS.get(name).look is not Method.look)
+LOOK = tuple(name for name in ARMS if METHODS.get(name).on_epoch_start is not Method.on_epoch_start)
 """Methods that look at all examples."""
 ON_RANKS = ("swav", "byol", "jest", "msclap", *LOOK)
 """Methods that look or have stages, and one of each other way in which ranks share state; test_method_steps.py has a
@@ -90,7 +90,7 @@ def looks(name: str) -> tuple[int, ...]:
     if name not in LOOK:
         return ()
     method, _ = prepare(Run(ARMS[name], "tiny", RECIPE), TraitsData())
-    of_epochs = range(0, RECIPE.total_steps, EPOCH * method.look_every)
+    of_epochs = range(0, RECIPE.total_steps, EPOCH * method.epoch_start_every)
     return tuple(sorted({*of_epochs, *(span.first for span in spans(method.stages, RECIPE.total_steps))}))
 
 
@@ -123,13 +123,13 @@ def trained(
     assert loader.order.steps_per_epoch == EPOCH
     if double:
         method = method.double()
-    look = method.look
+    look = method.on_epoch_start
 
     def told(examples: Any, clock: Any) -> None:
         look(examples, clock)
         on_look(clock.step)
 
-    with patch.object(method, "look", told):
+    with patch.object(method, "on_epoch_start", told):
         fit(method, loader, recipe, folder, accelerator="cpu", on_step=on_step)
     return {name: whole(value).clone() for name, value in method.state_dict().items()}
 

@@ -73,7 +73,7 @@ def test_what_was_changed_is_what_is_told(changed: RelabelledData) -> None:
     train = changed.splits.train
     assert set(changed.wrong) == set(np.flatnonzero((seen >= 0) & (seen != true)))
     assert set(changed.hidden) == set(np.flatnonzero((seen < 0) & (true >= 0)))
-    assert set(changed.gone) == set(Many().splits.train) - set(train)
+    assert set(changed.removed) == set(Many().splits.train) - set(train)
     assert (true[changed.wrong] >= 0).all()
 
 
@@ -132,7 +132,7 @@ def test_imbalance_thins_classes_exponentially_to_the_ratio(ratio: float) -> Non
     assert left.tolist() == [round(largest * ratio ** (-k / 4)) for k in range(5)]
     assert (data.true[train] < 0).sum() == UNLABELLED
     assert np.concatenate(data.splits.tasks).size == len(train)
-    assert not np.isin(data.gone, np.concatenate(data.splits.tasks)).any()
+    assert not np.isin(data.removed, np.concatenate(data.splits.tasks)).any()
 
 
 def test_rows_that_a_test_holds_too_are_not_touched() -> None:
@@ -153,7 +153,7 @@ def test_what_is_wrong_is_part_of_what_data_is() -> None:
     assert one.sized(32).wrong is one.wrong
     thinned = relabelled("tone,imbalance=1.5", TinyData())
     if len(rows := thinned.fingerprint.rows):
-        assert (rows["split"].to_numpy()[thinned.gone] == "").all()
+        assert (rows["split"].to_numpy()[thinned.removed] == "").all()
 
 
 @pytest.mark.parametrize(

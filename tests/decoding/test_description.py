@@ -64,8 +64,8 @@ def test_a_description_is_greedy_and_keeps_the_distribution_of_every_place(end: 
     description = describe(tiny("Llava"), KIND.batch(rows), max_new_tokens=8)
     found = [slow_description(row, 8, end) for row in rows]
     assert list(description.words) == [words for words, _ in found]
-    assert description.places.tolist() == [len(places) for _, places in found]
-    assert description.places[0] == len(description.words[0]) + 1, "the end token has a place too"
+    assert description.counts.tolist() == [len(places) for _, places in found]
+    assert description.counts[0] == len(description.words[0]) + 1, "the end token has a place too"
     for row, (_, places) in enumerate(found):
         stacked = torch.stack(places)
         for reduction, expected in (
@@ -176,7 +176,7 @@ def test_vdgd_with_an_empty_description_is_plain_decoding() -> None:
     model, rows = tiny("Llava"), [KIND.row(1, length=5), KIND.row(2, length=3)]
     inputs = KIND.batch(rows)
     full = describe(model, inputs, max_new_tokens=4)
-    half = Description(([], full.words[1]), full.places, full.highest, full.total, full.passes)
+    half = Description(([], full.words[1]), full.counts, full.highest, full.total, full.passes)
 
     def decode(method: object) -> list[list[int]]:
         out = model.generate(**inputs, do_sample=False, max_new_tokens=6, custom_generate=method)

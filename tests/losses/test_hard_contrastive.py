@@ -100,7 +100,7 @@ def test_ties_do_not_add_to_the_count() -> None:
     [(0.7, 11, 7), (0.3, 11, 3), (0.31, 11, 4), (1.0, 5, 4), (1e-3, 5, 1), (0.5, 1, 0)],
 )
 def test_a_share_is_rounded_up_and_not_by_the_last_bit(fraction: float, n: int, k: int) -> None:
-    assert HardContrastiveLoss(fraction=fraction).kept(n) == k
+    assert HardContrastiveLoss(fraction=fraction).num_hardest(n) == k
 
 
 @pytest.mark.parametrize("fraction", [0.5, 1.0])

@@ -90,11 +90,11 @@ def test_the_bias_starts_at_the_prior() -> None:
     tags[:10, 0], tags[:1, 1], tags[30:] = 1, 1, -1
     examples = All(Batch(given.ids, given.views, {"nouns": tags}))
     with torch.no_grad():
-        method.look(examples, StepInfo(0, 9))
+        method.on_epoch_start(examples, StepInfo(0, 9))
     torch.testing.assert_close(method.head.bias.exp(), torch.tensor([10.5 / 20.5, 1.5 / 29.5, 0.5 / 30.5]))
     with torch.no_grad():
         method.head.bias.zero_()
-        method.look(examples, StepInfo(5, 9))
+        method.on_epoch_start(examples, StepInfo(5, 9))
     assert not method.head.bias.any(), "it is learned from there"
 
 

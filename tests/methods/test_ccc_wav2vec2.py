@@ -24,7 +24,7 @@ def plain(**options: Any) -> Any:
 def test_the_base_loss_is_transformers() -> None:
     method = plain().eval()
     given = batch(method, size=3)
-    model = method.heard.model
+    model = method.encoder.model
     whole = transformers.Wav2Vec2ForPreTraining(model.config).eval()
     whole.wav2vec2, whole.quantizer = model, method.quantizer
     whole.project_hid, whole.project_q = method.of_context, method.of_target
@@ -37,7 +37,7 @@ def test_the_base_loss_is_transformers() -> None:
     model.config.apply_spec_augment = True  # so that the model masks by itself
     with torch.no_grad():
         found = whole(
-            method.heard.standardised(given["audio"]),
+            method.encoder.standardised(given["audio"]),
             mask_time_indices=mask,
             sampled_negative_indices=indices,
         )
@@ -48,7 +48,7 @@ def test_the_base_loss_is_transformers() -> None:
     # Of probabilities, which is what transformers' training mode counts codes by, whatever is drawn.
     torch.manual_seed(0)
     _, perplexity = method.quantizer.train()(
-        whole.wav2vec2(method.heard.standardised(given["audio"])).extract_features, mask
+        whole.wav2vec2(method.encoder.standardised(given["audio"])).extract_features, mask
     )
     wanted = model.config.diversity_loss_weight * (method.codes - perplexity) / method.codes
     torch.testing.assert_close(terms["diversity"], wanted.detach(), rtol=1e-5, atol=1e-6)

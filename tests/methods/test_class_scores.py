@@ -87,7 +87,7 @@ def looked(*classes: int) -> Any:
 
 def test_priors_are_counted_from_training_labels_and_stand_in_training_alone() -> None:
     method, given, before = loss_of("logit-adjusted")
-    method.look(looked(0, 0, 0, 0, 1, 1, 2, 3, -1), START)
+    method.on_epoch_start(looked(0, 0, 0, 0, 1, 1, 2, 3, -1), START)
     expected = torch.tensor([4, 2, 1, 1, 1], dtype=F64) / 9
     torch.testing.assert_close(method.prior, expected, rtol=1e-6, atol=0)
     logits = method.logits(method.encode(given), given)
@@ -214,7 +214,7 @@ def test_as_many_tags_are_likely_as_examples_have_on_average() -> None:
     tags[:, :2], tags[::2, 2] = 1, 1
     tags[::3] = -1
     seen: Any = SimpleNamespace(ids=torch.arange(1000), labels={"tags": tags}, map=lambda function: function)
-    method.look(seen, START)
+    method.on_epoch_start(seen, START)
     assert float(method.usual) == pytest.approx(2.5, abs=0.01)
     scores = torch.tensor([[14.0, 2.0, 8.0, -9.0, -15.0, -12.0]])
     for shift in (0.0, 40.0):  # the loss does not know it
@@ -233,7 +233,7 @@ def test_as_many_tags_are_likely_as_examples_have_on_average() -> None:
 
 def test_a_step_s_keys_are_met_and_then_kept_by_class() -> None:
     method, given, _ = loss_of("gml")
-    method.look(looked(*[0] * 16, *[1] * 8, 2, 3, 4), START)
+    method.on_epoch_start(looked(*[0] * 16, *[1] * 8, 2, 3, 4), START)
     assert method.queue.sizes.sum() == 40
     assert method.queue.sizes.tolist() == sorted(method.queue.sizes.tolist(), reverse=True)
     z = method.targets(given) | method.encode(given)
@@ -247,7 +247,7 @@ def test_a_step_s_keys_are_met_and_then_kept_by_class() -> None:
     held = method.queue.ids[method.queue.ids >= 0]
     assert set(held.tolist()) <= set(range(12))
     assert torch.equal(method.queue.labels[method.queue.ids >= 0], held % 5)
-    method.look(looked(*[0] * 16, *[1] * 8, 2, 3, 4), START)
+    method.on_epoch_start(looked(*[0] * 16, *[1] * 8, 2, 3, 4), START)
     assert torch.equal(method.queue.ids[method.queue.ids >= 0], held), (
         "the same priors leave the queue as it is"
     )

@@ -31,7 +31,7 @@ def made(**options: Any) -> tuple[Any, Batch]:
 def looked(method: Any, given: Batch, clock: StepInfo = LATER) -> Any:
     examples = SimpleNamespace(ids=given.ids, labels=given.labels, map=lambda function: function(given))
     with torch.no_grad():
-        method.look(examples, clock)
+        method.on_epoch_start(examples, clock)
     return method
 
 

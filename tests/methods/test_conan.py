@@ -153,7 +153,7 @@ def test_what_is_mined_at_random_follows_from_the_generator_that_a_look_is_given
     for seed in (0, 0, 5):
         method = method_of(mined="random")
         torch.manual_seed(seed)
-        method.look(All(whole()), START)
+        method.on_epoch_start(All(whole()), START)
         listed.append(method.candidates.listed)
     assert torch.equal(listed[0], listed[1])
     assert not torch.equal(listed[0], listed[2])
@@ -176,7 +176,7 @@ def test_both_conditions_hold_for_a_negative_to_be_easy() -> None:
 def test_looking_mines_for_every_query_and_knows_one_document_under_two_examples() -> None:
     method, batch = method_of(), whole()
     batch.views["answer"][1] = batch.views["answer"][0]
-    method.look(All(batch), START)
+    method.on_epoch_start(All(batch), START)
     store = method.candidates
     assert store.ids.tolist() == batch.ids.tolist()
     assert len(store.documents) == N - 1
@@ -194,7 +194,7 @@ def test_looking_mines_for_every_query_and_knows_one_document_under_two_examples
 
 def test_a_batch_has_the_negatives_that_count_as_a_view() -> None:
     method, batch = method_of(renew="never"), whole()
-    method.look(All(batch), START)
+    method.on_epoch_start(All(batch), START)
     part = method.prepare(rows(batch, [3, 8]), START)
     store = method.candidates
     assert torch.equal(part[CANDIDATES][..., 0], store.documents[store.listed[[3, 8], :2]][..., 0])
@@ -209,20 +209,20 @@ def test_a_batch_has_the_negatives_that_count_as_a_view() -> None:
 
 def test_what_has_become_easy_gives_way_and_what_replaces_it_has_its_own_score() -> None:
     method, batch = method_of(factor=1.15, limit=0.8), whole()
-    method.look(All(batch), START)
+    method.on_epoch_start(All(batch), START)
     store = method.candidates
     row = next(i for i in range(N) if store.first[i, 0] > 0.3 and (store.listed[i] >= 0).all())
     easiest = int(store.listed[row, 0])
     words = method.towers["question"].words.weight
-    before = store.places[row].tolist(), store.first[row].clone()
+    before = store.offsets[row].tolist(), store.first[row].clone()
     with torch.no_grad():  # the answer moves away from the question
         answer = words[store.documents[easiest, 0]]
         answer.sub_(words[row] * (answer @ words[row]) / (words[row] @ words[row]))
     part = method.prepare(rows(batch, [row]), START)
-    assert before[0] == store.places[row].tolist()  # nothing is kept before the step was taken
+    assert before[0] == store.offsets[row].tolist()  # nothing is kept before the step was taken
     z = {name: tensor.detach() for name, tensor in method.encode(part).items()}
     method.after_step(z, part, START)
-    assert store.places[row].tolist()[0] == 2
+    assert store.offsets[row].tolist()[0] == 2
     assert store.next[row] >= 3
     taken = int(store.listed[row, 2])
     torch.testing.assert_close(store.first[row, 0], cosines(method)[row, store.documents[taken, 0] - 20])
@@ -232,17 +232,17 @@ def test_what_has_become_easy_gives_way_and_what_replaces_it_has_its_own_score()
 
 def test_a_list_that_has_ended_keeps_its_negatives() -> None:
     method, batch = method_of(listed=2), whole()
-    method.look(All(batch), START)
+    method.on_epoch_start(All(batch), START)
     with torch.no_grad():
         method.towers["question"].words.weight[20:].mul_(-1)
     part = method.prepare(batch, START)
-    assert torch.equal(part["candidates.places"], method.candidates.places)
+    assert torch.equal(part["candidates.offsets"], method.candidates.offsets)
     assert method.candidates.find(batch.ids)[1].all()
 
 
 def test_a_candidate_that_is_likely_right_is_passed_over() -> None:
     method, batch = method_of(most=0.95), whole()
-    method.look(All(batch), START)
+    method.on_epoch_start(All(batch), START)
     store, scores = method.candidates, cosines(method)
     for row in range(N):
         own = scores[row, row]
@@ -253,7 +253,7 @@ def test_a_candidate_that_is_likely_right_is_passed_over() -> None:
 def test_scores_are_compared_in_evaluation_mode() -> None:
     method, batch = method_of(), whole()
     modes = []
-    method.look(All(batch), START)
+    method.on_epoch_start(All(batch), START)
     tower = method.towers["question"]
     tower.register_forward_hook(lambda module, inputs, output: modes.append(module.training))
     method.train()
@@ -265,7 +265,7 @@ def test_scores_are_compared_in_evaluation_mode() -> None:
 
 def test_the_store_is_saved_with_the_model_and_loaded_whatever_its_size() -> None:
     method, batch = method_of(), whole()
-    method.look(All(batch), START)
+    method.on_epoch_start(All(batch), START)
     other = method_of()
     other.load_state_dict(method.state_dict())
     assert other.candidates.filled
@@ -279,8 +279,8 @@ def test_a_step_that_is_measured_before_anything_was_mined_is_of_the_size_of_oth
     assert part[CANDIDATES].shape == (N, 3, 2)
     method = method_of(negatives=0)
     assert method.prepare(whole(), START).views.keys() == {"question", "answer"}
-    assert not method.look_every
-    assert method_of(renew="all", every=3).look_every == 3
+    assert not method.epoch_start_every
+    assert method_of(renew="all", every=3).epoch_start_every == 3
 
 
 @pytest.mark.parametrize(
@@ -372,4 +372,4 @@ def test_a_store_finds_queries_by_their_ids() -> None:
     assert store.ids.tolist() == [2, 5]
     assert store.find(torch.tensor([5, 3, 9]))[1].tolist() == [True, False, False]
     assert store.first.tolist() == [[0.25, -torch.inf], [0.5, -torch.inf]]
-    assert store.at(torch.tensor([0]), store.places[:1]).tolist() == [[0, -1]]
+    assert store.at(torch.tensor([0]), store.offsets[:1]).tolist() == [[0, -1]]

@@ -115,11 +115,11 @@ def test_at_random_as_many_learn_as_under_the_curriculum_and_not_the_same() -> N
     assert method.draws
     assert not made(mode="curriculum").draws
     torch.manual_seed(0)
-    kept, by_gradients = method.kept(cosines, MIDDLE), cosines > 0.1
+    kept, by_gradients = method.learning_mask(cosines, MIDDLE), cosines > 0.1
     assert kept.sum() == by_gradients.sum()
     # A draw without regard to cosines shares 0.45² of all; 5 standard deviations.
     assert abs((kept & by_gradients).double().mean() - by_gradients.double().mean() ** 2) < 0.04
-    assert method.kept(cosines, EARLY).all()
+    assert method.learning_mask(cosines, EARLY).all()
 
 
 def test_both_remedies_leave_out_and_then_project() -> None:

@@ -55,10 +55,10 @@ def test_chance_hands_the_same_attributes_to_others() -> None:
     method = build("kernel-uniformity", on="images", prior="group", chance=True)
     own = build("kernel-uniformity", on="images", prior="group")
     given = batch(method, 40)
-    shuffled, known = (some.beside({}, given)["prior"] for some in (method, own))
+    shuffled, known = (some.loss_inputs({}, given)["prior"] for some in (method, own))
     assert not shuffled.equal(known)
     assert shuffled.sum(0).equal(known.sum(0))
-    assert method.beside({}, given)["prior"].equal(shuffled)
+    assert method.loss_inputs({}, given)["prior"].equal(shuffled)
 
 
 def test_chance_hands_the_same_attributes_on_however_many_ranks_there_are(
@@ -66,13 +66,13 @@ def test_chance_hands_the_same_attributes_on_however_many_ranks_there_are(
 ) -> None:
     method = build("kernel-uniformity", on="images", prior="tags", chance=True)
     given = batch(method, 12)
-    alone, known = method.beside({}, given)["prior"], attributes(given.labels["tags"])
+    alone, known = method.loss_inputs({}, given)["prior"], attributes(given.labels["tags"])
     monkeypatch.setattr(Ranks, "counts", lambda self, n, device: [4, 8])
     monkeypatch.setattr(Ranks, "gather", lambda self, rows, counts: given.ids if rows.ndim == 1 else known)
     parts = []
     for rank, part in enumerate((slice(4), slice(4, None))):
         monkeypatch.setattr(Ranks, "present", lambda rank=rank: Ranks(rank, 2))
-        parts.append(method.beside({}, given.map(itemgetter(part)))["prior"])
+        parts.append(method.loss_inputs({}, given.map(itemgetter(part)))["prior"])
     assert torch.cat(parts).equal(alone)
 
 

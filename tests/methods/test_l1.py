@@ -24,7 +24,7 @@ def examples(*numbers: float) -> SimpleNamespace:
 def test_the_loss_is_the_distance_to_the_standardised_number() -> None:
     method = build("l1").double()
     given = batch(method, 12, dtype=torch.float64)
-    method.look(examples(1.0, 5.0, torch.nan), START)
+    method.on_epoch_start(examples(1.0, 5.0, torch.nan), START)
     z = method.encode(given)["image"]
     said = z @ method.head.weight[0] + method.head.bias
     loss = (said - (given.labels["number"] - 3) / 2).abs().mean()
@@ -50,7 +50,7 @@ def test_an_example_without_a_number_counts_for_nothing() -> None:
 
 def test_numbers_that_are_all_the_same_are_not_divided_by_nothing() -> None:
     method = build("l1")
-    method.look(examples(4.0, 4.0), START)
+    method.on_epoch_start(examples(4.0, 4.0), START)
     assert method.scale.tolist() == [4.0, 1.0]
 
 

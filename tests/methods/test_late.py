@@ -136,16 +136,16 @@ def test_modality_dropout_leaves_the_last_column_and_as_many_as_it_says() -> Non
     method = build("late", drop=0.5)
     torch.manual_seed(0)
     there = {"image": torch.ones(4000, dtype=torch.bool), "text": torch.arange(4000) % 2 == 0}
-    kept = method.kept(there)
+    kept = method.dropout_masks(there)
     both = torch.stack(list(kept.values()), 1)
     assert both.any(1).all()
     assert not (kept["text"] & ~there["text"]).any()
     assert kept["image"][~there["text"]].all()
     # Of two columns an example keeps both with probability 1/4 and each alone with 3/8; 5 standard deviations.
     assert abs(both[::2].all(1).double().mean() - 0.25) < 5 * (0.1875 / 2000) ** 0.5
-    nothing = method.kept({column: torch.zeros(3, dtype=torch.bool) for column in there})
+    nothing = method.dropout_masks({column: torch.zeros(3, dtype=torch.bool) for column in there})
     assert not torch.stack(list(nothing.values())).any()
-    assert build("late").kept(there) == there
+    assert build("late").dropout_masks(there) == there
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ def test_no_gradient_reaches_the_texts_and_the_table() -> None:
 
 def test_the_last_layer_starts_as_the_components_of_the_examples() -> None:
     method, given = method_of(), batch()
-    method.look(All(given), START)
+    method.on_epoch_start(All(given), START)
     voxels = given["table"]
     torch.testing.assert_close(method.components.bias, voxels.mean(0))
     centred = voxels - voxels.mean(0)
@@ -141,7 +141,7 @@ def test_the_last_layer_starts_as_the_components_of_the_examples() -> None:
     weight = method.components.weight[:, :2]
     torch.testing.assert_close(centred @ weight @ weight.T, centred, atol=1e-5, rtol=0)
     method.components.weight.data.zero_()
-    method.look(All(given), StepInfo(5, 10, stage="whole"))
+    method.on_epoch_start(All(given), StepInfo(5, 10, stage="whole"))
     assert not method.components.weight.any()
 
 
@@ -154,7 +154,7 @@ def test_cells_that_were_not_measured_have_no_term() -> None:
     there = ~gone
     expected = (predicted - given["table"])[there].square().mean()
     torch.testing.assert_close(run(method, given)["voxels"], expected)
-    method.look(All(given), START)
+    method.on_epoch_start(All(given), START)
     assert method.components.weight.isfinite().all()
     given.views["table"].fill_(torch.nan)
     assert run(method, given)["voxels"].item() == 0.0

@@ -27,7 +27,7 @@ def made(name: str = "m-dyr", **options: Any) -> tuple[Any, Batch]:
 def looked(method: Any, given: Batch, clock: StepInfo = LATER) -> Any:
     method.eval()
     with torch.no_grad():
-        method.look(All(given), clock)
+        method.on_epoch_start(All(given), clock)
     return method.train()
 
 

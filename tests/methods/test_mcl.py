@@ -123,7 +123,7 @@ def test_groups_are_cumulative_over_stages() -> None:
     with patch("counterpoint.methods.mcl.nearest_centres") as found, torch.no_grad():
         for stage in range(4):
             found.return_value = clusters[stage - 1][:, None]
-            method.eval().look(All(given), StepInfo(10 * stage, 40, stage=f"stage {stage}"))
+            method.eval().on_epoch_start(All(given), StepInfo(10 * stage, 40, stage=f"stage {stage}"))
             groups = method.groups(given.ids)
             if stage == 0:
                 assert groups is None

@@ -35,7 +35,7 @@ def looked(given: Batch, seed: int = 0, **options: Any) -> Any:
     method.eval()
     torch.manual_seed(seed)
     with torch.no_grad():
-        method.look(All(given), StepInfo(0, 10))
+        method.on_epoch_start(All(given), StepInfo(0, 10))
     return method.train()
 
 
@@ -128,7 +128,7 @@ def test_clusters_are_saved_with_the_model_and_looked_for_once(given: Batch) -> 
     method, other = looked(given), build("mlcd", clusters=12, positives=3).double()
     other.load_state_dict(method.state_dict())
     assert torch.equal(other.items.recall(given.ids)[0], method.items.recall(given.ids)[0])
-    assert method.look_every > 10**6
+    assert method.epoch_start_every > 10**6
     assert method.passes() == method.passes_of_all() == {"image": 1}
 
 

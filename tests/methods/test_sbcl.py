@@ -32,7 +32,7 @@ def looked(given: Batch, epoch: int = 10, **options: Any) -> Any:
     method = build("sbcl", target=FIVE, smallest=1, **options).double()
     method.eval()
     with torch.no_grad():
-        method.look(All(given), StepInfo(0, 100, epoch))
+        method.on_epoch_start(All(given), StepInfo(0, 100, epoch))
     return method.train()
 
 

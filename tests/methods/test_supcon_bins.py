@@ -39,16 +39,16 @@ def test_it_is_supcon_with_the_ranges_as_classes_in_any_unit(unit: float) -> Non
     method = build("supcon-bins", bins=4, temperature=TAU).double()
     given = batch(method, 12, dtype=F64)
     given = replace(given, labels={"number": unit * NUMBERS})
-    method.look(examples(unit * NUMBERS), StepInfo(0, 10))
+    method.on_epoch_start(examples(unit * NUMBERS), StepInfo(0, 10))
     classes = torch.tensor([0, 0, 1, 2, 3, 3, -1, 1, 0, 3, 2, 2])
     torch.testing.assert_close(run(method, given)["supcon-bins"], contrast(method, given, classes))
 
 
 def test_few_numbers_are_a_class_each_and_others_go_to_the_nearest() -> None:
     method = build("supcon-bins", bins=4).double()
-    method.look(examples(torch.tensor([0.0, 10.0, 10.0, 1.0], dtype=F64)), StepInfo(0, 10))
+    method.on_epoch_start(examples(torch.tensor([0.0, 10.0, 10.0, 1.0], dtype=F64)), StepInfo(0, 10))
     numbers = torch.tensor([-5.0, 0.0, 0.4, 1.0, 2.0, 10.0, 99.0, torch.nan], dtype=F64)
-    found = method.beside({}, Batch(torch.arange(8), {}, {"number": numbers}))["labels"]
+    found = method.loss_inputs({}, Batch(torch.arange(8), {}, {"number": numbers}))["labels"]
     assert found.tolist() == [0, 0, 0, 1, 1, 2, 2, -1]
     again = build("supcon-bins", bins=4).double()
     again.load_state_dict(method.state_dict())
@@ -58,8 +58,10 @@ def test_few_numbers_are_a_class_each_and_others_go_to_the_nearest() -> None:
 def test_ranges_are_those_that_errors_are_told_by() -> None:
     numbers = np.random.default_rng(0).normal(size=200)
     method = build("supcon-bins").double()
-    method.look(examples(torch.from_numpy(numbers)), StepInfo(0, 10))
-    found = method.beside({}, Batch(torch.arange(200), {}, {"number": torch.from_numpy(numbers)}))["labels"]
+    method.on_epoch_start(examples(torch.from_numpy(numbers)), StepInfo(0, 10))
+    found = method.loss_inputs({}, Batch(torch.arange(200), {}, {"number": torch.from_numpy(numbers)}))[
+        "labels"
+    ]
     assert found.tolist() == bin_of(numbers, edges_of(numbers)).tolist()
     assert found.max() == 19
 

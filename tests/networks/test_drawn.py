@@ -43,7 +43,7 @@ def test_letters_stand_where_the_reference_puts_them(size: int, row: int) -> Non
         start - min(s for s, r in zip(starts, rows, strict=True) if r == own)
         for start, own in zip(starts, rows, strict=True)
     ]
-    assert RenderedInput(size).places(text) == list(zip(rows.tolist(), lefts, strict=True))
+    assert RenderedInput(size).positions(text) == list(zip(rows.tolist(), lefts, strict=True))
     assert all(left + width <= size for left, width in zip(lefts, widths, strict=True))
     drawn = RenderedInput(size)([text])[0, 0]
     assert bool((drawn[:row] < BACKGROUND / 255).any())

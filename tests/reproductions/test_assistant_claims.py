@@ -56,7 +56,9 @@ def test_texts_are_answerable_and_as_english_as_they_should_be() -> None:
 def test_pictures_are_asked_about_in_english_or_in_both() -> None:
     data = image_induced_fidelity_loss.world(300, 4)
     scenes = [data.scene(int(row)) for row in data.splits.train]
-    english, both = (image_induced_fidelity_loss.looks(scenes, bilingual, 0) for bilingual in (False, True))
+    english, both = (
+        image_induced_fidelity_loss.picture_questions(scenes, bilingual, 0) for bilingual in (False, True)
+    )
     assert {it.request for it in english} == {"What is in the picture?"}
     assert 0.4 < np.mean([it.request == "Was ist auf dem Bild?" for it in both]) < 0.6
 
@@ -66,7 +68,7 @@ def test_training_reads_what_the_assistant_is_given() -> None:
     scene = data.scene(int(data.splits.train[0]))
     learner = image_induced_fidelity_loss.Learner([scene] * 3, 0)
     described = image_induced_fidelity_loss.described(scene, "de", Rng(0, 0))
-    seen = image_induced_fidelity_loss.looks([scene], False, 0)[0]
+    seen = image_induced_fidelity_loss.picture_questions([scene], False, 0)[0]
     ids, mask, labels = learner._tokens([described, seen])
     assistant = learner.assistant()
     (asked,) = questions(scene, data.images(data.splits.train[:1])[0], ["en"])

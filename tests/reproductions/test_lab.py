@@ -24,7 +24,6 @@ from counterpoint_reproductions.lab import (
     above,
     arm,
     below,
-    beside,
     best,
     combined,
     decides,
@@ -33,6 +32,7 @@ from counterpoint_reproductions.lab import (
     mean,
     per_seed,
     rate,
+    secondary,
     within,
     worst,
 )
@@ -154,7 +154,7 @@ def test_a_result_takes_name_and_metric_from_its_score_unless_given() -> None:
 
 
 def test_what_decides_and_what_stands_beside_it() -> None:
-    assert [result.decides for result in (*decides(above(A)), *beside(above(A), below(B)))] == [
+    assert [result.decides for result in (*decides(above(A)), *secondary(above(A), below(B)))] == [
         True,
         False,
         False,
@@ -251,7 +251,7 @@ def test_parts_are_refuted_at_a_confidence_that_grows_with_their_number() -> Non
         [
             *decides(above(A - C, **SHARE), below(A - B, **SHARE)),
             *decides(above(exact(1.0, "x"))),  # chance plays no part in it
-            *beside(above(B - C, **SHARE), above(A - C)),
+            *secondary(above(B - C, **SHARE), above(A - C)),
             *decides(above(rate(np.arange(300) < 9), 0.5, name="r", metric="share", **effects.level("x"))),
         ]
     )
@@ -318,7 +318,7 @@ def test_a_plan_compares_expected_widths_with_what_was_declared() -> None:
             above(per_seed("narrow", "x", [0.0, 0.02]), **DELTA_OF_ONE),
             above(per_seed("undeclared", "x", [0.0, 0.02])),
         ),
-        *beside(above(per_seed("aside", "x", [0.0, 0.02]), **DELTA_OF_ONE)),
+        *secondary(above(per_seed("aside", "x", [0.0, 0.02]), **DELTA_OF_ONE)),
     ]
     wide, narrow, undeclared = planned_parts(pilot, 5)
     assert wide.width == pytest.approx(expected_width(5, 2**0.5, 0.0, 0.95, 1 - 0.05 / 3))

@@ -106,7 +106,12 @@ def test_captions_of_a_world_tell_the_share_that_is_asked_for() -> None:
         told = mmcl_robustness.telling(world, 0.25)
         assert (
             replace(
-                told, **{name: 1.0 for name in ("told", "core_told", "spurious_told") if hasattr(told, name)}
+                told,
+                **{
+                    name: 1.0
+                    for name in ("caption_rate", "core_told", "spurious_told")
+                    if hasattr(told, name)
+                },
             )
             == world
         )

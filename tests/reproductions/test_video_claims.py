@@ -98,7 +98,7 @@ def test_a_caption_is_true_of_what_has_all_of_its_features() -> None:
 
 
 def test_batches_hold_what_their_arm_trains_on() -> None:
-    data = compa.heard(20)
+    data = compa.soundscapes(20)
     rows = np.arange(3)
     sizes = {arm: len(compa.batch(data, rows, arm).texts) for arm in compa.ARMS}
     wrong = sum(len(data.captions[row].wrong) for row in rows)

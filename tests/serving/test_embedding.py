@@ -535,7 +535,7 @@ def _shards_to_train_on(folder: Path) -> tuple[ShardedData, list[Path]]:
     """Return data over an index, and the shards of its first rows."""
     data = load_any(str(folder))
     assert isinstance(data, ShardedData)
-    return data, [Path(data.index.shards[n].place) for n in np.flatnonzero(data.shards).tolist()]
+    return data, [Path(data.index.shards[n].location) for n in np.flatnonzero(data.shards).tolist()]
 
 
 def test_what_is_broken_or_lost_of_an_index_has_no_vectors(

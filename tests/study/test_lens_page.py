@@ -133,7 +133,7 @@ def test_lens_command(saved: Path, picture: Path, tmp_path: Path, capsys: pytest
     told = json.loads(capsys.readouterr().out)
     assert told["reply"] == "a red cat"
     assert [word["word"] for word in told["words"]] == ["a", "red", "cat"]
-    assert (told["layers"], told["grid"]) == ({"places": 1, "words": 2}, [2, 2])
+    assert (told["layers"], told["grid"]) == ({"patches": 1, "words": 2}, [2, 2])
     assert all(math.isfinite(word["support"]) for word in told["words"])
     assert main(words) == 0  # what the model itself says
     assert (tmp_path / "out" / lens.PAGE).exists()

@@ -58,13 +58,13 @@ def test_a_method_looks_at_the_start_of_every_second_epoch() -> None:
     recipe = Recipe(batch_size=10, steps=14, towers={"image_size": 24})
     method, loader = prepare(Run("sbcl,every=2,warmup=1,smallest=2", "tiny", recipe), TinyData())
     looks: list[tuple[int, int]] = []
-    look = method.look
+    look = method.on_epoch_start
 
     def recorded(examples: TrainingExamples, clock: StepInfo) -> None:
         looks.append((clock.step, clock.epoch))
         look(examples, clock)
 
-    with patch.object(method, "look", recorded):
+    with patch.object(method, "on_epoch_start", recorded):
         fit(method, loader, recipe)
     assert loader.order.steps_per_epoch == 3
     # Epochs are counted from 0: the first, the third and the fifth.

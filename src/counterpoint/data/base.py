@@ -198,7 +198,7 @@ class Data(ABC):
             [text if has else None for text, has in zip(texts, there, strict=True)], self.splits.train
         )
 
-    def beside(self, rows: Rows) -> Mapping[str, pl.Series]:
+    def metadata(self, rows: Rows) -> Mapping[str, pl.Series]:
         """Return the texts of some rows in what the data says of them that is neither a column nor a label, by name.
 
         Null where a row has none. Training looks at none of it; it goes where the examples go. Nothing unless said.
@@ -265,7 +265,7 @@ class Data(ABC):
         return Fingerprint.of_rows(self)
 
     def identity(self, columns: Iterable[str]) -> str:
-        """Return a digest of ids, splits, labels, what is `beside` them and some columns, made block by block."""
+        """Return a digest of ids, splits, labels, their `metadata` and some columns, made block by block."""
         return digest(self._digest_parts(columns))
 
     def _digest_parts(self, columns: Iterable[str]) -> Iterator[bytes]:
@@ -277,7 +277,7 @@ class Data(ABC):
             yield name.encode()
             yield from label.digest_parts()
         for start in range(0, len(self), BLOCK):
-            for name, texts in self.beside(np.arange(start, min(start + BLOCK, len(self)))).items():
+            for name, texts in self.metadata(np.arange(start, min(start + BLOCK, len(self)))).items():
                 yield f"beside: {name}".encode()
                 yield from (b"\0" if text is None else bytes_of(text) for text in texts)
         for column in columns:

@@ -14,13 +14,13 @@ ANY = "any"
 """Any further column, in what a task reads of the data and in what it needs embeddings of."""
 
 
-def fits(wanted: Sequence[str], there: Sequence[str]) -> bool:
+def fits(wanted: Sequence[str], available: Sequence[str]) -> bool:
     """Return whether columns are those that a task asks for, both given by names or both by modalities.
 
     >>> fits((ANY, "text"), ["audio", "text"]), fits((ANY, "text"), ["text"]), fits((ANY, ANY), ["text", "text"])
     (True, False, True)
     """
-    return {name for name in wanted if name != ANY} <= set(there) and len(wanted) <= len(there)
+    return {name for name in wanted if name != ANY} <= set(available) and len(wanted) <= len(available)
 
 
 def named(wanted: Sequence[str], columns: Mapping[str, str]) -> list[str]:

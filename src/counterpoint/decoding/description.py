@@ -22,14 +22,14 @@ class Description:
 
     Attributes:
         words: the token ids of each, without the end token.
-        places: how many distributions over the vocabulary each was read from: one a token, the end token too.
+        counts: how many distributions over the vocabulary each was read from: one a token, the end token too.
         highest: ``max_j log q_j(v)``, q_j the distribution of place j at temperature 1.
         total: ``Σ_j log q_j(v)``.
         passes: forward passes it took.
     """
 
     words: tuple[list[int], ...]
-    places: Int[Tensor, " b"]
+    counts: Int[Tensor, " b"]
     highest: Float[Tensor, "b v"]
     total: Float[Tensor, "b v"]
     passes: int
@@ -55,13 +55,13 @@ class Description:
     def row(self, row: int) -> Description:
         """Return the description of one picture; its passes are counted where it was made."""
         one = slice(row, row + 1)
-        return Description((self.words[row],), self.places[one], self.highest[one], self.total[one], 0)
+        return Description((self.words[row],), self.counts[one], self.highest[one], self.total[one], 0)
 
     @classmethod
     def joined(cls, rows: Sequence[Description]) -> Description:
         """Return descriptions of one picture each as those of a batch."""
         places, highest, total = (
-            torch.cat([getattr(row, name) for row in rows]) for name in ("places", "highest", "total")
+            torch.cat([getattr(row, name) for row in rows]) for name in ("counts", "highest", "total")
         )
         return cls(tuple(row.words[0] for row in rows), places, highest, total, passes=0)
 
@@ -70,7 +70,7 @@ class Description:
         if reduction == "max":
             table = self.highest
         else:
-            table = self.total if reduction == "sum" else self.total / self.places[:, None]
+            table = self.total if reduction == "sum" else self.total / self.counts[:, None]
         empty = torch.tensor([not words for words in self.words], device=table.device)
         return table.masked_fill(empty[:, None], -torch.inf)
 
@@ -91,7 +91,7 @@ def describe(model: Any, inputs: Mapping[str, Any], *, max_new_tokens: int = 512
         **inputs, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1, custom_generate=record.generate
     )
     words = tuple(row[: int(n)] for row, n in zip(record.tokens.tolist(), record.lengths, strict=True))
-    return Description(words, record.places, record.highest, record.total, record.passes)
+    return Description(words, record.counts, record.highest, record.total, record.passes)
 
 
 class _Recorder:
@@ -99,7 +99,7 @@ class _Recorder:
 
     highest: Float[Tensor, "b v"]
     total: Float[Tensor, "b v"]
-    places: Int[Tensor, " b"]
+    counts: Int[Tensor, " b"]
     tokens: Int[Tensor, "b t"]
     lengths: Int[Tensor, " b"]
 
@@ -137,12 +137,12 @@ class _Recorder:
         log_q = scores.log_softmax(-1)
         if not self.passes:
             self.highest, self.total = log_q.clone(), torch.zeros_like(log_q)
-            self.places = torch.zeros(len(log_q), dtype=torch.long, device=log_q.device)
+            self.counts = torch.zeros(len(log_q), dtype=torch.long, device=log_q.device)
         generated = input_ids[:, self.prompt :]
-        running = self._running(generated)[:, -1:] if generated.shape[1] else self.places[:, None] == 0
+        running = self._running(generated)[:, -1:] if generated.shape[1] else self.counts[:, None] == 0
         self.highest = torch.where(running, self.highest.maximum(log_q), self.highest)
         self.total = self.total + log_q.masked_fill(~running, 0.0)
-        self.places = self.places + running[:, 0]
+        self.counts = self.counts + running[:, 0]
         self.passes += 1
         return scores
 

@@ -246,7 +246,7 @@ def _listening(attend: Any) -> Iterator[None]:
     """Tell every fused attention inside to ``attend`` first, and keep all off the fast path, which cannot be heard."""
     original, fast = F.scaled_dot_product_attention, torch.backends.mha.get_fastpath_enabled()
 
-    def heard(
+    def recorded(
         query: Tensor,
         key: Tensor,
         value: Tensor,
@@ -259,7 +259,7 @@ def _listening(attend: Any) -> Iterator[None]:
         attend(query, key, attn_mask, is_causal, scale)
         return original(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, **options)
 
-    F.scaled_dot_product_attention = heard  # type: ignore[assignment] # the one place that all libraries call
+    F.scaled_dot_product_attention = recorded  # type: ignore[assignment] # the one place that all libraries call
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         yield

@@ -108,10 +108,10 @@ def to_image(
     blank = torch.zeros(1, 3, tower.size, tower.size).to(parameter)
     shape: list[torch.Size] = []
 
-    def look(module: nn.Module, args: Any, embedded: Tensor) -> None:
+    def record_shape(module: nn.Module, args: Any, embedded: Tensor) -> None:
         shape.append(embedded.shape)
 
-    with _hooked(patches, look), torch.no_grad():
+    with _hooked(patches, record_shape), torch.no_grad():
         tower(blank)
     count, width, as_map = _layout(shape[0])
     if not 1 <= tokens <= count:

@@ -107,8 +107,8 @@ class InterClass(Checked):
 
     Class (k, ±) has +1 or −1 as its feature k; every other feature j is there too, as ±``detail`` at random. Each class
     feature has a spurious twin, which in class k takes the sign of the class with probability ``agreement``, and in
-    other classes is ±``detail`` at random. A caption says the class, and each detail with probability ``told``: so
-    where feature k is a detail, as it is in all classes but two, it is told independently of its twin.
+    other classes is ±``detail`` at random. A caption says the class, and each detail with probability ``caption_rate``:
+    so where feature k is a detail, as it is in all classes but two, it is told independently of its twin.
 
     The class (k, −) has number 2k, (k, +) has 2k + 1. Feature k is coordinate k, its twin coordinate m + k.
 
@@ -116,7 +116,7 @@ class InterClass(Checked):
         features: m, at least 2.
         detail: between 0 and 1.
         agreement: as of `IntraClass`.
-        told: how many details a caption gives.
+        caption_rate: how many details a caption gives.
         dimension: at least 2m.
         noise: as of `IntraClass`.
 
@@ -127,7 +127,7 @@ class InterClass(Checked):
     features: AtLeastTwo = 10
     detail: Fraction = 0.5
     agreement: Fraction = 0.99
-    told: Fraction = 1.0
+    caption_rate: Fraction = 1.0
     dimension: int = 500
     noise: NonNegative = 1.0
 
@@ -148,7 +148,7 @@ class InterClass(Checked):
     def sample(self, n: int, rng: np.random.Generator) -> Captioned:
         k, sign = rng.integers(self.features, size=n), rng.choice([-1.0, 1.0], n)
         shown = self.detail * rng.choice([-1.0, 1.0], (n, 2, self.features))
-        stated = np.where(rng.random(shown.shape) < self.told, shown, 0.0)
+        stated = np.where(rng.random(shown.shape) < self.caption_rate, shown, 0.0)
         twin = np.where(rng.random(n) < self.agreement, sign, -sign)
         for view in (shown, stated):
             view[np.arange(n), 0, k], view[np.arange(n), 1, k] = sign, twin

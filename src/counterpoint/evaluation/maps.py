@@ -42,7 +42,7 @@ def place_embeddings(
 
 def phrase_maps(
     features: EmbeddingCache,
-    places: Float[Tensor, "k h w d"],
+    patches: Float[Tensor, "k h w d"],
     phrases: Float[Tensor, "k d"],
     size: tuple[int, int],
 ) -> Float[Tensor, "k H W"]:
@@ -52,8 +52,8 @@ def phrase_maps(
     """
     maps = torch.stack(
         [
-            similarity(features, patches.flatten(0, 1), phrase[None])[:, 0].view(patches.shape[:2])
-            for patches, phrase in zip(places, phrases, strict=True)
+            similarity(features, grid.flatten(0, 1), phrase[None])[:, 0].view(grid.shape[:2])
+            for grid, phrase in zip(patches, phrases, strict=True)
         ]
     )
     spread = maps.amax((1, 2), keepdim=True) - maps.amin((1, 2), keepdim=True)
@@ -79,7 +79,7 @@ def centre_square(masks: Bool[Tensor, "k H W"]) -> Bool[Tensor, "k S S"]:
 
 def labelling(
     features: EmbeddingCache,
-    places: Float[Tensor, "h w d"],
+    patches: Float[Tensor, "h w d"],
     names: Float[Tensor, "K d"],
     size: tuple[int, int],
     panel: int = 64,
@@ -88,12 +88,12 @@ def labelling(
 
     Names are compared a panel at a time, so memory does not grow with their number.
     """
-    flat = places.flatten(0, 1)
+    flat = patches.flatten(0, 1)
     best = torch.full(size, -torch.inf)
     label = torch.full(size, -1)
     for start in range(0, len(names), panel):
         near = similarity(features, flat, names[start : start + panel])
-        maps = near.T.reshape(1, -1, *places.shape[:2])
+        maps = near.T.reshape(1, -1, *patches.shape[:2])
         for number, one in enumerate(enlarge(maps, size)[0], start):
             above, equal = one > best + ROUNDING, (one - best).abs() <= ROUNDING
             label = torch.where(above, number, torch.where(equal, -1, label))

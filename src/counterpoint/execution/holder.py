@@ -44,7 +44,7 @@ class Holder:
         return _started(self.process) == self.started
 
     @property
-    def gone(self) -> bool:
+    def ended(self) -> bool:
         """Return whether the process was on this machine and no longer exists."""
         return self.machine == _machine() and not self.alive()
 

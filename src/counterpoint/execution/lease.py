@@ -297,7 +297,7 @@ def _read(path: Path) -> _Lease | None:
         if error.errno != errno.ESTALE:
             raise
         return _read(path)  # NFS: the file was replaced or removed after it was opened
-    return None if holder.gone else lease
+    return None if holder.ended else lease
 
 
 def _server_time(folder: Path) -> float:

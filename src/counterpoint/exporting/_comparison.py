@@ -81,9 +81,9 @@ def compare(model: TowerMethod, layout: Layout, folder: Path) -> ExportCompariso
     return ExportComparison(gaps, extreme, opened)
 
 
-def _apart(expected: Tensor, found: Tensor) -> float:
-    found = F.normalize(found.detach().float().cpu(), dim=-1)
-    return float((expected - found).abs().max()) if found.shape == expected.shape else math.inf
+def _apart(expected: Tensor, actual: Tensor) -> float:
+    actual = F.normalize(actual.detach().float().cpu(), dim=-1)
+    return float((expected - actual).abs().max()) if actual.shape == expected.shape else math.inf
 
 
 def _beyond(pictures: Mapping[str, tuple[Tensor, Image.Image]], read: Embed) -> dict[str, float]:

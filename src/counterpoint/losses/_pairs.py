@@ -111,8 +111,8 @@ class ViewPairLoss(PairLoss):
         rows, columns = ({**sides, "key": keys(place, side)} for side in (0, 1))
         return self.over_pairs(rows, columns, self._partners(z, group, place) if self.mix else None)
 
-    def _partners(self, z: Tensor, group: Tensor, place: Tensor) -> Float[Tensor, "a d"]:
-        following = next_of_group(self.ranks.everyones(group), self.ranks.everyones(place))
+    def _partners(self, z: Tensor, group: Tensor, index: Tensor) -> Float[Tensor, "a d"]:
+        following = next_of_group(self.ranks.everyones(group), self.ranks.everyones(index))
         here = self.ranks.rows(self.ranks.counts(len(z), z.device))
         return self.ranks.everyones(z)[following[here]]
 
@@ -126,13 +126,13 @@ def check_labels(labels: Tensor, n: int) -> None:
         )
 
 
-def next_of_group(group: Int[Tensor, " n"], place: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+def next_of_group(group: Int[Tensor, " n"], index: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
     """Return for each row the position of the next row of its group by place, of the last the first; its own if alone.
 
     >>> next_of_group(torch.tensor([7, 5, 7, 7]), torch.tensor([0, 1, 2, 3])).tolist()
     [2, 1, 3, 0]
     """
-    order = place.argsort()
+    order = index.argsort()
     order = order[group[order].argsort(stable=True)]
     changes = torch.ones_like(order, dtype=torch.bool)
     changes[1:] = group[order].diff() != 0

@@ -106,7 +106,7 @@ class GuidedNTXentLoss(PairwiseLoss):
         drop = k > 0 and self.rule in ("drop_false_negative", "drop_easy_negative")
         sign = -1 if self.rule == "drop_easy_negative" else 1
 
-        def kept(logits: Tensor, similarity: Tensor, negative: Tensor) -> Tensor:
+        def row_logsumexp(logits: Tensor, similarity: Tensor, negative: Tensor) -> Tensor:
             """Return the log-sum-exp of complete rows without the negatives to be dropped."""
             limit = similarity.topk(k, 1).values[:, -1:]
             return logits.masked_fill(negative & (similarity >= limit - _ROUNDING), NEG).logsumexp(1)
@@ -119,7 +119,7 @@ class GuidedNTXentLoss(PairwiseLoss):
             similarity = sign * tile.dot("c")
             negative = ~tile.same("item")
             if drop:
-                return {"row": {"others": WholeRow(kept, logits, similarity, negative)}}
+                return {"row": {"others": WholeRow(row_logsumexp, logits, similarity, negative)}}
             new = TopK(similarity.masked_fill(~negative, NEG), 1, scores)
             return {"row": {"others": LogSumExp(logits), "new": new}}
 

@@ -77,7 +77,7 @@ class HardContrastiveLoss(PairwiseLoss):
         if not self.simple:
             x = self.temperature.scale(x)
         positive = dot(x, y)
-        k = self.kept(self.count(x))
+        k = self.num_hardest(self.count(x))
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
             scores = tile.dot()
@@ -102,10 +102,10 @@ class HardContrastiveLoss(PairwiseLoss):
                 loss = loss + torch.logaddexp(positive, negatives)
         return self.mean(loss) / 2
 
-    def kept(self, n: int) -> int:
+    def num_hardest(self, n: int) -> int:
         """Return k, the number of hardest negatives, in a batch of n.
 
-        >>> HardContrastiveLoss(fraction=0.7).kept(11)
+        >>> HardContrastiveLoss(fraction=0.7).num_hardest(11)
         7
         """
         return max(0, math.ceil(self.fraction * (n - 1) - 1e-9))  # 0.7 · 10 is 7.000000000000001

@@ -146,15 +146,15 @@ class SupReMixLoss(PairwiseLoss):
         return torch.where(row.positives > 0, losses, 0.0)
 
     def mixtures(
-        self, y: Float[Tensor, " n"], place: Int[Tensor, " n"]
+        self, y: Float[Tensor, " n"], index: Int[Tensor, " n"]
     ) -> tuple[Int[Tensor, "n K"], Int[Tensor, "n K"], Float[Tensor, " n"]]:
         """Return the columns j and k of each anchor's mixtures, and how many positives it has, mixtures among them.
 
         The two columns are the same where there are no mixtures.
         """
         counts = self.ranks.counts(len(y), y.device)
-        everyone, places = self.ranks.gather(y, counts), self.ranks.gather(place, counts)
-        order = places.argsort()
+        everyone, indices = self.ranks.gather(y, counts), self.ranks.gather(index, counts)
+        order = indices.argsort()
         order = order[everyone[order].argsort(stable=True)]  # NaN comes last
         numbers = everyone[order]
         reach = torch.inf if self.window is None else self.window
@@ -164,7 +164,7 @@ class SupReMixLoss(PairwiseLoss):
         first, last = torch.searchsorted(numbers, y), torch.searchsorted(numbers, y, right=True)
         end = torch.searchsorted(numbers, y + reach)
         there = (first > start) & (end > last) & ~y.isnan()
-        below, above = uniform(place, 2 * self.mixes, 2).chunk(2, 1)
+        below, above = uniform(index, 2 * self.mixes, 2).chunk(2, 1)
 
         def one_of(drawn: Tensor, begin: Tensor, count: Tensor) -> Tensor:
             at = begin[:, None] + (drawn * count[:, None]).long()

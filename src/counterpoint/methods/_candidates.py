@@ -101,7 +101,7 @@ class Candidates(nn.Module):
         own: the number of each query's own document.
         documents: what a tower takes of each document, ``(m, …)``.
         listed: numbers of each query's candidates, ``(N, C)``, the hardest first, −1 where there are no more.
-        places: where in the list those are that count, ``(N, M)``.
+        offsets: where in the list those are that count, ``(N, M)``.
         first: their scores when they were taken.
         next: the place in the list from which on none was taken yet.
     """
@@ -110,7 +110,7 @@ class Candidates(nn.Module):
     own: Tensor
     documents: Tensor
     listed: Tensor
-    places: Tensor
+    offsets: Tensor
     first: Tensor
     next: Tensor
 
@@ -118,7 +118,7 @@ class Candidates(nn.Module):
         super().__init__()
         self.taken = taken
         # Nothing is known of anybody; what is mined has other sizes, as what is loaded may have.
-        for name in ("ids", "own", "documents", "listed", "places", "first", "next"):
+        for name in ("ids", "own", "documents", "listed", "offsets", "first", "next"):
             self.register_buffer(
                 name, torch.zeros(0, dtype=torch.float32 if name == "first" else torch.int64)
             )
@@ -134,7 +134,7 @@ class Candidates(nn.Module):
             "own": own[order],
             "documents": documents,
             "listed": mined.documents[order],
-            "places": places.repeat(len(ids), 1),
+            "offsets": places.repeat(len(ids), 1),
             "first": first[order].float(),
             "next": torch.full((len(ids),), self.taken),
         }
@@ -151,21 +151,21 @@ class Candidates(nn.Module):
         slot = torch.searchsorted(self.ids, ids.contiguous()).clamp_max(len(self.ids) - 1)
         return slot, self.ids[slot] == ids
 
-    def at(self, slots: Int[Tensor, " B"], places: Int[Tensor, "B M"]) -> Int[Tensor, "B M"]:
+    def at(self, slots: Int[Tensor, " B"], offsets: Int[Tensor, "B M"]) -> Int[Tensor, "B M"]:
         """Return the documents at some places of the lists; −1 behind their ends."""
         length = self.listed.shape[1]
-        documents = self.listed[slots].gather(1, places.clamp_max(length - 1))
-        return torch.where(places < length, documents, -1)
+        documents = self.listed[slots].gather(1, offsets.clamp_max(length - 1))
+        return torch.where(offsets < length, documents, -1)
 
     @torch.no_grad()
-    def store(self, ids: Tensor, places: Tensor, first: Tensor, following: Tensor) -> None:
+    def store(self, ids: Tensor, offsets: Tensor, first: Tensor, following: Tensor) -> None:
         """Keep what counts now for some queries of this rank; all ranks keep what each of them gives."""
         ranks = Ranks.present()
         counts = ranks.counts(len(ids), ids.device)
-        ids, places, first, following = (ranks.gather(it, counts) for it in (ids, places, first, following))
+        ids, offsets, first, following = (ranks.gather(it, counts) for it in (ids, offsets, first, following))
         slot, known = self.find(ids)
         slot = slot[known]
-        self.places[slot], self.first[slot], self.next[slot] = places[known], first[known], following[known]
+        self.offsets[slot], self.first[slot], self.next[slot] = offsets[known], first[known], following[known]
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         for name, buffer in list(self.named_buffers(recurse=False)):

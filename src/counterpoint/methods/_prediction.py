@@ -100,7 +100,7 @@ class Prediction(nn.Module):
         self,
         of_pairs: Mapping[tuple[str, str], Tensor],
         h: Embeddings,
-        there: There,
+        masks: There,
         weights: tuple[float, float, float],
     ) -> Float[Tensor, ""]:
         """Compute VICReg between predictions and features, the mean over pairs, where an example has both columns."""
@@ -109,7 +109,7 @@ class Prediction(nn.Module):
             moments.vicreg(
                 predicted,
                 h[b],
-                (there[a] & there[b]).to(predicted.dtype),
+                (masks[a] & masks[b]).to(predicted.dtype),
                 invariance=invariance,
                 variance=variance,
                 covariance=covariance,
@@ -141,22 +141,22 @@ class LinearMaps(nn.Module):
         """Return what each column predicts of each other one."""
         return {(a, b): self.maps[f"{a} to {b}"](h[a]) for a, b in self.pairs}
 
-    def add(self, h: Embeddings, there: There) -> None:
+    def add(self, h: Embeddings, masks: There) -> None:
         """Take in a step's features."""
         for a, b in self.pairs:
             of_pair = self.maps[f"{a} to {b}"]
             assert isinstance(of_pair, RunningMap)
-            of_pair.add(h[a], h[b], there[a] & there[b])
+            of_pair.add(h[a], h[b], masks[a] & masks[b])
 
 
 def joined(
-    of_pairs: Mapping[tuple[str, str], Tensor], there: There
+    of_pairs: Mapping[tuple[str, str], Tensor], masks: There
 ) -> tuple[dict[str, Float[Tensor, "B d"]], dict[str, Bool[Tensor, " B"]]]:
     """Return the mean prediction of each column by the others that are there, 0 without any; and where any is."""
     means, known = {}, {}
-    for b in there:
-        others = [a for a in there if a != b]
-        has = torch.stack([there[a] for a in others])
+    for b in masks:
+        others = [a for a in masks if a != b]
+        has = torch.stack([masks[a] for a in others])
         stacked = torch.stack([of_pairs[a, b] for a in others])
         total = torch.where(has[..., None], stacked, 0.0).sum(0)
         means[b], known[b] = total / has.sum(0).clamp_min(1)[:, None], has.any(0)

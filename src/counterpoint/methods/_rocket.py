@@ -97,7 +97,7 @@ def streams_of(options: RocketOptions) -> _Streams:
     return replace(_IMPROVED if options.get("improved") else _BASIC, **stated)  # type: ignore[arg-type] # keys of the dict
 
 
-def _looks(column: str, tower: Tower, streams: _Streams) -> tuple[View, View]:
+def _views(column: str, tower: Tower, streams: _Streams) -> tuple[View, View]:
     """Return the global and the local look at a column: as the options say of pictures and texts, else as usual."""
     kind = MODALITIES.get(tower.modality)
     stated = {
@@ -167,7 +167,7 @@ class RocketCLIP(TowerMethod):
         self.order = tuple(towers)
         streams = streams_of(options)
         views = streams.views
-        looks = {column: _looks(column, tower, streams) for column, tower in towers.items()}
+        looks = {column: _views(column, tower, streams) for column, tower in towers.items()}
         self.local = {column: [f"{column}.{a}" for a in range(1, views + 1)] for column in towers}
         self.views = {column: wide for column, (wide, _) in looks.items()}
         self.views |= {name: looks[column][1] for column, names in self.local.items() for name in names}

@@ -35,11 +35,11 @@ class RunningMean(nn.Module):
         return self.weighted / torch.where(self.weight == 0, 1.0, self.weight)
 
     @torch.no_grad()
-    def add(self, features: Float[Tensor, "B d"], there: Bool[Tensor, " B"]) -> None:
+    def add(self, features: Float[Tensor, "B d"], mask: Bool[Tensor, " B"]) -> None:
         """Take in a step's features, of the examples that have them."""
         ranks = Ranks.present()
-        count = ranks.total(there.sum())
-        total = ranks.total(torch.where(there[:, None], features.to(self.weighted), 0.0).sum(0))
+        count = ranks.total(mask.sum())
+        total = ranks.total(torch.where(mask[:, None], features.to(self.weighted), 0.0).sum(0))
         rate = (1 - MOMENTUM) * (count > 0)
         self.weighted += rate * (total / count.clamp_min(1) - self.weighted)
         self.weight += rate * (1 - self.weight)
@@ -70,11 +70,11 @@ class RunningMap(nn.Module):
         return _with_one(x.to(self.squares)) @ torch.linalg.solve(self.squares + ridge * eye, self.products)
 
     @torch.no_grad()
-    def add(self, x: Float[Tensor, "B p"], y: Float[Tensor, "B q"], there: Bool[Tensor, " B"]) -> None:
+    def add(self, x: Float[Tensor, "B p"], y: Float[Tensor, "B q"], mask: Bool[Tensor, " B"]) -> None:
         """Take in a step's features, of the examples that have both."""
         ranks = Ranks.present()
-        count = ranks.total(there.sum())
-        rows, values = (torch.where(there[:, None], of.to(self.squares), 0.0) for of in (_with_one(x), y))
+        count = ranks.total(mask.sum())
+        rows, values = (torch.where(mask[:, None], of.to(self.squares), 0.0) for of in (_with_one(x), y))
         rate = (1 - MOMENTUM) * (count > 0)
         for moment, total in ((self.squares, rows.T @ rows), (self.products, rows.T @ values)):
             moment += rate * (ranks.total(total) / count.clamp_min(1) - moment)

@@ -212,13 +212,13 @@ class Arm:
         ({'click': ('points',)}, {'fixation': ('points',)}, {})
         """
         parameters = signature(self.kind).parameters
-        found: dict[str, tuple[Kind, ...]] = {}
+        result: dict[str, tuple[Kind, ...]] = {}
         for option, kinds in self.kind.further.items():
             labels = self.options.get(option, parameters[option].default)
             # What must be given and is not is refused where the method is built.
             if labels is not Parameter.empty:
-                found |= dict.fromkeys(filter(None, labels.split("+")), kinds)
-        return found
+                result |= dict.fromkeys(filter(None, labels.split("+")), kinds)
+        return result
 
     @property
     def _loss(self) -> type[Loss] | None:

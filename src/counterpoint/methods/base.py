@@ -51,7 +51,7 @@ class Method(Checked, nn.Module, ABC):
         default_label: the label that it learns where nobody names one; empty for a method that then learns none.
         sampler: the way in which rows come, by the classes of the label that it learns from; see
             `counterpoint.data.loading.samplers`. An arm's option ``sampler=`` says otherwise.
-        look_every: epochs from one `look` to the next, or `ONCE`; 0 for a method that takes none.
+        epoch_start_every: epochs from one `on_epoch_start` to the next, or `ONCE`; 0 for a method that takes none.
         regroups: each batch is of one group of the rows, as `groups` says behind every look.
     """
 
@@ -71,7 +71,7 @@ class Method(Checked, nn.Module, ABC):
     rates: Mapping[str, float] = MappingProxyType({})
     sampler: str = "natural"
     default_label: ClassVar[str] = ""
-    look_every: int = 0
+    epoch_start_every: int = 0
     regroups: ClassVar[bool] = False
 
     @classmethod
@@ -104,12 +104,12 @@ class Method(Checked, nn.Module, ABC):
             ValueError: naming the option that is wrong, and what would be right.
         """
 
-    def look(self, examples: TrainingExamples, clock: StepInfo) -> None:
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         """Learn what follows from all training examples: clusters, counts of classes, what to contrast with what.
 
-        Called without gradient and in evaluation mode before the first step of every ``look_every``-th epoch and of
-        every stage. What it learns belongs into buffers: checkpoints hold these, and are written behind steps, so that
-        a run that goes on at such a step looks again, at the weights that it looked at before. What it draws from
+        Called without gradient and in evaluation mode before the first step of every ``epoch_start_every``-th epoch
+        and of every stage. What it learns belongs into buffers: checkpoints hold these, and are written behind steps,
+        so that a run that goes on at such a step calls it again, with the weights of the first call. What it draws from
         torch's generator is the same on every rank and follows from the seed and the step.
         """
 
@@ -173,8 +173,8 @@ class Method(Checked, nn.Module, ABC):
 
         Counted in inputs of full size: a view of half the side is a quarter of a pass. Whatever else of a class runs
         towers, the class adds: copies and teachers in `targets`, and looks, of which one at all examples every
-        ``look_every`` epochs is ``1 / look_every`` of a pass. Those of a method that looks `ONCE` do not grow with the
-        steps: see `passes_of_all`.
+        ``epoch_start_every`` epochs is ``1 / epoch_start_every`` of a pass. Those of a method that looks `ONCE`
+        do not grow with the steps: see `passes_of_all`.
         """
         counts: dict[str, float] = {}
         for view in self.views.values():

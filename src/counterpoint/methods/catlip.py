@@ -44,13 +44,13 @@ class CatLIP(TagScores):
     papers = ("catlip",)
     name = "catlip"
     default_label: ClassVar[str] = "nouns"
-    look_every = ONCE
+    epoch_start_every = ONCE
 
     def __init__(self, towers: Towers, recipe: Recipe, *, target: Target | None = None) -> None:
         super().__init__(towers, recipe, target=target)
         self.objective = BCELoss()
 
-    def look(self, examples: TrainingExamples, clock: StepInfo) -> None:
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         """Start the bias at the prior."""
         if clock.step or self.head.bias is None:
             return

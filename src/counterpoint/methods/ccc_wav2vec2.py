@@ -112,7 +112,7 @@ class CCCWav2Vec2(TowerMethod):
         self.mask_share, self.mask_length = mask_share, mask_length
 
     @property
-    def heard(self) -> WaveEncoder:
+    def encoder(self) -> WaveEncoder:
         """The tower."""
         tower = self.tower(self.column)
         assert isinstance(tower, WaveEncoder)
@@ -142,7 +142,7 @@ class CCCWav2Vec2(TowerMethod):
         As many frames of every sound are kept as are masked of the one with the fewest, so that they are one
         tensor.
         """
-        times = int(self.heard.model._get_feat_extract_output_lengths(self.samples))
+        times = int(self.encoder.model._get_feat_extract_output_lengths(self.samples))
         starts = times - self.mask_length + 1
         if self.mask_length < 1 or starts < 2:
             raise ValueError(f"{times} frames hold no two spans of {self.mask_length}: give more seconds")
@@ -159,8 +159,8 @@ class CCCWav2Vec2(TowerMethod):
         return {name: self._frames(batch[name], masked) for name in self.views}
 
     def _frames(self, sounds: Float[Tensor, "B S"], masked: Int[Tensor, "B M"]) -> Float[Tensor, "B M w"]:
-        model = self.heard.model
-        extracted = model.feature_extractor(self.heard.standardised(sounds)).mT
+        model = self.encoder.model
+        extracted = model.feature_extractor(self.encoder.standardised(sounds)).mT
         hidden, features = model.feature_projection(extracted)
         mask: Bool[Tensor, "B t"] = torch.zeros_like(hidden[..., 0], dtype=torch.bool).scatter(
             1, masked, True
@@ -173,7 +173,7 @@ class CCCWav2Vec2(TowerMethod):
         return torch.cat([*chosen, square], 2)
 
     def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
-        config, ranks = self.heard.model.config, Ranks.present()
+        config, ranks = self.encoder.model.config, Ranks.present()
         self.quantizer.temperature = max(2 * 0.999995**clock.step, 0.5)
         widths = [config.hidden_size, config.conv_dim[-1], 1]
         parts = [torch.split(z[name], widths, 2) for name in self.views]

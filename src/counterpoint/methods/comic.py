@@ -68,7 +68,7 @@ class COMIC(TagScores):
     papers = ("comic",)
     name = "comic"
     sampler = "natural+reversed+balanced"
-    look_every = 1
+    epoch_start_every = 1
     tunable: ClassVar[Ranges] = {"weight": (0.05, 1.0)}
     counts: Tensor
     together: Tensor
@@ -96,7 +96,7 @@ class COMIC(TagScores):
         self.register_buffer("common", torch.zeros(width))
         self.items = ItemState(wrong=_UNKNOWN)
 
-    def look(self, examples: TrainingExamples, clock: StepInfo) -> None:
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         """Count tags, pairs of them and those that are put right, and judge which examples lack one."""
         tags = self.classes(examples).cpu()
         true = (tags == 1).float()
@@ -169,4 +169,4 @@ class COMIC(TagScores):
         self.common.lerp_(moments.mean(z[column], ranks=Ranks.present()).to(self.common), 0.1)
 
     def passes(self) -> dict[str, float]:
-        return {modality: count + 1 / self.look_every for modality, count in super().passes().items()}
+        return {modality: count + 1 / self.epoch_start_every for modality, count in super().passes().items()}

@@ -26,7 +26,7 @@ from .tower_method import TowerMethod, paired
 CANDIDATES = "candidates"
 """The view that `prepare` adds: what the tower takes of each query's negatives ``(B, M, L)``."""
 _COUNTS, _DOCUMENTS = "candidates.counts", "candidates.documents"
-_PLACES, _FIRST, _NEXT = "candidates.places", "candidates.first", "candidates.next"
+_OFFSETS, _FIRST, _NEXT = "candidates.offsets", "candidates.first", "candidates.next"
 
 
 class Conan(TowerMethod):
@@ -114,19 +114,19 @@ class Conan(TowerMethod):
         self.beta, self.graded = beta, graded
         self.negatives, self.listed, self.skip, self.most = negatives, listed, skip, most
         self.mined, self.renew, self.factor, self.limit = mined, renew, factor, limit
-        self.look_every = every if renew == "all" else ONCE
+        self.epoch_start_every = every if renew == "all" else ONCE
         if not negatives:
-            self.look_every = 0
+            self.epoch_start_every = 0
         self.candidates = Candidates(negatives)
 
-    def look(self, examples: TrainingExamples, clock: StepInfo) -> None:
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         """Mine candidates for every query, from all documents."""
-        there = examples.map(lambda batch: batch.has(self.query) & batch.has(self.document))
-        inputs = examples.map(lambda batch: self._whole(batch[self.document]))[there]
+        mask = examples.map(lambda batch: batch.has(self.query) & batch.has(self.document))
+        inputs = examples.map(lambda batch: self._whole(batch[self.document]))[mask]
         both = examples.map(
             lambda batch: torch.stack([self._unit(column, batch[column]) for column in self._sides], 1)
         )
-        queries, answers = both[there].float().unbind(1)
+        queries, answers = both[mask].float().unbind(1)
         # One text under several examples is one document.
         documents, numbers = torch.unique(inputs, dim=0, return_inverse=True)
         last = torch.zeros(len(documents), dtype=torch.int64).scatter_(0, numbers, torch.arange(len(numbers)))
@@ -135,7 +135,7 @@ class Conan(TowerMethod):
         mined = mine(
             queries, answers[last], numbers, self.listed, skip=self.skip, most=self.most, draws=draws
         )
-        self.candidates.fill(examples.ids[there], numbers, documents, mined)
+        self.candidates.fill(examples.ids[mask], numbers, documents, mined)
 
     def prepare(self, batch: Batch, clock: StepInfo) -> Batch:
         """Add the negatives that count, those that have become easy replaced by the next of their lists."""
@@ -145,7 +145,7 @@ class Conan(TowerMethod):
         if not store.filled:  # nothing was mined yet, as where a step is only measured
             return self._measured(batch)
         slot, known = store.find(batch.ids)
-        places, first, following = store.places[slot], store.first[slot], store.next[slot]
+        places, first, following = store.offsets[slot], store.first[slot], store.next[slot]
         if self.renew == "easy":
             places, first, following = self._renewed(batch, slot, known, places, first, following)
         numbers = torch.where(known[:, None], store.at(slot, places), -1)
@@ -153,20 +153,20 @@ class Conan(TowerMethod):
             CANDIDATES: self._trimmed(store.documents[numbers.clamp_min(0)]),
             _COUNTS: numbers >= 0,
             _DOCUMENTS: torch.cat([torch.where(known, store.own[slot], -1)[:, None], numbers], dim=1),
-            _PLACES: places,
+            _OFFSETS: places,
             _FIRST: first,
             _NEXT: following,
         }
         return replace(batch, views={**batch.views, **views})
 
     def _renewed(
-        self, batch: Batch, slot: Tensor, known: Tensor, places: Tensor, first: Tensor, following: Tensor
+        self, batch: Batch, slot: Tensor, known: Tensor, offsets: Tensor, first: Tensor, following: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return what counts after those that have become easy gave way."""
         store, was_training = self.candidates, self.training
         self.eval()  # as when the first scores were taken
         try:
-            numbers = store.at(slot, places)
+            numbers = store.at(slot, offsets)
             queries = self._unit(self.query, batch[self.query])
             answers = self._unit(self.document, batch[self.document])
             positive = (queries * answers).sum(-1)
@@ -179,12 +179,12 @@ class Conan(TowerMethod):
                 score = self._scores(queries, new)[:, 0]
                 right = score > self.most * positive if self.most < 1 else torch.zeros_like(free)
                 taken = free & ~right
-                places[:, index] = torch.where(taken, following, places[:, index])
+                offsets[:, index] = torch.where(taken, following, offsets[:, index])
                 first[:, index] = torch.where(taken, score, first[:, index])
                 following = following + free.long()
         finally:
             self.train(was_training)
-        return places, first, following
+        return offsets, first, following
 
     def _scores(self, queries: Float[Tensor, "B d"], numbers: Tensor) -> Float[Tensor, "B M"]:
         """Return the cosines of queries with documents by their numbers; −inf where a number is −1."""
@@ -213,16 +213,16 @@ class Conan(TowerMethod):
             z[self._negatives] = self._some(self.document, batch[CANDIDATES], batch[_COUNTS])
         return z
 
-    def _some(self, column: str, inputs: Tensor, there: Tensor) -> Tensor:
+    def _some(self, column: str, inputs: Tensor, mask: Tensor) -> Tensor:
         """Return features of those inputs that are there, zeros for the others, which no tower need look at."""
-        if there.ndim == 1 and there.all():
+        if mask.ndim == 1 and mask.all():
             return self.features(column, inputs)
         # As precise as the head that reads them, where no feature says it.
         weight = next(self.projections[self.columns[column]].parameters())
-        features = weight.new_zeros(*there.shape, self.tower(column).width)
-        if there.any():
-            some = self.features(column, inputs[there])
-            features = features.to(some.dtype).masked_scatter(there[..., None], some)
+        features = weight.new_zeros(*mask.shape, self.tower(column).width)
+        if mask.any():
+            some = self.features(column, inputs[mask])
+            features = features.to(some.dtype).masked_scatter(mask[..., None], some)
         return features
 
     def _whole(self, tokens: Tensor) -> Tensor:
@@ -273,18 +273,18 @@ class Conan(TowerMethod):
 
     def after_step(self, z: Embeddings, batch: Batch, clock: StepInfo) -> None:
         super().after_step(z, batch, clock)
-        if self.renew == "easy" and _PLACES in batch.views:
-            self.candidates.store(batch.ids, batch[_PLACES], batch[_FIRST], batch[_NEXT])
+        if self.renew == "easy" and _OFFSETS in batch.views:
+            self.candidates.store(batch.ids, batch[_OFFSETS], batch[_FIRST], batch[_NEXT])
 
     def passes(self) -> dict[str, float]:
         passes = super().passes()
         passes[self.tower(self.document).modality] += self.negatives
         for column in self._sides if self.renew == "all" else ():
-            passes[self.tower(column).modality] += 1 / self.look_every
+            passes[self.tower(column).modality] += 1 / self.epoch_start_every
         return passes
 
     def passes_of_all(self) -> dict[str, float]:
-        mined_once = self._sides if self.look_every == ONCE else ()
+        mined_once = self._sides if self.epoch_start_every == ONCE else ()
         return dict(Counter(self.tower(column).modality for column in mined_once))
 
     def _unit(self, column: str, inputs: Tensor) -> Float[Tensor, "n d"]:

@@ -58,7 +58,7 @@ class DecoupledSoftmax(TagScores):
     family = "tags"
     papers = ("dexml",)
     name = "decoupled_softmax"
-    look_every = ONCE
+    epoch_start_every = ONCE
     usual: Tensor
 
     def __init__(
@@ -78,7 +78,7 @@ class DecoupledSoftmax(TagScores):
         )
         self.register_buffer("usual", torch.tensor(1.0))
 
-    def look(self, examples: TrainingExamples, clock: StepInfo) -> None:
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         """Count how many tags an example has on average."""
         tags = self.classes(examples)
         # Half a row more for either answer: with no tag, or with all of them, there would be no threshold.

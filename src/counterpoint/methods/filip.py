@@ -81,7 +81,7 @@ class FILIP(TowerMethod):
         # A part of a batch is as long as its longest caption, and the parts of all ranks meet.
         longest = max(Ranks.present().counts(y.shape[1], y.device))
         y = F.pad(y, (0, 0, 0, longest - y.shape[1]))
-        return {"filip": self.objective(x, y, y_mask=there(y))}
+        return {"filip": self.objective(x, y, y_mask=token_mask(y))}
 
     def _tokens(self, column: str, features: Float[Tensor, "*n w"]) -> Float[Tensor, "*n d"]:
         return F.normalize(
@@ -104,12 +104,12 @@ class FILIP(TowerMethod):
         x, y = (F.normalize(z.view(len(z), -1, self.token_width), dim=-1) for z in (a, b))
         size = max(1, PANEL // max(1, x.shape[1] * y.shape[0] * y.shape[1]))
         parts = [
-            late(torch.einsum("rnd,cmd->rcnm", part, y), there(part)[:, None], there(y)[None])
+            late(torch.einsum("rnd,cmd->rcnm", part, y), token_mask(part)[:, None], token_mask(y)[None])
             for part in torch.split(x, size)
         ]
         return torch.cat(parts)
 
 
-def there(tokens: Float[Tensor, "n N d"]) -> Bool[Tensor, "n N"]:
+def token_mask(tokens: Float[Tensor, "n N d"]) -> Bool[Tensor, "n N"]:
     """Return which tokens are no padding."""
     return tokens.ne(0).any(-1)

@@ -87,8 +87,8 @@ class GML(LogitAdjusted):
         self.contrast = GMLLoss(Temperature(temperature), average=average)
         self.weight, self.adjusted = weight, adjusted
 
-    def look(self, examples: TrainingExamples, clock: StepInfo) -> None:
-        super().look(examples, clock)
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
+        super().on_epoch_start(examples, clock)
         self.queue.divide(self.prior)
 
     @torch.no_grad()

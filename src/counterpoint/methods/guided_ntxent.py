@@ -79,7 +79,7 @@ class GuidedNTXent(SingleLoss):
             TEACHER + name: embed_in_parts(teacher, column, batch[name], self.part) for name in self.views
         }
 
-    def beside(self, z: Embeddings, batch: Batch) -> dict[str, Tensor]:
+    def loss_inputs(self, z: Embeddings, batch: Batch) -> dict[str, Tensor]:
         first, second = (z[TEACHER + name] for name in self.views)
         return {"teacher_x": first, "teacher_y": second}
 

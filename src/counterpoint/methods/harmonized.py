@@ -129,7 +129,7 @@ class Harmonized(TowerMethod):
     def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         embeddings = {column: self.project(column, z[column], "global") for column in self.columns}
         pull = self.pull(embeddings)
-        kept = self.kept(pull.cosines, clock)
+        kept = self.learning_mask(pull.cosines, clock)
         of_all = Processes.present().total(kept.sum())
         self._share = float(of_all / Processes.present().total(torch.ones_like(kept).sum()))
         terms = {}
@@ -161,12 +161,12 @@ class Harmonized(TowerMethod):
                     kept.append(one)
         return pull
 
-    def kept(self, cosines: Float[Tensor, " B"], clock: StepInfo) -> Bool[Tensor, " B"]:
+    def learning_mask(self, cosines: Float[Tensor, " B"], clock: StepInfo) -> Bool[Tensor, " B"]:
         """Return which examples learn at a step, given how well their gradients agree."""
         if self.mode in ("project", "none") or not self._begun(clock):
             return torch.ones_like(cosines, dtype=torch.bool)
-        kept = cosines > self.gamma(clock)
-        return kept[torch.randperm(len(kept)).to(kept.device)] if self.mode == "random" else kept
+        mask = cosines > self.gamma(clock)
+        return mask[torch.randperm(len(mask)).to(mask.device)] if self.mode == "random" else mask
 
     def gamma(self, clock: StepInfo) -> float:
         """Return γ of a step."""

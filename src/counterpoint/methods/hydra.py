@@ -84,8 +84,8 @@ class Hydra(SingleLoss):
         self.gate = PairGate(self.count, out) if gated else None
         self.seen: dict[str, Tensor] = {}
 
-    def beside(self, z: Embeddings, batch: Batch) -> dict[str, Tensor]:
-        extras = super().beside(z, batch)
+    def loss_inputs(self, z: Embeddings, batch: Batch) -> dict[str, Tensor]:
+        extras = super().loss_inputs(z, batch)
         classes = extras["labels"]
         extras["targets"] = self.chosen(classes)
         if self.gate is not None:

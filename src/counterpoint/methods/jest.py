@@ -91,7 +91,7 @@ class JEST(DualEncoder):
         temperature: Positive = 0.1,
         bias: Finite | None = None,
     ) -> None:
-        start = SigLIPLoss.balanced_bias(_kept(recipe.batch_size, filter)) if bias is None else bias
+        start = SigLIPLoss.balanced_bias(_num_selected(recipe.batch_size, filter)) if bias is None else bias
         super().__init__(
             towers,
             linear_heads(towers, recipe.widths.embedding),
@@ -147,7 +147,7 @@ class JEST(DualEncoder):
                 for judge, weight in zip(judged, self.weights, strict=True)
                 if weight
             ],
-            _kept(sum(counts), self.filter),
+            _num_selected(sum(counts), self.filter),
             chunks=self.chunks,
             first=self.first_chunk,
             averaged=self.averaged,
@@ -170,7 +170,7 @@ class JEST(DualEncoder):
         return dict.fromkeys(("image", "text"), 3 - self.filter if self.filter else 1)
 
 
-def _kept(size: int, filter: float) -> int:
+def _num_selected(size: int, filter: float) -> int:
     """Return how many of a batch's pairs are trained on, one at least."""
     return max(round((1 - filter) * size), 1)
 

@@ -74,7 +74,7 @@ class KernelUniformity(SingleLoss):
         super().__init__(towers, recipe, loss, "kernel-uniformity")
         self.prior, self.chance = prior.split("+"), chance
 
-    def beside(self, z: Embeddings, batch: Batch) -> dict[str, Tensor]:
+    def loss_inputs(self, z: Embeddings, batch: Batch) -> dict[str, Tensor]:
         prior = torch.cat([attributes(batch.labels[name]) for name in self.prior], dim=1)
         if self.chance:
             # Among all ranks' examples, so that the control does not depend on who holds which.

@@ -35,7 +35,7 @@ class L1(TowerMethod):
     needs: ClassVar[Needs] = Needs(1, 1, prefers="image")
     learns: ClassVar[tuple[Kind, ...]] = ("numbers",)
     papers = ("supremix",)
-    look_every = 1
+    epoch_start_every = 1
     scale: Tensor
 
     def __init__(self, towers: Towers, recipe: Recipe, *, target: Target | None = None) -> None:
@@ -50,7 +50,7 @@ class L1(TowerMethod):
         self.head = nn.Linear(tower.width, 1)
         self.register_buffer("scale", torch.tensor([0.0, 1.0]))  # μ and s
 
-    def look(self, examples: TrainingExamples, clock: StepInfo) -> None:
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         known = examples.labels[self.label]
         known = known[known.isfinite()].double()
         spread = known.std(correction=0)

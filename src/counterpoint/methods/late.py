@@ -134,7 +134,7 @@ class Late(Classifying):
         return self.decide(filled(h, instead, there))
 
     def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
-        there = self.kept({column: batch.has(column) for column in self.columns})
+        there = self.dropout_masks({column: batch.has(column) for column in self.columns})
         h = self.projected(z)
         if self.prediction is None:
             return {
@@ -160,20 +160,20 @@ class Late(Classifying):
         """Return h of every column, of an example without it that of features of 0."""
         return {column: self.project(column, z[column], "global") for column in self.columns}
 
-    def kept(self, there: Mapping[str, Bool[Tensor, " B"]]) -> dict[str, Bool[Tensor, " B"]]:
+    def dropout_masks(self, masks: Mapping[str, Bool[Tensor, " B"]]) -> dict[str, Bool[Tensor, " B"]]:
         """Return which columns of every example are left by modality dropout."""
         if not self.drop:
-            return dict(there)
-        has = torch.stack(list(there.values()), 1)
+            return dict(masks)
+        has = torch.stack(list(masks.values()), 1)
         draws = torch.rand(has.shape).to(has.device).masked_fill(~has, -1.0)
         # The one with the highest draw stays whatever happens.
         left = (draws >= self.drop) | (draws == draws.amax(1, keepdim=True))
-        return dict(zip(there, (left & has).unbind(1), strict=True))
+        return dict(zip(masks, (left & has).unbind(1), strict=True))
 
-    def unlearned(self, h: Embeddings, there: Mapping[str, Bool[Tensor, " B"]]) -> Embeddings:
+    def unlearned(self, h: Embeddings, masks: Mapping[str, Bool[Tensor, " B"]]) -> Embeddings:
         """Return what stands in for the features of a column, where no predictor learns it."""
         if self.maps is not None:
-            return joined(self.maps.of_pairs(h), there)[0]
+            return joined(self.maps.of_pairs(h), masks)[0]
         if self.means:
             return {column: mean.value for column, mean in self._means()}
         return {column: torch.zeros((), device=of.device) for column, of in h.items()}
@@ -206,7 +206,7 @@ class Late(Classifying):
 
 
 def filled(
-    h: Embeddings, instead: Embeddings, there: Mapping[str, Bool[Tensor, " B"]]
+    h: Embeddings, instead: Embeddings, masks: Mapping[str, Bool[Tensor, " B"]]
 ) -> dict[str, Float[Tensor, "B d"]]:
     """Return the features of every column with something in place of those that an example lacks."""
-    return {c: torch.where(has[:, None], h[c], instead[c].to(h[c])) for c, has in there.items()}
+    return {c: torch.where(has[:, None], h[c], instead[c].to(h[c])) for c, has in masks.items()}

@@ -96,7 +96,7 @@ class LLMVEM(TowerMethod):
         self.projection = Linear(picture_tower.width, text_tower.width) if weight else None
         self.objective = HardNegativesLoss(temperature)
         self.weight, self.repeats = weight, repeats
-        self.look_every = ONCE
+        self.epoch_start_every = ONCE
         parts = ("mapping.", "components.", "projection.")
         self.stages = (Stage("mapping", first, parts), Stage("whole", 1 - first)) if first else ()
         self.rates = {f"towers.{self.columns[self.picture]}.": slow}
@@ -105,7 +105,7 @@ class LLMVEM(TowerMethod):
     def embeds(self) -> tuple[str, ...]:
         return (self.picture, self.text) if self.weight else (self.picture,)
 
-    def look(self, examples: TrainingExamples, clock: StepInfo) -> None:
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         """Begin the last layer as the principal components of the training rows' voxels, and their mean."""
         if clock.step:
             return  # a later stage goes on with what was learned

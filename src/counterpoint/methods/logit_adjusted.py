@@ -41,7 +41,7 @@ class LogitAdjusted(ClassScores):
     family = "supervised"
     papers = ("gml",)
     name = "logit_adjusted"
-    look_every = 1
+    epoch_start_every = 1
     prior: Tensor
 
     def __init__(
@@ -59,7 +59,7 @@ class LogitAdjusted(ClassScores):
         classes = len(self.required_target().classes)
         self.register_buffer("prior", torch.full((classes,), 1 / classes))
 
-    def look(self, examples: TrainingExamples, clock: StepInfo) -> None:
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         self.prior.copy_(class_priors(self.classes(examples), len(self.prior)))
 
     def loss(

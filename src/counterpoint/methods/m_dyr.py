@@ -68,7 +68,7 @@ class MDYR(Classifying):
     tunable: ClassVar[Ranges] = {"regulariser": (0.1, 3.0)}
     default_label: ClassVar[str] = "group"
     draws = True
-    look_every = 1
+    epoch_start_every = 1
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class MDYR(Classifying):
     def logits(self, z: Embeddings, batch: Batch) -> Float[Tensor, "B classes"]:
         return self.classifier(z[self.column])
 
-    def look(self, examples: TrainingExamples, clock: StepInfo) -> None:
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         """Fit the mixture to the losses of all examples, and keep what it says of each."""
         if clock.progress < self.warmup:
             return
@@ -163,5 +163,5 @@ class MDYR(Classifying):
 
     def passes(self) -> dict[str, float]:
         # Once mixed, once unmixed for what it says itself, and once to look.
-        looks = 1 / self.look_every
+        looks = 1 / self.epoch_start_every
         return {modality: 2 * count + looks for modality, count in super().passes().items()}

@@ -66,7 +66,7 @@ class MCL(TowerMethod):
     family = "images"
     papers = ("mcl",)
     needs: ClassVar[Needs] = Needs(1, 2)
-    look_every = ONCE
+    epoch_start_every = ONCE
     regroups = True
     share: Tensor
     reached: Tensor
@@ -116,7 +116,7 @@ class MCL(TowerMethod):
     def context(self) -> int | None:
         return self._learners()[0].context
 
-    def look(self, examples: TrainingExamples, clock: StepInfo) -> None:
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         """Divide the groups by clusters of what the last stage says of all examples."""
         self.now = self._numbers[clock.stage]
         self.reached.fill_(self.now + 1)
@@ -216,7 +216,7 @@ def _learner(base: str, towers: Towers, recipe: Recipe) -> TowerMethod:
     queue = any(isinstance(part, KeyQueue) for part in learner.modules())
     for fault, why in {
         "learns from a label": labels,
-        "has stages or looks of its own": learner.stages or learner.look_every,
+        "has stages or looks of its own": learner.stages or learner.epoch_start_every,
         "has a queue, which holds rows of other groups": queue,
     }.items():
         if why:

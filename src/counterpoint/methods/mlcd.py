@@ -60,7 +60,7 @@ class MLCD(TowerMethod):
     needs: ClassVar[Needs] = Needs(1, 1, modalities=("image",))
     tunable: ClassVar[Ranges] = MLCDLoss.tunable
     draws = True
-    look_every = ONCE
+    epoch_start_every = ONCE
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class MLCD(TowerMethod):
             )
         self._clustered()
 
-    def look(self, examples: TrainingExamples, clock: StepInfo) -> None:
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         """Cluster the encoder's embeddings of all pictures."""
         (column,), encoder = self.columns, self._clustered()
 

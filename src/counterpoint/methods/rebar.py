@@ -134,7 +134,9 @@ class REBAR(TowerMethod):
         if self.of_batch:
             others, partners = self._other_rows(batch, length)
         else:
-            others = torch.stack([self._beside(series, length, shares[0], share) for share in shares[1:]], 1)
+            others = torch.stack(
+                [self._candidate(series, length, shares[0], share) for share in shares[1:]], 1
+            )
             partners = torch.full(others.shape[:2], -1, device=series.device)
         if self.nearest:
             hidden = torch.randperm(length)[: max(length // 2, 1)]
@@ -183,7 +185,7 @@ class REBAR(TowerMethod):
         anchor, others = (F.normalize(z[name], dim=-1) for name in ("anchor", "others"))
         return {"rebar": self.objective(anchor, others, batch["chosen"], batch["partner"], self.alpha)}
 
-    def _beside(
+    def _candidate(
         self, series: Float[Tensor, "B T C"], length: int, anchor: Tensor, share: Tensor
     ) -> Float[Tensor, "B L C"]:
         """Return a candidate of every row at one share of where it may begin."""

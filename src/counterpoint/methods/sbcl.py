@@ -74,10 +74,15 @@ class SBCL(SingleLoss):
         subclasses: Literal["clusters", "random"] = "clusters",
     ) -> None:
         super().__init__(towers, recipe, SBCLLoss(temperature, beta=beta), "sbcl", target=target)
-        self.look_every, self.warmup, self.smallest, self.subclasses = every, warmup, smallest, subclasses
+        self.epoch_start_every, self.warmup, self.smallest, self.subclasses = (
+            every,
+            warmup,
+            smallest,
+            subclasses,
+        )
         self.temperature, self.items = temperature, ItemState(subclass=-1.0, temperature=temperature)
 
-    def look(self, examples: TrainingExamples, clock: StepInfo) -> None:
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         """Find the subclasses of all examples, and the temperatures of their classes."""
         if clock.epoch < self.warmup:
             return
@@ -95,10 +100,10 @@ class SBCL(SingleLoss):
         )
 
     def passes(self) -> dict[str, float]:
-        return {modality: count + 1 / self.look_every for modality, count in super().passes().items()}
+        return {modality: count + 1 / self.epoch_start_every for modality, count in super().passes().items()}
 
-    def beside(self, z: Embeddings, batch: Batch) -> dict[str, Tensor]:
-        extras = super().beside(z, batch)
+    def loss_inputs(self, z: Embeddings, batch: Batch) -> dict[str, Tensor]:
+        extras = super().loss_inputs(z, batch)
         if len(self.items.ids) > 1:  # nothing is known during the warm-up
             subclasses, temperatures = self.items.recall(batch.ids)
             extras |= {"subclasses": subclasses.long(), "temperatures": temperatures}

@@ -143,7 +143,7 @@ class SingleLoss(TowerMethod):
         views = [F.normalize(head(z[name]), dim=-1) for name, head in heads.items()]
         if self.head == "relu":
             self.dead = (torch.cat(views).detach() == 0).all(1).float().mean()
-        loss = self.objective(*views, **self.beside(z, batch))
+        loss = self.objective(*views, **self.loss_inputs(z, batch))
         # A loss that was detached on its way would train nothing, and nobody would notice.
         if not isinstance(loss, Tensor) or loss.ndim or not loss.requires_grad:
             got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
@@ -153,7 +153,7 @@ class SingleLoss(TowerMethod):
     def numbers(self) -> dict[str, float]:
         return {"dead": float(self.dead)} if self.head == "relu" else {}
 
-    def beside(self, z: Embeddings, batch: Batch) -> dict[str, Tensor]:
+    def loss_inputs(self, z: Embeddings, batch: Batch) -> dict[str, Tensor]:
         """Return what the loss takes beside the views.
 
         Raises:

@@ -45,7 +45,7 @@ class SupConBins(SingleLoss):
     learns: ClassVar[tuple[Kind, ...]] = ("numbers",)
     papers = ("supremix",)
     tunable: ClassVar[Ranges] = SupConLoss.tunable
-    look_every = 1
+    epoch_start_every = 1
     edges: Tensor
 
     def __init__(
@@ -66,13 +66,13 @@ class SupConBins(SingleLoss):
         # Fewer ranges leave edges over, behind all numbers.
         self.register_buffer("edges", torch.full((bins + 1,), torch.inf))
 
-    def look(self, examples: TrainingExamples, clock: StepInfo) -> None:
+    def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         edges = torch.from_numpy(
             edges_of(examples.labels[self.labels].cpu().double().numpy(), len(self.edges) - 1)
         )
         self.edges.fill_(torch.inf)[: len(edges)] = edges.to(self.edges)
 
-    def beside(self, z: Embeddings, batch: Batch) -> dict[str, Tensor]:
-        numbers = super().beside(z, batch)["labels"]
+    def loss_inputs(self, z: Embeddings, batch: Batch) -> dict[str, Tensor]:
+        numbers = super().loss_inputs(z, batch)["labels"]
         bins = bin_of(numbers.cpu().numpy(), self.edges.cpu().numpy())
         return {"labels": torch.from_numpy(bins).to(numbers.device)}

@@ -235,8 +235,8 @@ class TowerMethod(Method):
         scale, _ = scale_of(self) or (1 / 0.07, None)
         return (scale * of_labels).softmax(-1)
 
-    def _embed_windows(self, column: str, raw: Raw, places: int, head: str) -> Tensor:
-        (_, first), *others = raw.windows(places)
+    def _embed_windows(self, column: str, raw: Raw, window: int, head: str) -> Tensor:
+        (_, first), *others = raw.windows(window)
         z = self.embed_prepared(column, self.inputs[column](first), head)
         for rows, part in others:
             z[rows.to(z.device)] += self.embed_prepared(column, self.inputs[column](part), head)

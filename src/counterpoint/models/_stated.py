@@ -132,8 +132,8 @@ class ModelManifest(BaseModel):
                     "here"
                 )
         names = tuple(dict.fromkeys(model.columns.values()))
-        places: dict[Path, str] = {}
-        towers = {name: _stated(name, model.tower(name), places) for name in names}
+        paths: dict[Path, str] = {}
+        towers = {name: _stated(name, model.tower(name), paths) for name in names}
         heads = {
             head: {name: [_layer(part) for part in _parts(head_of(model, name, head))] for name in names}
             for head in model.heads

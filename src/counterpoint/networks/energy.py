@@ -87,6 +87,6 @@ class ReplayBuffer(Checked, nn.Module):
         fresh = torch.rand(count, device=device) < self.restart
         return places, torch.where(fresh[:, None, None, None], 2 * torch.rand_like(stand) - 1, stand)
 
-    def put(self, places: Int[Tensor, " n"], samples: Float[Tensor, "n 3 H W"]) -> None:
+    def put(self, indices: Int[Tensor, " n"], samples: Float[Tensor, "n 3 H W"]) -> None:
         """Store where the chains at these places stand now."""
-        self.samples[places] = samples.to(self.samples.dtype)
+        self.samples[indices] = samples.to(self.samples.dtype)

@@ -26,7 +26,7 @@ class PageExample:
     """A data URI; what moves is seen to move."""
     sound: str | None = None
     """A data URI, of what can be heard."""
-    told: str = ""
+    text: str = ""
     """Words in its place, of what is read more easily than seen."""
 
 
@@ -34,7 +34,7 @@ def thing(modality: str, example: Any, caption: str = "") -> PageExample:
     """Show one example: told where it has words, else drawn, and played where it is heard or moves."""
     known = MODALITIES.get(modality)
     if known.tell is not None:
-        return PageExample(caption, told=resolve(known.tell)(example))
+        return PageExample(caption, text=resolve(known.tell)(example))
     played = _played(modality, example, LONGEST_SOUND)
     picture = _picture(modality, example, played)
     sound = played if _is_sound(played) else None

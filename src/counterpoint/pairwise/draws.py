@@ -23,13 +23,13 @@ def quantiles(a: float, b: float) -> Float[Tensor, " levels"]:
     return torch.from_numpy(beta.ppf((np.arange(LEVELS) + 0.5) / LEVELS, a, b)).float()
 
 
-def keys(places: Int[Tensor, " *n"], stream: int) -> Int[Tensor, " *n"]:
+def keys(indices: Int[Tensor, " *n"], stream: int) -> Int[Tensor, " *n"]:
     """Return one 32-bit key per place; those of two streams are independent.
 
     Source: the finaliser of MurmurHash3 by Appleby, with constants of Wellons' "lowbias32".
     """
     # A number of 32 bits is held in 64, as torch has no unsigned integers to multiply.
-    x = (places + 0x9E3779B9 * (stream + 1)) & 0xFFFFFFFF
+    x = (indices + 0x9E3779B9 * (stream + 1)) & 0xFFFFFFFF
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
         x = ((x ^ (x >> shift)) * factor) & 0xFFFFFFFF
     return _signed(x ^ (x >> 16))
@@ -55,9 +55,9 @@ def drawn(
     return levels.index_select(0, x.flatten()).view_as(x)
 
 
-def uniform(places: Int[Tensor, " n"], count: int, stream: int) -> Float64[Tensor, "n count"]:
+def uniform(indices: Int[Tensor, " n"], count: int, stream: int) -> Float64[Tensor, "n count"]:
     """Return some numbers uniform on [0, 1) for each place."""
-    numbers = places[:, None] * count + torch.arange(count, device=places.device)
+    numbers = indices[:, None] * count + torch.arange(count, device=indices.device)
     return (keys(numbers, stream).double() + 2.0**31) * 2.0**-32
 
 

@@ -96,11 +96,11 @@ def select(
         taken[new], chosen = True, chosen + len(new)
         if chosen == count:
             return taken.nonzero()[:, 0]
-        beside += ranks.gather(_beside(judges, new, counts, ranks), counts)
+        beside += ranks.gather(_new_sums(judges, new, counts, ranks), counts)
         logits = (losses + beside) / (2 * chosen + 1 if averaged else 1)
 
 
-def _beside(judges: Sequence[Judge], new: Tensor, counts: list[int], ranks: Ranks) -> Float[Tensor, " B"]:
+def _new_sums(judges: Sequence[Judge], new: Tensor, counts: list[int], ranks: Ranks) -> Float[Tensor, " B"]:
     """Return Σ_i (S_ik + S_ki) over newly chosen i, of this rank's k that are not chosen."""
     starts = [sum(counts[:rank]) for rank in range(len(counts))]
     of_rank = [new[(new >= start) & (new < start + n)] for start, n in zip(starts, counts, strict=True)]

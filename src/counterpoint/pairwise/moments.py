@@ -34,14 +34,14 @@ def mean(
         raise ValueError(f"weights must be one per row, ({len(values)},), got {tuple(weights.shape)}")
     weights = weights.to(values.dtype)
     # A row of weight 0 has no say, not even if it is infinite.
-    used = torch.where(_beside(weights, values) == 0, 0.0, values)
+    used = torch.where(_expanded(weights, values) == 0, 0.0, values)
     total = ranks.sum(weights.sum())
-    summed = ranks.sum((_beside(weights, values) * used).sum(0))
+    summed = ranks.sum((_expanded(weights, values) * used).sum(0))
     # Over all ranks: one alone may hold no weight.
     return summed / torch.where(total == 0, 1.0, total)
 
 
-def _beside(weights: Tensor, values: Tensor) -> Tensor:
+def _expanded(weights: Tensor, values: Tensor) -> Tensor:
     return weights.reshape(-1, *(1 for _ in values.shape[1:]))
 
 

@@ -175,13 +175,13 @@ class Gather(Sum):
         super().__init__(values)
         self.columns = columns
 
-    def _place(self, start: int) -> tuple[Tensor, Tensor]:
+    def _locate(self, start: int) -> tuple[Tensor, Tensor]:
         """Return where in the tile each row's column is, and whether it is in this tile at all; both ``(r, 1)``."""
         place, width = (self.columns - start)[:, None], self.tensors[0].shape[1]
         return place.clamp(0, width - 1), (place >= 0) & (place < width)
 
     def part(self, dim: Dim, start: int) -> State:
-        place, here = self._place(start)
+        place, here = self._locate(start)
         return [self.tensors[0].gather(1, place).masked_fill(~here, 0.0)[:, 0]]
 
     def cotangents(
@@ -192,7 +192,7 @@ class Gather(Sum):
     def add_to(self, held: Tensor, grad: Sequence[Tensor | None], start: int) -> Tensor:
         """Add the gradient, one number a row, to what the values receive from elsewhere: in place unless a view."""
         assert grad[0] is not None
-        place, here = self._place(start)
+        place, here = self._locate(start)
         # A view is of other numbers as well, such as those that `Sum` spreads over its tile.
         own = held.clone() if held._is_view() else held
         return own.scatter_add_(1, place, grad[0][:, None] * here)

@@ -74,8 +74,8 @@ class Clips(Raw):
     def ends(self) -> Int[Tensor, " n"]:
         return self.lengths
 
-    def without(self, gone: Bool[Tensor, " n"]) -> Clips:
-        return replace(super().without(gone), lengths=self.lengths.masked_fill(gone, self.frames.shape[1]))
+    def without(self, mask: Bool[Tensor, " n"]) -> Clips:
+        return replace(super().without(mask), lengths=self.lengths.masked_fill(mask, self.frames.shape[1]))
 
     def taken(self, rows: Tensor) -> Clips:
         return Clips(self.frames[rows], self.lengths[rows])

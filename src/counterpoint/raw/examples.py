@@ -23,13 +23,13 @@ def ends(values: Float[Tensor, "n T *rest"]) -> Int[Tensor, " n"]:
     >>> ends(torch.tensor([[1.0, float("nan"), 2.0, float("nan")], [float("nan")] * 4]))
     tensor([3, 0])
     """
-    gone: Bool[Tensor, "n T"] = values.isnan().flatten(2).all(2) if values.ndim > 2 else values.isnan()
+    is_padding: Bool[Tensor, "n T"] = values.isnan().flatten(2).all(2) if values.ndim > 2 else values.isnan()
     times = values.shape[1]
     if not times:
         return torch.zeros(len(values), dtype=torch.long, device=values.device)
     # The first zero from behind: of a batch of sounds several times as fast as a maximum over all places.
-    behind = gone.flip(1).to(torch.uint8).argmin(1)
-    return torch.where(gone.all(1), 0, times - behind)
+    behind = is_padding.flip(1).to(torch.uint8).argmin(1)
+    return torch.where(is_padding.all(1), 0, times - behind)
 
 
 def padded(arrays: Sequence[np.ndarray]) -> Float[Tensor, "n T *rest"]:
@@ -77,9 +77,9 @@ class Raw(Sequence[Any], ABC):
         """Return the examples at some positions."""
         return self.with_values(self.values[rows])
 
-    def without(self, gone: Bool[Tensor, " n"]) -> Self:
+    def without(self, mask: Bool[Tensor, " n"]) -> Self:
         """Return examples of which some say nothing: they are zero all along."""
-        return self.with_values(self.values.masked_fill(gone.view(-1, *(1,) * (self.values.ndim - 1)), 0))
+        return self.with_values(self.values.masked_fill(mask.view(-1, *(1,) * (self.values.ndim - 1)), 0))
 
     def changed(self, keys: Int[Tensor, " n"], change: Callable[[Tensor, torch.Generator], Tensor]) -> Self:
         """Return every example changed by itself, up to its end, by draws of its own key."""
@@ -88,19 +88,19 @@ class Raw(Sequence[Any], ABC):
             values[row, :end] = change(self.values[row, :end], torch.Generator().manual_seed(key))
         return self.with_values(values)
 
-    def windows(self, places: int) -> Iterator[tuple[Int[Tensor, " k"], Self]]:
+    def windows(self, length: int) -> Iterator[tuple[Int[Tensor, " k"], Self]]:
         """Yield windows of so many places, evenly spread from the beginning to the end of every example.
 
         An example has as many as cover it, `WINDOWS` at most, and one if it is no longer than a window. Each time
         comes one window of every example that has a further one, with the rows of these examples.
         """
         lengths = ends(self.values)
-        counts = (-(-lengths // places)).clamp(1, WINDOWS)
+        counts = (-(-lengths // length)).clamp(1, WINDOWS)
         for number in range(int(counts.max()) if len(counts) else 0):
             rows = torch.nonzero(counts > number)[:, 0]
-            spare = (lengths[rows] - places).clamp_min(0)
+            spare = (lengths[rows] - length).clamp_min(0)
             starts = spare * number // (counts[rows] - 1).clamp_min(1)
-            inside = torch.arange(min(places, self.values.shape[1]), device=self.values.device)
+            inside = torch.arange(min(length, self.values.shape[1]), device=self.values.device)
             yield rows, self.with_values(self.values[rows[:, None], starts[:, None] + inside])
 
     def __len__(self) -> int:

@@ -34,8 +34,8 @@ class Table(Raw):
     def with_values(self, values: Tensor) -> Table:
         return Table(values, self.names, self.categories)
 
-    def without(self, gone: Bool[Tensor, " n"]) -> Table:
-        return self.with_values(self.cells.masked_fill(gone[:, None], torch.nan))
+    def without(self, mask: Bool[Tensor, " n"]) -> Table:
+        return self.with_values(self.cells.masked_fill(mask[:, None], torch.nan))
 
     def rows(self) -> list[dict[str, str]]:
         """Return each row in words: a column's name to a number or a category, empty for what is not known.

@@ -81,8 +81,9 @@ class Vectors:
     The files are called ``MODALITY-00003-of-00010.parquet``, and their columns are ``id`` (int64), ``key``,
     ``modality``, ``vector`` (a list of fixed size, of float32 or float16), ``split`` (train, validation, test; null
     for a row of none), ``text`` (the row's, or its first caption), one for every label (of numbers float64, of other
-    kinds texts) and one, of texts, for everything else that the data says of its rows (`Data.beside`). Rows are in the
-    order of the data, modality by modality. The metadata ``counterpoint`` of each is its `VectorProvenance` as JSON.
+    kinds texts) and one, of texts, for everything else that the data says of its rows (`Data.metadata`). Rows are in
+    the order of the data, modality by modality. The metadata ``counterpoint`` of each is its `VectorProvenance` as
+    JSON.
 
     Attributes:
         folder: where they are.

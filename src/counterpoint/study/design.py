@@ -177,17 +177,17 @@ class FolderDesign(ABC):
         except ValueError as error:
             raise DamagedFileError(path, str(error), REMEDY) from None
 
-    def joined(self: Of, there: Of | None, folder: Path) -> Of:
+    def joined(self: Of, existing: Of | None, folder: Path) -> Of:
         """Return this study with the arms and seeds of the one that its folder already holds.
 
         Raises:
             OtherStudyError: if the folder holds a study of other runs.
         """
-        if there is None:
+        if existing is None:
             return self
         from ..data.sources import without_budget
 
-        old, new = ({**study.plain(), "data": without_budget(study.data)} for study in (there, self))
+        old, new = ({**study.plain(), "data": without_budget(study.data)} for study in (existing, self))
         # Of both, as a design leaves out labels where it has none.
         differing = [
             key for key in new | old if key not in _JOINED | _REPORTED and old.get(key) != new.get(key)
@@ -200,9 +200,9 @@ class FolderDesign(ABC):
         whole: Any = self  # a dataclass, as all of its kinds are
         return replace(
             whole,
-            arms=_union(there.arms, self.arms),
-            seeds=_union(there.seeds, self.seeds),
-            title=self.title or there.title,
+            arms=_union(existing.arms, self.arms),
+            seeds=_union(existing.seeds, self.seeds),
+            title=self.title or existing.title,
         )
 
     def reserve(self, folder: Path) -> Self:

@@ -56,14 +56,14 @@ class PreparedStudy:
 
 
 def prepare(
-    design: Design, folder: Path, *, there: Design | None = None, known: Collection[str] = ()
+    design: Design, folder: Path, *, existing: Design | None = None, known: Collection[str] = ()
 ) -> PreparedStudy:
     """Check a study before its first step.
 
     Args:
         design: the study; where it names no tasks, those that its data has something for and all arms can be asked.
         folder: the study's.
-        there: the study that the folder holds.
+        existing: the study that the folder holds.
         known: arms that were checked when they joined the folder; each of the others is built once.
 
     Raises:
@@ -92,7 +92,7 @@ def prepare(
             f"{design.data} has neither captions nor labels, so that no task can compare models on it: put the files "
             "of a kind into a folder of their own, or give captions (--captions, a table)"
         )
-    design = design.joined(there, folder)
+    design = design.joined(existing, folder)
     arms = {name: arms.get(name) or Arm.parse(name) for name in design.arms}  # others may be in the folder
     tasks = tuple(create(name) for name in design.tasks)
     check_asked(arms.values(), tasks, data)

@@ -150,13 +150,13 @@ def fit(
             log.save()
             saver.save(step, course.optimizer, time.perf_counter() - began if step else 0.0, last)
 
-    def look(clock: StepInfo) -> None:
+    def start_epoch(clock: StepInfo) -> None:
         watch.go()  # this is no waiting for data
         examples = AllExamples(loader, clock, device, recipe.microbatch if in_parts else part)
         _seeded(device, seed, clock.step, "look")
         method.eval()
         with torch.no_grad(), precision.autocast():
-            method.look(examples, clock)
+            method.on_epoch_start(examples, clock)
         method.train()
         watch.wait()
 
@@ -164,7 +164,7 @@ def fit(
     steps = recipe.total_steps if course.trains else start
     with log, course, threads(recipe.threads), postponed() as stop:
         watch.wait()
-        for batch, clock in _batches(loader, method, course, start, steps, look):
+        for batch, clock in _batches(loader, method, course, start, steps, start_epoch):
             watch.go()
             broken.add(clock.step, len(batch.ids), loader.replaced)
             # The same on all ranks, as what is chosen of a batch must be.
@@ -242,7 +242,7 @@ def _batches(
     course: Course,
     start: int,
     steps: int,
-    look: Callable[[StepInfo], None],
+    start_epoch: Callable[[StepInfo], None],
 ) -> Iterator[tuple[Batch, StepInfo]]:
     """Yield the batches of steps ``start`` to ``steps - 1``; looks come before the batches that they say something of.
 
@@ -255,8 +255,8 @@ def _batches(
     for step in range(start, steps):
         course.reach(step)
         clock = course.clock(loader.order.clock(step, steps))
-        if course.looks(clock, loader.order):
-            look(clock)
+        if course.starts_epoch(clock, loader.order):
+            start_epoch(clock)
             if method.regroups:
                 loader.regroup(method.groups)
                 source = loader.batches(step, steps)

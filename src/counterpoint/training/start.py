@@ -35,7 +35,7 @@ from .folder import is_checkpoint, remedy
 from .run import OtherRunError, Run, data_of
 from .saving import checkpoint as checkpoints
 from .speed.compiled import compile_blocks
-from .speed.kept import remember
+from .speed.feature_cache import remember
 from .speed.recompute import recompute
 from .trained import trained_rows
 

@@ -21,13 +21,13 @@ def trained_rows(arm: str, data: Data) -> Rows:
     columns = tuple(of_arm.reads(data.columns))
     if len(data.shards):  # whose records are counted with all their columns, and not read for that
         return rows
-    there = np.stack([data.present(column, rows) for column in columns])
-    kept: Rows = rows[there.all(0) if of_arm.incomplete == "drop" else there.any(0)]
-    if len(rows) and not len(kept):
-        have = ", ".join(f"{column} {int(of.sum()):,}" for column, of in zip(columns, there, strict=True))
+    masks = np.stack([data.present(column, rows) for column in columns])
+    usable: Rows = rows[masks.all(0) if of_arm.incomplete == "drop" else masks.any(0)]
+    if len(rows) and not len(usable):
+        have = ", ".join(f"{column} {int(of.sum()):,}" for column, of in zip(columns, masks, strict=True))
         raise ValueError(
             f"arm {arm!r} trains on rows that have {' and '.join(columns)}, and of "
             f"{counted(len(rows), 'row')} to train on none has them all ({have}): name other columns "
             f"({of_arm.method},columns=…), or take a method that uses rows with gaps"
         )
-    return kept
+    return usable

@@ -5,7 +5,7 @@ from counterpoint.catalog.evidence import Result, ThresholdOrigin
 from . import effects
 from .grid import Arrays, Grid, GridScores
 from .lab import FIRST, UNSEEN, Lab
-from .results import above, below, beside, decides, within
+from .results import above, below, decides, secondary, within
 from .score import Score, ScoreEstimate, arm, best, combined, exact, mean, per_seed, rate, worst
 from .study import TrainedScores, TrainedStudy, TrainingComparison
 
@@ -26,7 +26,6 @@ __all__ = [
     "above",
     "arm",
     "below",
-    "beside",
     "best",
     "combined",
     "decides",
@@ -35,6 +34,7 @@ __all__ = [
     "mean",
     "per_seed",
     "rate",
+    "secondary",
     "within",
     "worst",
 ]

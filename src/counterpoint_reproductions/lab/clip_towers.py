@@ -46,12 +46,12 @@ class FrameNetwork(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.out = nn.Linear(32 * (SIDE // 8) ** 2, width)
 
-    def places(self, pictures: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, "n 32 h w"]:
+    def feature_map(self, pictures: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, "n 32 h w"]:
         """Return what the convolutions find at every place; white is 0 to the convolutions."""
         return self.layers(1 - pictures.float() / 255)
 
     def forward(self, pictures: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, "n width"]:
-        return self.out(self.places(pictures).flatten(1))
+        return self.out(self.feature_map(pictures).flatten(1))
 
 
 @final

@@ -69,13 +69,13 @@ def kinds(seed: int) -> tuple[list[ConceptVariant], list[ClassDescription]]:
     return looks, described
 
 
-def scene(look: ConceptVariant, rng: np.random.Generator) -> Scene:
+def scene(item: ConceptVariant, rng: np.random.Generator) -> Scene:
     """Place a thing of this look, of exact size and place at random."""
-    colour, size, column, row = look.values
+    colour, size, column, row = item.values
     side = 2 * int(rng.integers(SIDES[_size(size)][0] // 2, SIDES[_size(size)][1] // 2 + 1))
     x, y = (int(at) for at in rng.integers(side // 2, 351, 2))
     x, y = (UNIT - x if column == VALUES[2][1] else x), (UNIT - y if row == VALUES[3][1] else y)
-    return Scene(0, (Thing(look.concept, _colour(colour), _size(size), side, x, y),))
+    return Scene(0, (Thing(item.concept, _colour(colour), _size(size), side, x, y),))
 
 
 def _colour(word: str) -> Colour:
@@ -86,10 +86,10 @@ def _size(word: str) -> Size:
     return next(size for size in SIDES if size == word)
 
 
-def caption(look: ConceptVariant, rng: np.random.Generator) -> str:
+def caption(item: ConceptVariant, rng: np.random.Generator) -> str:
     """Write a true sentence of some of the look's traits, with an odd word before every other noun."""
-    noun = f"a {rng.choice(OTHER_NAMES)} {look.concept}" if rng.random() < 0.5 else f"a {look.concept}"
-    traits = rng.permutation(np.asarray(look.values))[: rng.integers(len(look.values) + 1)].tolist()
+    noun = f"a {rng.choice(OTHER_NAMES)} {item.concept}" if rng.random() < 0.5 else f"a {item.concept}"
+    traits = rng.permutation(np.asarray(item.values))[: rng.integers(len(item.values) + 1)].tolist()
     return TEMPLATE.format(noun) + (f", which is {' and '.join(traits)}" if traits else "")
 
 

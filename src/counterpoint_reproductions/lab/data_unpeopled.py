@@ -22,15 +22,15 @@ def unpeopled() -> Recaptioned:
     data = Recaptioned(Emoji("both"), {})
     group = data.classes[LABEL]
 
-    def kept(rows: Rows) -> Int[np.ndarray, " kept"]:
+    def without_people(rows: Rows) -> Int[np.ndarray, " kept"]:
         return rows[group.values[rows] != group.names.index(PEOPLE)]
 
     splits = data.splits
     data.name = "emoji without people, by their names"
     data.splits = Splits(
-        kept(splits.train),
-        {"concepts": kept(splits.validation["concepts"])},
-        {"concepts": kept(splits.test["concepts"])},
+        without_people(splits.train),
+        {"concepts": without_people(splits.validation["concepts"])},
+        {"concepts": without_people(splits.test["concepts"])},
     )
     return data
 

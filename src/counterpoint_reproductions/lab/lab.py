@@ -171,7 +171,7 @@ class Lab:
         fixed: Mapping[str, Any],
     ) -> dict[Point, Runs]:
         """Return the runs of every point; ``changes`` are settings of single points."""
-        measured = {point: self._kept(axes, point) for point in changes}
+        measured = {point: self._nearest_point(axes, point) for point in changes}
         units: dict[tuple[Point, int | None], ExperimentCell] = {}
         for point in dict.fromkeys(measured.values()):
             for seed in seeds:
@@ -189,7 +189,7 @@ class Lab:
         }
         return {point: runs[kept] for point, kept in measured.items()}
 
-    def _kept(self, axes: Axes, point: Point) -> Point:
+    def _nearest_point(self, axes: Axes, point: Point) -> Point:
         """Return the point that stands for a point: itself, or in a smoke run the nearest ends of the axes."""
         if not self.quick:
             return point
@@ -225,7 +225,7 @@ class Lab:
         prepare(replace(design, arms=tuple(of_seed(arm, design.seeds[0]) for arm in every)), study_folder)
         with leased(study_folder, wait=True):
             design.reserve(study_folder)
-        arms = comparison.kept(self.quick)
+        arms = comparison.selected(self.quick)
         other = {arms[label]: steps for label, steps in comparison.steps.items() if not self.quick}
         plans = {arm: ArmPlan(other.get(arm, design.recipe.total_steps)) for arm in design.arms}
         if comparison.rates:

@@ -105,7 +105,7 @@ def decides(*results: Result) -> tuple[Result, ...]:
     return tuple(result.model_copy(update={"decides": True}) for result in results)
 
 
-def beside(*results: Result) -> tuple[Result, ...]:
+def secondary(*results: Result) -> tuple[Result, ...]:
     """Return results that are reported beside those that decide."""
     return tuple(result.model_copy(update={"decides": False}) for result in results)
 

@@ -56,7 +56,7 @@ class SceneTowers(nn.Module):
         return F.normalize(self.image(_small(x)), dim=-1)
 
     @torch.no_grad()
-    def places(self, x: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, "n 16 64"]:
+    def patches(self, x: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, "n 16 64"]:
         """Return what the image tower sees at each place, before its last layer."""
         grids = [self.image[:-2](_small(part)) for part in torch.split(x, 512)]
         return torch.cat(grids).flatten(2).transpose(1, 2)

@@ -78,7 +78,7 @@ class TrainingComparison:
         """Return the design of the study; a smoke run has the first and the last arm, fewer examples and few steps."""
         recipe = load(self.recipe) if isinstance(self.recipe, str) else self.recipe
         recipe = override(recipe, self.changes)
-        arms = tuple(dict.fromkeys(self.kept(quick).values()))
+        arms = tuple(dict.fromkeys(self.selected(quick).values()))
         if quick:
             less = {
                 "steps": smoke.reduced("steps", recipe.total_steps),
@@ -95,7 +95,7 @@ class TrainingComparison:
             tasks=tuple(self.tasks),
         )
 
-    def kept(self, quick: bool) -> dict[str, str]:
+    def selected(self, quick: bool) -> dict[str, str]:
         """Return the arm that stands for each name: itself, or in a smoke run the nearer end of the list."""
         names = tuple(self.arms)
         return {name: self.arms[smoke.nearest_end(names, name) if quick else name] for name in names}

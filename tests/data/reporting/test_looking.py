@@ -15,7 +15,7 @@ from PIL import Image
 
 from counterpoint.cli import main
 from counterpoint.data.reporting import _looking, report
-from counterpoint.data.reporting._looking import FileScan, looks
+from counterpoint.data.reporting._looking import FileScan, scan
 from counterpoint.data.sources import Asset
 from counterpoint.execution import Local, Slurm, WorkHandover, work
 
@@ -44,9 +44,9 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def counting(files: Sequence[Asset], most: int) -> Iterator[FileScan]:
         counts.append(len(files))
-        return looks(files, most)
+        return scan(files, most)
 
-    monkeypatch.setattr(_looking, "looks", counting)
+    monkeypatch.setattr(_looking, "scan", counting)
     return counts
 
 
@@ -127,14 +127,14 @@ _KILLED = """
 import os, signal, sys
 from counterpoint.data.reporting import _looking, report
 from counterpoint.execution import Local
-_looking._FEW, real, begun = 8, _looking.looks, []
+_looking._FEW, real, begun = 8, _looking.scan, []
 def dying(files, most):
     begun.append(files)
     for look in real(files, most):
         if len(begun) == int(sys.argv[2]):
             os.kill(os.getpid(), signal.SIGKILL)
         yield look
-_looking.looks = dying
+_looking.scan = dying
 report(sys.argv[1], executor=Local())
 """
 

@@ -64,8 +64,8 @@ def test_a_shard_is_fetched_once_and_keeps_its_name(copies: Copies, monkeypatch:
     asked = served(monkeypatch, lambda *_: None)
     first, second = copies.local(shard(2)), copies.local(shard(2))
     assert first == second
-    assert Path(first.place).name == "2.tar"
-    assert Path(first.place).read_bytes() == bytes([2]) * 1000
+    assert Path(first.location).name == "2.tar"
+    assert Path(first.location).read_bytes() == bytes([2]) * 1000
     assert (first.state, first.source) == (shard(2).state, "webdataset")
     assert len(asked) == 1
 
@@ -73,14 +73,14 @@ def test_a_shard_is_fetched_once_and_keeps_its_name(copies: Copies, monkeypatch:
 def test_an_address_with_a_long_signature_has_a_copy_of_the_shard_s_own_name(copies: Copies) -> None:
     signed = Shard("2.tar", f"https://host/2.tar?X-Amz-Signature={'a/b' * 100}", "webdataset", "")
     assert copies.path(signed).name == "2.tar"
-    assert copies.path(signed).parent != copies.path(replace(signed, place="https://host/2.tar")).parent
+    assert copies.path(signed).parent != copies.path(replace(signed, location="https://host/2.tar")).parent
 
 
 def test_a_shard_that_changed_is_fetched_again(copies: Copies) -> None:
     before = copies.local(shard(1))
     STORE.pipe("/shards/1.tar", b"other")
-    assert Path(copies.local(shard(1, "changed")).place).read_bytes() == b"other"
-    assert Path(before.place).read_bytes() == bytes([1]) * 1000
+    assert Path(copies.local(shard(1, "changed")).location).read_bytes() == b"other"
+    assert Path(before.location).read_bytes() == bytes([1]) * 1000
 
 
 def test_what_lies_here_or_is_named_by_a_table_is_not_copied(copies: Copies) -> None:
@@ -92,7 +92,7 @@ def test_what_lies_here_or_is_named_by_a_table_is_not_copied(copies: Copies) -> 
 
 def test_copies_that_were_used_least_recently_make_room(copies: Copies) -> None:
     for age, number in enumerate((0, 1, 2)):
-        path = Path(copies.local(shard(number)).place)
+        path = Path(copies.local(shard(number)).location)
         os.utime(path, (100 + age, 100 + age))
     copies.local(shard(0))  # used again
     copies.local(shard(3))
@@ -122,7 +122,7 @@ def test_a_store_that_fails_or_serves_half_is_asked_again(
         return None
 
     asked = served(monkeypatch, answer)
-    assert Path(copies.local(shard(4)).place).read_bytes() == bytes([4]) * 1000
+    assert Path(copies.local(shard(4)).location).read_bytes() == bytes([4]) * 1000
     assert len(asked) == 4
     assert len(waits) == 3
     assert all(0.5 * 2**k <= wait <= 1.5 * 2**k for k, wait in enumerate(waits))
@@ -205,13 +205,13 @@ def test_what_is_known_of_a_shard_is_made_once_and_again_where_it_is_damaged(cop
         made.append(1)
         return pl.DataFrame({"text": [["a", "b"], []], "size": [3, None]})
 
-    first, second = (copies.kept(shard(0), "known.arrow", make) for _ in range(2))
+    first, second = (copies.cached(shard(0), "known.arrow", make) for _ in range(2))
     assert first.equals(second)
     assert len(made) == 1
-    copies.kept(shard(0, "changed"), "known.arrow", make)
+    copies.cached(shard(0, "changed"), "known.arrow", make)
     assert len(made) == 2
     (copies.path(shard(0)).with_name("known.arrow")).write_bytes(b"ARROW1 no more")
-    assert copies.kept(shard(0), "known.arrow", make).equals(first)
+    assert copies.cached(shard(0), "known.arrow", make).equals(first)
     assert len(made) == 3
 
 
@@ -222,7 +222,7 @@ def test_what_is_little_is_kept_without_a_look_at_all_copies_each_time(
     copies = Copies(tmp_path, 1_000_000)
     monkeypatch.setattr(copies, "_make_room", looks.append)
     for number in range(40):
-        copies.kept(shard(number), "known.arrow", lambda: pl.DataFrame({"number": range(100)}))
+        copies.cached(shard(number), "known.arrow", lambda: pl.DataFrame({"number": range(100)}))
     size = looks[0]
     assert all(each == size for each in looks)
     assert len(looks) == 1 + 39 // (10_000 // size + 1)
@@ -230,7 +230,7 @@ def test_what_is_little_is_kept_without_a_look_at_all_copies_each_time(
 
 def test_what_is_known_of_shards_keeps_within_the_bounds_too(copies: Copies) -> None:
     for number in range(8):
-        copies.kept(shard(number), "known.arrow", lambda: pl.DataFrame({"number": range(100)}))
+        copies.cached(shard(number), "known.arrow", lambda: pl.DataFrame({"number": range(100)}))
     sizes = [path.stat().st_size for path in copies.folder.glob("[!.]*/[!.]*")]
     assert 0 < sum(sizes) <= 3000
     assert len(sizes) < 8

@@ -168,7 +168,7 @@ def test_a_broken_record_is_replaced_as_a_whole_by_the_same_one_of_its_shard(tmp
 
 def first_shard(data: ShardedData) -> Path:
     """Return the first shard that is trained on."""
-    return Path(data.index.shards[int(np.flatnonzero(data.shards)[0])].place)
+    return Path(data.index.shards[int(np.flatnonzero(data.shards)[0])].location)
 
 
 @pytest.mark.parametrize("event", ["missing", "missing once it was read", "changed", "emptied"])
@@ -232,7 +232,7 @@ def test_where_no_shard_can_be_read_the_first_is_named(tmp_path: Path) -> None:
     data = load(str(indexed(tmp_path)))
     assert isinstance(data, ShardedData)
     for shard in data.index.shards:
-        Path(shard.place).unlink()
+        Path(shard.location).unlink()
     with pytest.raises(
         MissingShardError, match=f"{first_shard(data)} is not there any more: bring it back, or run"
     ):

@@ -138,7 +138,7 @@ def test_what_datasets_fetched_is_not_fetched_again(served: Served) -> None:
     data = load(served.name)
     assert len(data) == 70
     assert served.take_sent() == 0
-    assert Path(shards(served.name, Ledger())[0].place).suffix == ".arrow"
+    assert Path(shards(served.name, Ledger())[0].location).suffix == ".arrow"
 
 
 def test_a_name_of_nothing_is_one_line(served: Served) -> None:

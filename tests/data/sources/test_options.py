@@ -16,7 +16,7 @@ from counterpoint.data.reporting import report
 from counterpoint.data.sharded.indexing import index
 from counterpoint.data.source import load, load_any
 from counterpoint.data.sources import SourceOptions
-from counterpoint.data.sources._files.places import reaching
+from counterpoint.data.sources._files.locations import reaching
 from counterpoint.registry import UnknownNameError
 from fixtures.files import write_pairs
 from fixtures.shards import write_shards

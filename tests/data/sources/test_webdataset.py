@@ -176,7 +176,7 @@ def test_ids_of_a_shard_are_all_numbers_or_all_texts(noted: bool, tmp_path: Path
         ShardSample(name, {"image": ("png", b"x")}, "a", {"id": value, "text": ["a"]}, {})
         for name, value in (("a", "one"), ("b", 2))
     ]
-    write_shard(path, samples, "webdataset", {}, told={"image": "image", "text": "text"} if noted else {})
+    write_shard(path, samples, "webdataset", {}, metadata={"image": "image", "text": "text"} if noted else {})
     with pytest.raises(ValueError, match="some ids are numbers") as caught:
         read_of(path)
     assert f'the first of them 2 ({path}, b), and some texts, the first of them "one" ({path}, a)' in str(

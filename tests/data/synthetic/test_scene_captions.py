@@ -58,7 +58,7 @@ def _meaning(role: str, words: str, language: str) -> object:
         forms = (
             lexica.colours
             if role == "colour"
-            else {f: (*lexica.facing[f], *lexica.looks[f]) for f in lexica.looks}
+            else {f: (*lexica.facing[f], *lexica.look_verb[f]) for f in lexica.look_verb}
         )
         fits = {name for name, all_ in forms.items() if _inflected(words, all_, language)}
     else:

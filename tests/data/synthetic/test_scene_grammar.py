@@ -27,7 +27,7 @@ def test_every_word_is_there_in_every_language(language: str) -> None:
     assert set(words.sizes) == set(SIZES)
     assert set(words.relations) == set(RELATIONS)
     assert set(words.backgrounds) == set(BACKGROUNDS)
-    assert set(words.looks) == set(words.facing) == {"left", "right"}
+    assert set(words.look_verb) == set(words.facing) == {"left", "right"}
     assert len(words.numbers) == len(set(words.numbers)) == 26
     assert all(isinstance(number, str) for number in words.numbers)  # YAML reads German's zero as nothing
     assert [len(row) for row in words.positions] == [3, 3, 3]

@@ -214,7 +214,7 @@ def test_bad_input_names_the_argument() -> None:
 def _no_wordnet(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("WORDNET", "WNSEARCHDIR"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(wordnet, "_places", lambda: iter(()))
+    monkeypatch.setattr(wordnet, "_candidate_paths", lambda: iter(()))
     wordnet.load.cache_clear()
 
 
@@ -222,15 +222,15 @@ def _no_wordnet(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_missing_wordnet_is_found_before_the_run() -> None:
     spec = {"image": View("image", "strong"), "text": View("text", "weak"), "text.1": View("text", "strong")}
     with pytest.raises(MissingPackageError, match=r"pip install 'counterpoint\[words\]'"):
-        views.looks(spec, Options())
-    views.looks(spec, Options(synonyms=False))
-    views.looks({name: spec[name] for name in ("image", "text")}, Options())
+        views.transforms(spec, Options())
+    views.transforms(spec, Options(synonyms=False))
+    views.transforms({name: spec[name] for name in ("image", "text")}, Options())
 
 
 def test_unknown_views_are_found_before_the_run() -> None:
     with pytest.raises(UnknownNameError, match="unknown image view 'week': did you mean 'weak'"):
-        views.looks({"image": View("image", "week")}, Options())
+        views.transforms({"image": View("image", "week")}, Options())
     with pytest.raises(UnknownNameError, match="unknown text view 'crop'"):
-        views.looks({"text": View("text", "crop")}, Options())
+        views.transforms({"text": View("text", "crop")}, Options())
     with pytest.raises(UnknownNameError, match="modality"):
-        views.looks({"text": View("smell", "plain")}, Options())
+        views.transforms({"text": View("smell", "plain")}, Options())

@@ -10,9 +10,9 @@ from counterpoint.data.loading.loader import Loader
 from counterpoint.data.loading.order import ShuffledOrder
 from counterpoint.data.views import key
 from counterpoint.data.views.clips import ClipView
-from counterpoint.data.views.look import looks
 from counterpoint.data.views.pictures import ImageView
 from counterpoint.data.views.time_series import SeriesView
+from counterpoint.data.views.transforms import transforms
 from counterpoint.data.views.waves import WaveView
 from counterpoint.networks.towers.footage import Footage
 from counterpoint.networks.towers.parts.pixels import Square
@@ -111,9 +111,9 @@ def test_texts_are_of_the_same_caption() -> None:
 )
 def test_what_no_view_can_be_like_is_refused(views: dict[str, View], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        looks(views, Augmentation())
+        transforms(views, Augmentation())
 
 
 def test_a_view_that_there_is_not() -> None:
     with pytest.raises(UnknownNameError, match="'c'"):
-        looks({"a": View("image"), "b": View("image", like="c")}, Augmentation())
+        transforms({"a": View("image"), "b": View("image", like="c")}, Augmentation())

@@ -48,7 +48,7 @@ def _nothing_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     """No WordNet but the one that a test makes, and a cache of its own; nothing of it is left to later tests."""
     for variable in ("WORDNET", "WNSEARCHDIR"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(wordnet, "_places", lambda: iter(()))
+    monkeypatch.setattr(wordnet, "_candidate_paths", lambda: iter(()))
     monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
     wordnet.load.cache_clear()
     yield
@@ -171,6 +171,6 @@ def test_nltk_data_is_found_also_while_still_zipped(
         for name, content in FILES.items():
             packed.writestr(f"wordnet/{name}", content)
     packed_folder = zipfile.Path(corpora / "wordnet.zip", "wordnet/")
-    monkeypatch.setattr(wordnet, "_places", lambda: iter([corpora / "wordnet", packed_folder]))
+    monkeypatch.setattr(wordnet, "_candidate_paths", lambda: iter([corpora / "wordnet", packed_folder]))
     table = wordnet.load()
     assert table("dog") == wordnet.parse(folder)("dog")

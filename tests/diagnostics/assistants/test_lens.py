@@ -21,14 +21,15 @@ def drawn(seed: int, *shape: int) -> torch.Tensor:
 
 
 def loops(it: ReplyReading, centred: bool) -> torch.Tensor:
-    layers = len(it.places)
+    layers = len(it.patches)
     found = torch.zeros(layers, layers)
     for i in range(layers):
-        common = it.places[i].flatten(0, 1).mean(0) if centred else torch.zeros(it.places.shape[-1])
+        common = it.patches[i].flatten(0, 1).mean(0) if centred else torch.zeros(it.patches.shape[-1])
         for t in range(layers):
             a = it.words[t].mean(0) - common
             values = [
-                float((v - common) @ a / ((v - common).norm() * a.norm())) for v in it.places[i].flatten(0, 1)
+                float((v - common) @ a / ((v - common).norm() * a.norm()))
+                for v in it.patches[i].flatten(0, 1)
             ]
             found[i, t] = max(values)
     return found
@@ -42,7 +43,7 @@ def test_support_is_the_highest_cosine_by_layer_of_places_and_of_words(centred: 
     assert torch.allclose(found, loops(it, centred), atol=1e-5)
     for i in range(3):
         for t in range(3):
-            heat = similarities(it.places[i], it.meaning()[t], centred=centred)
+            heat = similarities(it.patches[i], it.meaning()[t], centred=centred)
             assert heat.shape == (2, 4)
             assert float(heat.max()) == pytest.approx(float(found[i, t]), abs=1e-5)
 
@@ -65,7 +66,7 @@ def test_a_reply_of_the_same_words_is_judged_by_the_picture() -> None:
 
 def test_only_the_tokens_asked_about_count() -> None:
     it = reading(drawn(3, 2, 2, 2, 4), drawn(4, 2, 3, 4))
-    one = reading(it.places, it.words[:, 1:2])
+    one = reading(it.patches, it.words[:, 1:2])
     assert torch.allclose(support(it, slice(1, 2)), support(one))
     with pytest.raises(ValueError, match="nothing to average"):
         support(it, slice(3, 3))

@@ -46,7 +46,7 @@ def test_states_are_those_of_the_model_itself(name: str) -> None:
         for layer, states in enumerate(out.hidden_states):
             assert torch.allclose(own.words[layer], states[0, prompt:], atol=1e-4)
             at = (whole["input_ids"][0] == IMAGE).nonzero()[:, 0]
-            assert torch.allclose(own.places[layer].flatten(0, 1), states[0, at], atol=1e-4)
+            assert torch.allclose(own.patches[layer].flatten(0, 1), states[0, at], atol=1e-4)
         log_p = out.logits[0, prompt - 1 : -1].log_softmax(-1)
         expected = log_p[torch.arange(len(reply)), tail[0]]
         assert torch.allclose(own.log_probabilities, expected, atol=1e-4)
@@ -90,7 +90,7 @@ def test_states_of_prompts_and_pictures_do_not_depend_on_the_batch() -> None:
 def test_places_know_nothing_of_what_comes_after() -> None:
     kind, model = KINDS["Llava"], tiny("Llava")
     one, other = (read(model, kind.row(0, words=words), [[8]])[0] for words in ([7, 8], [9, 10, 11]))
-    assert torch.allclose(one.places, other.places, atol=1e-5)
+    assert torch.allclose(one.patches, other.patches, atol=1e-5)
     assert not torch.allclose(one.words, other.words, atol=1e-2)
 
 

@@ -95,7 +95,7 @@ def test_samples_are_what_they_say() -> None:
 
 
 def test_across_classes_details_are_told_apart_from_the_twin() -> None:
-    world = InterClass(features=4, detail=0.5, agreement=0.9, told=0.5, dimension=8, noise=0.0)
+    world = InterClass(features=4, detail=0.5, agreement=0.9, caption_rate=0.5, dimension=8, noise=0.0)
     images, texts, classes = world.sample(20_000, RNG(7))
     k, sign = classes // 2, 2 * (classes % 2) - 1
     rows = np.arange(len(k))
@@ -114,7 +114,7 @@ def test_details_of_other_classes_outweigh_the_shortcut() -> None:
     """Weights are covariances: of a feature 1/m + (1 − 1/m) · detail² · told, of its twin (2 · agreement − 1) / m."""
     world = InterClass(features=10, dimension=20, noise=0.0, agreement=0.95)
     for told in (0.0, 1.0):
-        train = replace(world, told=told).sample(60_000, RNG(8))
+        train = replace(world, caption_rate=told).sample(60_000, RNG(8))
         weights = zero_shot_weights(train.images, train.texts, world.prompts)
         feature, twin = np.diag(weights[:10, 1::2]).mean(), np.diag(weights[10:, 1::2]).mean()
         assert feature == pytest.approx(0.1 + 0.9 * 0.25 * told, abs=0.01)

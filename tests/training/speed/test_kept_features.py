@@ -19,7 +19,7 @@ from counterpoint.study.training.runner import run
 from counterpoint.training.loop import fit
 from counterpoint.training.record.metrics import read_metrics
 from counterpoint.training.run import Run
-from counterpoint.training.speed.kept import remember
+from counterpoint.training.speed.feature_cache import remember
 from counterpoint.training.start import prepare
 from fixtures.tiny import TinyData
 

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(getattr(part, form), arguments, "diagnose")
     console = Terminal(stderr=options.json)
     with console.status("loading torch") as status:
-        diagnosis = part.look(options, ["counterpoint", "diagnose", *arguments], status.update)
+        diagnosis = part.diagnose(options, ["counterpoint", "diagnose", *arguments], status.update)
     if options.json:
         print_json(diagnosis.values)
         return 0

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass as form
 
 from ...forms import FORM, Count, FlatField, Natural, OutFolder
 from ..common.files import FileOptions
-from ._look import Diagnosis, ModelDiagnoseOptions, Notify
+from ._options import Diagnosis, ModelDiagnoseOptions, Notify
 
 
 @form(frozen=True, config=FORM, kw_only=True)
@@ -35,7 +35,7 @@ class InContextOptions(ModelDiagnoseOptions):
     """Tokens after which a reply is cut off."""
 
 
-def look(options: InContextOptions, command: Sequence[str], notify: Notify) -> Diagnosis:
+def diagnose(options: InContextOptions, command: Sequence[str], notify: Notify) -> Diagnosis:
     """Ask the model along every axis, with more and more examples, and write the page."""
     from ...data.source import load
     from ...decoding.assistant import VisionLanguageAssistant

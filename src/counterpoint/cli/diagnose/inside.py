@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass as form
 
 from ...forms import FORM, FlatField, Folder, Positional
 from ..common.files import FileOptions
-from ._look import DiagnoseOptions, Diagnosis, Notify
+from ._options import DiagnoseOptions, Diagnosis, Notify
 
 
 @form(frozen=True, config=FORM, kw_only=True)
@@ -34,7 +34,7 @@ class InsideOptions(DiagnoseOptions):
     """The folder for diagnosis.html and diagnosis.json; the run's own unless given."""
 
 
-def look(options: InsideOptions, command: Sequence[str], notify: Notify) -> Diagnosis:
+def diagnose(options: InsideOptions, command: Sequence[str], notify: Notify) -> Diagnosis:
     """Examine a run and write its page."""
     from ...study.report.diagnosis import PAGE, diagnose_model, not_measured
 

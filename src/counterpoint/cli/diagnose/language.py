@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic.dataclasses import dataclass as form
 
 from ...forms import FORM, Count, OutFolder
-from ._look import Diagnosis, ModelDiagnoseOptions, Notify
+from ._options import Diagnosis, ModelDiagnoseOptions, Notify
 
 
 @form(frozen=True, config=FORM, kw_only=True)
@@ -28,7 +28,7 @@ class LanguageOptions(ModelDiagnoseOptions):
     """Tokens after which a reply is cut off."""
 
 
-def look(options: LanguageOptions, command: Sequence[str], notify: Notify) -> Diagnosis:
+def diagnose(options: LanguageOptions, command: Sequence[str], notify: Notify) -> Diagnosis:
     """Ask the model in every language, with a picture and without, and write the page."""
     from ...data.source import load
     from ...data.synthetic.scenes.world import Scenes

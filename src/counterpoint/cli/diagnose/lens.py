@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass as form
 from rich.console import RenderableType
 
 from ...forms import FORM, Count, Natural, OutFolder
-from ._look import Diagnosis, ModelDiagnoseOptions, Notify
+from ._options import Diagnosis, ModelDiagnoseOptions, Notify
 
 
 @form(frozen=True, config=FORM, kw_only=True)
@@ -32,7 +32,7 @@ class LensOptions(ModelDiagnoseOptions):
     """The folder for lens.html, lens.png and lens.json."""
 
 
-def look(options: LensOptions, command: Sequence[str], notify: Notify) -> Diagnosis:
+def diagnose(options: LensOptions, command: Sequence[str], notify: Notify) -> Diagnosis:
     """Ask the model, look at its reply's words, and write the page."""
     from rich.text import Text
 

@@ -49,7 +49,7 @@ class Stamps(Collection):
 
         def each() -> Iterator[Record]:
             for note in sorted(root.rglob("*.txt")):
-                picture = _beside(note, ".png", ".svg")
+                picture = _sibling(note, ".png", ".svg")
                 if picture is None:
                     ledger.add("passed over", "text without a picture", note)
                     continue
@@ -59,8 +59,8 @@ class Stamps(Collection):
                     ledger.add("passed over", f"no caption in {language}", note)
                     continue
                 name = note.relative_to(root).with_suffix("").as_posix()
-                aloud = _beside(note.with_name(f"{note.stem}{_read_aloud(language)}.txt"), *_SOUNDS)
-                heard = _beside(note, *_SOUNDS)
+                aloud = _sibling(note.with_name(f"{note.stem}{_read_aloud(language)}.txt"), *_SOUNDS)
+                heard = _sibling(note, *_SOUNDS)
                 cells: dict[str, Cell] = {
                     "image": Asset.of(picture),
                     "text": (captions[language],) if language in captions else None,
@@ -82,7 +82,7 @@ def _read_aloud(language: str) -> str:
     return "_desc" if language == Stamps.language else f"_desc_{language}"
 
 
-def _beside(note: Path, *endings: str) -> Path | None:
+def _sibling(note: Path, *endings: str) -> Path | None:
     """Return the first file that is called like another one, but for its ending."""
     return next(filter(Path.is_file, map(note.with_suffix, endings)), None)
 

@@ -58,8 +58,8 @@ class DerivedData(Data):
     def expect(self, shards: Sequence[int]) -> None:
         self.data.expect(shards)
 
-    def beside(self, rows: Rows) -> Mapping[str, pl.Series]:
-        return self.data.beside(rows)
+    def metadata(self, rows: Rows) -> Mapping[str, pl.Series]:
+        return self.data.metadata(rows)
 
     def key(self, row: int) -> str:
         return self.data.key(row)

@@ -62,11 +62,11 @@ def joined_texts(
     >>> {name: texts.to_list() for name, texts in joined_texts(parts, 3).items()}
     {'a': ['y', None, 'x'], 'b': [None, 'z', None]}
     """
-    found: dict[str, np.ndarray] = {}
-    for places, of_part in parts:
+    columns: dict[str, np.ndarray] = {}
+    for positions, of_part in parts:
         for name, texts in of_part.items():
-            found.setdefault(name, np.full(count, None, dtype=object))[places] = texts.to_numpy()
-    return {name: pl.Series(texts.tolist(), dtype=pl.String) for name, texts in found.items()}
+            columns.setdefault(name, np.full(count, None, dtype=object))[positions] = texts.to_numpy()
+    return {name: pl.Series(texts.tolist(), dtype=pl.String) for name, texts in columns.items()}
 
 
 def joined_raw(

@@ -70,26 +70,26 @@ class MissingValuesData(DerivedData):
         return there
 
     def read(self, column: str, rows: Rows) -> Any:
-        return self._kept(self.data.read(column, rows), column, rows)
+        return self._masked(self.data.read(column, rows), column, rows)
 
     def read_training(self, column: str, rows: Rows) -> Any:
-        return self._kept(self.data.read_training(column, rows), column, rows)
+        return self._masked(self.data.read_training(column, rows), column, rows)
 
     def evaluation_texts(self, column: str, row: int) -> Sequence[str]:
         there = self.present(column, np.array([row]))[0]
         return self.data.evaluation_texts(column, row) if there else ("",)
 
     def shifts(self) -> Mapping[str, ImageSource]:
-        def kept(source: ImageSource) -> ImageSource:
+        def masked(source: ImageSource) -> ImageSource:
             # A row without its picture has no other one either.
-            return lambda rows: self._kept(source(rows), "image", rows)
+            return lambda rows: self._masked(source(rows), "image", rows)
 
-        return {name: kept(source) for name, source in self.data.shifts().items()}
+        return {name: masked(source) for name, source in self.data.shifts().items()}
 
-    def _kept(self, raw: Any, column: str, rows: Rows) -> Any:
+    def _masked(self, raw: Any, column: str, rows: Rows) -> Any:
         """Return a raw form in which nothing stands that is withheld; what the data itself lacks is as it gives it."""
-        gone = self.data.present(column, rows) & ~self.present(column, rows)
-        return without(raw, torch.from_numpy(gone)) if gone.any() else raw
+        withheld = self.data.present(column, rows) & ~self.present(column, rows)
+        return without(raw, torch.from_numpy(withheld)) if withheld.any() else raw
 
     def _became(self) -> Bool[np.ndarray, "N columns"]:
         every = np.arange(len(self))
@@ -113,7 +113,7 @@ class MissingValuesData(DerivedData):
         return {**self.data.findings(), "withheld": line}
 
 
-def without(raw: Any, gone: Bool[Tensor, " n"]) -> Any:
+def without(raw: Any, mask: Bool[Tensor, " n"]) -> Any:
     """Return a raw form in which nothing is left of some examples; of a form that is not known here, as it is.
 
     >>> without(["a", ["b", "c"]], torch.tensor([True, True])), without(torch.ones(2, 1), torch.tensor([True, False]))
@@ -121,11 +121,11 @@ def without(raw: Any, gone: Bool[Tensor, " n"]) -> Any:
             [1.]]))
     """
     if isinstance(raw, Raw):
-        return raw.without(gone)
+        return raw.without(mask)
     if isinstance(raw, Tensor):
         empty = GREY if raw.dtype == torch.uint8 else 0
-        return raw.masked_fill(gone.view(-1, *(1,) * (raw.ndim - 1)), empty)
+        return raw.masked_fill(mask.view(-1, *(1,) * (raw.ndim - 1)), empty)
     if isinstance(raw, Sequence) and not isinstance(raw, str):
         empties = ("" if isinstance(one, str) else [""] for one in raw)
-        return [empty if of else one for one, empty, of in zip(raw, empties, gone.tolist(), strict=True)]
+        return [empty if of else one for one, empty, of in zip(raw, empties, mask.tolist(), strict=True)]
     return raw

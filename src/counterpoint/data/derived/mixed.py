@@ -163,15 +163,15 @@ class MixedData(Data):
         }
         return {**joined, SOURCE: Classes(self.called, np.repeat(np.arange(len(sizes)), sizes), ())}
 
-    def beside(self, rows: Rows) -> Mapping[str, pl.Series]:
+    def metadata(self, rows: Rows) -> Mapping[str, pl.Series]:
         def of_each() -> Iterator[tuple[Int[np.ndarray, " _"], dict[str, pl.Series]]]:
             numbers = self._numbers(rows)
             for number, (start, source) in enumerate(self._numbered()):
-                places = np.flatnonzero(numbers == number)
-                texts = source.beside(np.asarray(rows)[places] - start)
+                positions = np.flatnonzero(numbers == number)
+                texts = source.metadata(np.asarray(rows)[positions] - start)
                 # A label of another source may have the name, and is then something else.
                 called = {name: f"{self.called[number]} {name}" for name in texts if name in self.labels}
-                yield places, {called.get(name, name): it for name, it in texts.items()}
+                yield positions, {called.get(name, name): it for name, it in texts.items()}
 
         return joined_texts(of_each(), len(rows))
 

@@ -44,7 +44,7 @@ class RelabelledData(DerivedData):
         encode: features in which similar classes are near; small pictures unless given.
 
     Attributes:
-        wrong, hidden, gone: the rows to train on that show another class than the true one, or lack tags; that show
+        wrong, hidden, removed: the rows to train on that show another class than the true one, or lack tags; that show
             nothing though they have a label; and that have left training.
 
     Raises:
@@ -79,20 +79,20 @@ class RelabelledData(DerivedData):
                 f"labels {labelling.label}: noise and imbalance need two classes, and the rows to train on of "
                 f"{data.name!r} have {len(there)}"
             )
-        self.gone, known = parted(known, self._stay(known))
+        self.removed, known = parted(known, self._stay(known))
         self.hidden, known = parted(known, self._show(known))
         self._values = np.array(self.true)
         self._values[self.hidden] = np.nan if np.issubdtype(self.true.dtype, np.floating) else -1
         if labelling.noise:
-            order = places(np.zeros_like(known), self._draws(known, "noise"))
+            order = ranks_within(np.zeros_like(known), self._draws(known, "noise"))
             noisy = known[order < round(labelling.noise * len(known))]
             self._values[noisy] = self._others(noisy, there, encode)
         if labelling.missing:
             self._values[known] = self._fewer_tags(known)
         differs = self._values[known] != self.true[known]
         self.wrong = known[differs if differs.ndim == 1 else differs.any(1)]
-        self.splits = _without(data.splits, self.gone)
-        self.changes = (labelling.in_words, digest(map(bytes_of, (self._values, np.sort(self.gone)))))
+        self.splits = _without(data.splits, self.removed)
+        self.changes = (labelling.in_words, digest(map(bytes_of, (self._values, np.sort(self.removed)))))
 
     @property
     def true(self) -> Shaped[np.ndarray, "N ..."]:
@@ -126,14 +126,14 @@ class RelabelledData(DerivedData):
             )
         quotas = np.zeros_like(counts)
         quotas[order] = np.round(largest * ratio**-falls)
-        return places(classes, self._draws(rows, "thinned")) < quotas[classes]
+        return ranks_within(classes, self._draws(rows, "thinned")) < quotas[classes]
 
     def _show(self, rows: Rows) -> Bool[np.ndarray, " n"]:
         """Return which rows show their label: a share of each class; of other labels of all, and a row of each tag."""
         share, draws = self.labelling.share, self._draws(rows, "shown")
         groups = self.true[rows] if self._label.kind == "classes" else np.zeros_like(rows)
         quotas = np.maximum(np.round(share * np.bincount(groups, minlength=1)), 1)
-        show = places(groups, draws) < quotas[groups]
+        show = ranks_within(groups, draws) < quotas[groups]
         if self._label.kind == "tags":
             applies = self.true[rows] == 1
             show[np.where(applies, draws[:, None], np.inf).argmin(0)[applies.any(0)]] = True
@@ -147,29 +147,29 @@ class RelabelledData(DerivedData):
         values = self.true[rows].copy()
         for number, tag in enumerate(self._label.names):
             (applies,) = np.nonzero(values[:, number] == 1)
-            order = places(np.zeros_like(applies), self._draws(rows[applies], f"missing {tag}"))
+            order = ranks_within(np.zeros_like(applies), self._draws(rows[applies], f"missing {tag}"))
             values[
                 applies[order < min(round(self.labelling.missing * len(applies)), len(applies) - 1)], number
             ] = 0
         return values
 
     def _others(
-        self, rows: Rows, there: Int[np.ndarray, " c"], encode: Encode | None
+        self, rows: Rows, classes: Int[np.ndarray, " c"], encode: Encode | None
     ) -> Int[np.ndarray, " n"]:
         """Return which other class of those that there are each of some rows shows."""
-        true = np.searchsorted(there, self.true[rows])
+        true = np.searchsorted(classes, self.true[rows])
         if self.labelling.kind == "similar":
-            return there[self._nearest(there, encode or thumbnails)[true]]
-        further = 1 + np.floor(self._draws(rows, "class") * (len(there) - 1)).astype(np.int64)
-        return there[(true + further) % len(there)]
+            return classes[self._nearest(classes, encode or thumbnails)[true]]
+        further = 1 + np.floor(self._draws(rows, "class") * (len(classes) - 1)).astype(np.int64)
+        return classes[(true + further) % len(classes)]
 
-    def _nearest(self, there: Int[np.ndarray, " c"], encode: Encode) -> Int[np.ndarray, " c"]:
+    def _nearest(self, classes: Int[np.ndarray, " c"], encode: Encode) -> Int[np.ndarray, " c"]:
         """Return the place of the class whose mean is nearest to that of each class."""
         train = self.data.splits.train
-        train = train[np.isin(self.true[train], there)]
-        train = train[places(self.true[train], self._draws(train, "mean")) < _ROWS]
+        train = train[np.isin(self.true[train], classes)]
+        train = train[ranks_within(self.true[train], self._draws(train, "mean")) < _ROWS]
         features = encode(self.data, train)
-        means = np.stack([features[self.true[train] == one].mean(0) for one in there])
+        means = np.stack([features[self.true[train] == one].mean(0) for one in classes])
         distances = cdist(means, means)
         np.fill_diagonal(distances, np.inf)
         return distances.argmin(1)
@@ -183,7 +183,7 @@ class RelabelledData(DerivedData):
         whole = super().fingerprint
         if not len(whole.rows):
             return whole
-        gone = np.isin(np.arange(len(self)), self.gone)
+        gone = np.isin(np.arange(len(self)), self.removed)
         split = pl.when(pl.Series(gone)).then(pl.lit("")).otherwise(pl.col("split")).alias("split")
         return replace(whole, rows=whole.rows.with_columns(split))
 
@@ -205,14 +205,14 @@ class RelabelledData(DerivedData):
         parts = [f"{shown:,} of {counted(len(train), 'row')} to train on show their {self._label.kind}"]
         lacking = "without some" if self._label.kind == "tags" else "a wrong one"
         parts += [f"{len(self.wrong):,} of them {lacking}"] * bool(len(self.wrong))
-        parts += [f"{counted(len(self.gone), 'row')} left training"] * bool(len(self.gone))
+        parts += [f"{counted(len(self.removed), 'row')} left training"] * bool(len(self.removed))
         return ", ".join(parts)
 
 
-def places(classes: Int[np.ndarray, " n"], draws: Float[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+def ranks_within(classes: Int[np.ndarray, " n"], draws: Float[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
     """Return each row's place among the rows of its class, by their draws.
 
-    >>> places(np.array([1, 0, 1, 1]), np.array([0.5, 0.9, 0.1, 0.7])).tolist()
+    >>> ranks_within(np.array([1, 0, 1, 1]), np.array([0.5, 0.9, 0.1, 0.7])).tolist()
     [1, 0, 0, 2]
     """
     order = np.lexsort((draws, classes))
@@ -221,16 +221,16 @@ def places(classes: Int[np.ndarray, " n"], draws: Float[np.ndarray, " n"]) -> In
     return ranks
 
 
-def parted(rows: Rows, kept: Bool[np.ndarray, " n"]) -> tuple[Int[np.ndarray, " a"], Int[np.ndarray, " b"]]:
+def parted(rows: Rows, mask: Bool[np.ndarray, " n"]) -> tuple[Int[np.ndarray, " a"], Int[np.ndarray, " b"]]:
     """Return the rows that are not kept, and those that are."""
-    return rows[~kept], rows[kept]
+    return rows[~mask], rows[mask]
 
 
-def _without(splits: Splits, gone: Rows) -> Splits:
+def _without(splits: Splits, removed: Rows) -> Splits:
     """Return splits of which some rows have left training."""
 
     def left(rows: Rows) -> Int[np.ndarray, " left"]:
-        return rows[~np.isin(rows, gone)]
+        return rows[~np.isin(rows, removed)]
 
     return replace(
         splits,

@@ -205,8 +205,8 @@ class Voxels(Data):
     def labels(self) -> Mapping[str, Label]:
         return self.source.labels
 
-    def beside(self, rows: Rows) -> Mapping[str, pl.Series]:
-        return self.source.beside(rows)
+    def metadata(self, rows: Rows) -> Mapping[str, pl.Series]:
+        return self.source.metadata(rows)
 
     def key(self, row: int) -> str:
         return self.source.key(row)

@@ -38,11 +38,11 @@ class FileColumn:
 
     @classmethod
     def of(
-        cls, there: Bool[np.ndarray, " N"], files: Sequence[Asset], modality: str, options: ReadOptions
+        cls, mask: Bool[np.ndarray, " N"], files: Sequence[Asset], modality: str, options: ReadOptions
     ) -> Self:
         """Read the files of those rows that have one."""
-        at = np.where(there, np.cumsum(there) - 1, -1)
-        return cls(resolve(MODALITIES.get(modality).kept).of(files, modality, options), at)
+        at = np.where(mask, np.cumsum(mask) - 1, -1)
+        return cls(resolve(MODALITIES.get(modality).storage).of(files, modality, options), at)
 
     @property
     def unreadable(self) -> dict[int, tuple[int, str]]:

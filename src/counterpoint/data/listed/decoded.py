@@ -185,7 +185,7 @@ class DecodedExamples:
         """Take in the examples of some files: from the cache, or read now and kept there if there is room."""
         digests = [digest_of(data) if isinstance(data, bytes) else "" for data in contents]
         name = digest_of("".join(digests).encode())
-        block = _kept(self._folder / f"{name}.json", self._rest) or self._write(name, contents, pool)
+        block = _cached(self._folder / f"{name}.json", self._rest) or self._write(name, contents, pool)
         if self._rest is None and block.path is not None:
             kept = np.load(block.path, mmap_mode="r")
             self._rest, self._dtype = kept.shape[1:], kept.dtype
@@ -239,18 +239,18 @@ def _bytes(file: Asset) -> bytes | str:
         return f"{UNREADABLE}: {error.strerror or error}"
 
 
-def _kept(path: Path, rest: tuple[int, ...] | None) -> _Block | None:
+def _cached(path: Path, rest: tuple[int, ...] | None) -> _Block | None:
     """Return a block of the cache, and note its use; None where it is not there, not whole, or of other channels."""
     try:
-        told = json.loads(path.read_text())
-        starts = tuple(told["starts"])
+        metadata = json.loads(path.read_text())
+        starts = tuple(metadata["starts"])
         values = np.load(path.with_suffix(".npy"), mmap_mode="r")
         if len(values) != starts[-1] or values.shape[1:] != (values.shape[1:] if rest is None else rest):
             return None
         os.utime(path)
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
-    return _Block(path.with_suffix(".npy"), starts, dict(map(tuple, told["unreadable"])))
+    return _Block(path.with_suffix(".npy"), starts, dict(map(tuple, metadata["unreadable"])))
 
 
 def _has_room(folder: Path, size: int) -> bool:

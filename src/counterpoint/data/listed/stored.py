@@ -90,7 +90,7 @@ class StoredData(Data):
         keep(ledger, listed)
         ledger.check(self.name, len(records), self.broken, listed)  # before files are read in vain
         with TraitsCache() as traits:
-            first = ReadOptions(size, options.looks, options.max_pixels, traits)
+            first = ReadOptions(size, options.groups_similar, options.max_pixels, traits)
             files = {column: _file_column(records, column, first) for column in self._held_as("files")}
         lost: set[int] = set()
         for column, of_column in files.items():
@@ -110,7 +110,11 @@ class StoredData(Data):
         digests = {column: it.digests[self._row_of.tolist()] for column, it in files.items()}
         self._digests = {c: [bytes.fromhex(it or "") for it in of_column] for c, of_column in digests.items()}
         hashed = next((self._digests[column] for column, it in files.items() if it.files.hashed), [])
-        hashes = [known.hash if (known := traits.get(it)) else None for it in hashed] if options.looks else []
+        hashes = (
+            [known.hash if (known := traits.get(it)) else None for it in hashed]
+            if options.groups_similar
+            else []
+        )
         self.ids, self._keys = identities(self.name, records)
         stated = records.frame["split"]
         self.split_here = stated.null_count() == len(stated)
@@ -132,7 +136,7 @@ class StoredData(Data):
         self.labels, self.refused = labels_of(texts_of, options.numbers, options.least)
         # A refused point is two columns.
         some = {name: texts_of[name] for name in self.refused if name in texts_of}
-        self._beside = {name: texts for name, texts in some.items() if texts.null_count() < len(texts)}
+        self._metadata = {name: texts for name, texts in some.items() if texts.null_count() < len(texts)}
         captions = records.frame["text"].explode().drop_nulls() if "text" in self.columns else None
         same = {noun_of(records, column): of_column.drop_nulls() for column, of_column in digests.items()}
         same |= {} if captions is None else {"caption": captions}
@@ -339,8 +343,8 @@ class StoredData(Data):
             (column, it.files.form) for column, it in columns.items() if isinstance(it, FileColumn)
         )
 
-    def beside(self, rows: Rows) -> Mapping[str, pl.Series]:
-        return {name: texts[np.asarray(rows)] for name, texts in self._beside.items()}
+    def metadata(self, rows: Rows) -> Mapping[str, pl.Series]:
+        return {name: texts[np.asarray(rows)] for name, texts in self._metadata.items()}
 
     def key(self, row: int) -> str:
         return str(self._keys[row])

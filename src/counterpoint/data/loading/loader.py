@@ -24,7 +24,7 @@ from .. import views as view_room
 from ..base import Data, Rows
 from ..labels import Label
 from ..replaced import Replacement
-from ..views.look import looks
+from ..views.transforms import transforms
 from .features import DeterministicView
 from .order import Epochs, Order
 from .sampled import SampledOrder
@@ -81,7 +81,7 @@ class Loader:
         self._began, self.labels = order, data.labels if labels is None else labels
         self.augmentation, self.workers = augmentation, workers
         self.steady = dict(steady)  # a view of a mapping cannot go to the workers
-        self._looks = looks(views, augmentation)
+        self._transforms = transforms(views, augmentation)
         self._inputs = {name: _sized(name, view, inputs) for name, view in views.items()}
         self._columns = {view.column: view.modality for view in views.values()}
         if order.batch_size < world:
@@ -118,18 +118,18 @@ class Loader:
         raw = {
             column: self._read(column, rows, epoch) for column in {self.views[name].column for name in drawn}
         }
-        tensors = {name: self._look(name, raw[self.views[name].column], rows, epoch) for name in drawn}
+        tensors = {name: self._transform(name, raw[self.views[name].column], rows, epoch) for name in drawn}
         framed = {name: self.views[name].column for name in drawn if self.views[name].framed}
         cuts = {column: self.data.cuts(column, rows) for column in set(framed.values())}
         frames = {
-            name: composed(cuts[column], self._look(name, raw[column], rows, epoch, framed=True))
+            name: composed(cuts[column], self._transform(name, raw[column], rows, epoch, framed=True))
             for name, column in framed.items()
         }
         for name, view in self.steady.items():
 
             def draw(new: list[int], name: str = name) -> Tensor:
                 part = np.array(new)  # which looks the same in any epoch
-                return self._look(name, self._read(self.views[name].column, part, 0), part, 0)
+                return self._transform(name, self._read(self.views[name].column, part, 0), part, 0)
 
             tensors[name] = view(rows.tolist(), draw)
         labels = {name: label.tensor(rows) for name, label in self.labels.items()}
@@ -137,14 +137,14 @@ class Loader:
         gaps = {column: have for column, have in present.items() if not have.all()}
         return Batch(torch.from_numpy(self.data.ids_of(rows)), tensors, labels, gaps, frames)
 
-    def _look(self, name: str, raw: Any, rows: Rows, epoch: Epochs, framed: bool = False) -> Tensor:
+    def _transform(self, name: str, raw: Any, rows: Rows, epoch: Epochs, framed: bool = False) -> Tensor:
         """Return a view of some rows, whose column is there in its raw form; or with ``framed`` its frames."""
         view, ids = self.views[name], self.data.ids_of(rows)
         keys = view_room.key(self.order.seed, epoch, ids, name)
         # Only to a view that is derived: others need not know of parts.
         part = {"part": view_room.key(self.order.seed, epoch, ids, view.like)} if view.like else {}
-        look: Any = self._looks[name]
-        return (look.frames if framed else look)(raw, keys, self._inputs[name], **part)
+        transform: Any = self._transforms[name]
+        return (transform.frames if framed else transform)(raw, keys, self._inputs[name], **part)
 
     def _read(self, column: str, rows: Rows, epoch: Epochs) -> Any:
         """Return a column of a batch in its raw form, with what all views of an example share already drawn."""

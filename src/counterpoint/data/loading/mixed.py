@@ -14,10 +14,10 @@ from .order import Epochs, Order, ShuffledOrder
 _APART = 1_000_003  # between the seeds of two sources
 
 
-def places(counts: Sequence[int]) -> Int[np.ndarray, " n"]:
+def interleave(counts: Sequence[int]) -> Int[np.ndarray, " n"]:
     """Return which source each place of a batch is of, all of them spread evenly over it.
 
-    >>> places([4, 2]).tolist()
+    >>> interleave([4, 2]).tolist()
     [0, 1, 0, 0, 1, 0]
     """
     source = np.repeat(np.arange(len(counts)), counts)
@@ -92,7 +92,7 @@ class Mixture(Order):
             ShuffledOrder(rows, size, seed + _APART * number)
             for number, (rows, size) in enumerate(zip(sources, sizes, strict=True))
         ]
-        self._sources, self._places = tuple(sources), places(counts)
+        self._sources, self._places = tuple(sources), interleave(counts)
 
     @classmethod
     def of(cls, splits: Splits, rows: Rows, batch_size: int, seed: int) -> Mixture:

@@ -235,12 +235,12 @@ class WindowedOrder(Order):
         self._windows[lane] = epoch, number, rows
         return rows
 
-    def _rows(self, epoch: int, places: Int[np.ndarray, " n"]) -> Rows:
+    def _rows(self, epoch: int, positions: Int[np.ndarray, " n"]) -> Rows:
         """Return the rows at some places of an epoch's line."""
         order, ends = self._of(epoch)
-        within = np.searchsorted(ends, places, side="right")
+        within = np.searchsorted(ends, positions, side="right")
         shards = order[within]
-        return self._firsts[shards] + places - (ends[within] - self.shards[shards])
+        return self._firsts[shards] + positions - (ends[within] - self.shards[shards])
 
     def _of(self, epoch: int) -> tuple[Rows, Rows]:
         """Return the shards of an epoch in their order, and where in the line each ends."""

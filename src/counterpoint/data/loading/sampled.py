@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from ..base import Rows
-from .mixed import counts_of, places
+from .mixed import counts_of, interleave
 from .order import Epochs, Order
 from .samplers import Classes, Sampler, occurrences
 
@@ -98,7 +98,7 @@ class Streams(Order):
 
     def __init__(self, *orders: SampledOrder) -> None:
         self.orders, self.seed = orders, orders[0].seed
-        self._places = places([order.batch_size for order in orders])
+        self._places = interleave([order.batch_size for order in orders])
         self.batch_size = len(self._places)
         self.examples = max(len(order.rows(0, 1)) for order in orders)
 

@@ -152,7 +152,7 @@ class PictureCache:
             self._give_up(self._idle.popleft())
         return self._room >= 3 * self.size**2
 
-    def place(self, digest: str) -> tuple[int, int]:
+    def locate(self, digest: str) -> tuple[int, int]:
         """Return the number of the block that holds a picture, and its row there, and note its use; −1, −1 for none."""
         position = self._places.get(digest, _NOWHERE)
         if position != _NOWHERE and position[0] < len(self.blocks):

@@ -112,12 +112,12 @@ class Artist(ABC):
             CacheError: the cache folder cannot be written.
         """
         if side == SIZE:
-            return self._kept("", codepoints, (3, SIZE, SIZE), self.folder(), self.draw)
+            return self._cached("", codepoints, (3, SIZE, SIZE), self.folder(), self.draw)
 
         def draw(file: bytes) -> Picture:
             return _on_white(Image.fromarray(self.sprite(file, side)))
 
-        return self._kept(f"-{side}", codepoints, (3, side, side), self.vectors(), draw)
+        return self._cached(f"-{side}", codepoints, (3, side, side), self.vectors(), draw)
 
     def sprites(self, codepoints: Sequence[str], side: int) -> Sprites:
         """Return the pictures with transparency, in squares of ``side`` pixels.
@@ -129,9 +129,9 @@ class Artist(ABC):
         def draw(file: bytes) -> Sprite:
             return self.sprite(file, side)
 
-        return self._kept(f"-sprites{side}", codepoints, (side, side, 4), self.vectors(), draw)
+        return self._cached(f"-sprites{side}", codepoints, (side, side, 4), self.vectors(), draw)
 
-    def _kept(
+    def _cached(
         self,
         kind: str,
         codepoints: Sequence[str],
@@ -279,8 +279,8 @@ def _window(drawn: Bool[np.ndarray, "72 72"]) -> tuple[float, float, int]:
     extent = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
     side = max(int(extent), SIZE - _LARGEST_MARGIN)
 
-    def start(places: np.ndarray) -> float:
-        return float(np.clip((places[0] + places[-1] + 1 - side) / 2, 0, SIZE - side))
+    def start(pixels: np.ndarray) -> float:
+        return float(np.clip((pixels[0] + pixels[-1] + 1 - side) / 2, 0, SIZE - side))
 
     return start(columns), start(rows), side
 

@@ -85,21 +85,21 @@ class DecodedPictures:
         digests: Sequence[str] = (),
         traits: TraitsCache | None = None,
         *,
-        looks: bool = True,
+        hashed: bool = True,
         most_pixels: int = MOST_PIXELS,
     ) -> None:
         self.size, self._files, self.form, self._most = side_of(form), files, form, most_pixels
         self.digests: list[str] = []
         self.unreadable: dict[int, str] = {}
-        with PictureCache(form, most_pixels) as kept:
+        with PictureCache(form, most_pixels) as cache:
             known = digests or [""] * len(files)
-            for digest, reason in _read(files, known, kept, traits, looks, most_pixels):
+            for digest, reason in _read(files, known, cache, traits, hashed, most_pixels):
                 if reason is not None:
                     self.unreadable[len(self.digests)] = reason
                 self.digests.append(digest)
-        self._blocks = [(block.path, block.shape) for block in kept.blocks]
-        self._places = np.array([kept.place(digest) for digest in self.digests], np.int32).reshape(-1, 2)
-        self._sizes = np.array([kept.size_of(digest) for digest in self.digests], np.int32).reshape(-1, 2)
+        self._blocks = [(block.path, block.shape) for block in cache.blocks]
+        self._places = np.array([cache.locate(digest) for digest in self.digests], np.int32).reshape(-1, 2)
+        self._sizes = np.array([cache.size_of(digest) for digest in self.digests], np.int32).reshape(-1, 2)
         readable = np.delete(np.arange(len(self._places)), list(self.unreadable))
         self.whole = bool((self._places[readable, 0] >= 0).all())
         self._mapped: dict[int, np.ndarray] = {}
@@ -110,7 +110,7 @@ class DecodedPictures:
             files,
             options.size,
             traits=options.traits,
-            looks=options.looks,
+            hashed=options.hashed,
             most_pixels=options.most_pixels,
         )
 
@@ -235,27 +235,27 @@ class DecodedPictures:
 def _read(
     files: Sequence[Asset],
     digests: Sequence[str],
-    kept: PictureCache,
+    cache: PictureCache,
     traits: TraitsCache | None,
-    looks: bool,
+    hashed: bool,
     most: int,
 ) -> Iterator[tuple[str, str | None]]:
     """Decode those files that are not kept, and yield each one's digest and, if it is no picture, the reason."""
 
     def one(file: Asset, digest: str) -> tuple[str, DecodedSquare | str | None, Traits | None]:
         # Of a file whose digest is known it is known, too, whether it is a picture.
-        if digest in kept or (digest and full):
+        if digest in cache or (digest and full):
             return digest, None, None
         try:
             data = file.read_bytes()
         except OSError as error:
             return "", f"{BROKEN}: {error.strerror or error}", None
         digest = digest_of(data)
-        if kept.reason(digest) is not None:
+        if cache.reason(digest) is not None:
             return digest, None, None
         try:
-            result = None if digest in kept or full else decode_sized(data, kept.form, most)
-            wanted = (looks and traits is not None) or (result is None and digest not in kept)
+            result = None if digest in cache or full else decode_sized(data, cache.form, most)
+            wanted = (hashed and traits is not None) or (result is None and digest not in cache)
             known = None if traits is None else traits.get(bytes.fromhex(digest))
             known_enough = (
                 known is not None and known.pixels <= most
@@ -267,16 +267,16 @@ def _read(
     starts = range(0, len(files), _AT_ONCE)
     with quietly(), ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
         for start in with_bar(starts, f"Reading {len(files):,} pictures"):
-            part, full = slice(start, start + _AT_ONCE), not kept.make_room()
+            part, full = slice(start, start + _AT_ONCE), not cache.make_room()
             for digest, result, new_traits in pool.map(one, files[part], digests[part]):
                 if not digest:
                     yield "", str(result)
                     continue
                 if result is not None:
-                    kept.add(digest, result)
+                    cache.add(digest, result)
                 if traits is not None and new_traits is not None:
                     traits.add(bytes.fromhex(digest), new_traits)
-                yield digest, kept.reason(digest)
+                yield digest, cache.reason(digest)
 
 
 @contextmanager

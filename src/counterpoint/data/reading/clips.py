@@ -118,13 +118,13 @@ def _video(data: bytes, side: int) -> UInt8[np.ndarray, "T 3 side side"]:
 
 def _spread(frames: Iterable[Image.Image], side: int) -> UInt8[np.ndarray, "T 3 side side"]:
     """Return all frames, or `MOST_FRAMES` of them, without holding many more at once."""
-    kept: list[np.ndarray] = []
+    selected: list[np.ndarray] = []
     step = 1
     for number, frame in enumerate(frames):
         if number % step == 0:
-            kept.append(square(frame, side))
-            if len(kept) == 2 * MOST_FRAMES:
-                kept, step = kept[::2], 2 * step
-    if not kept:
+            selected.append(square(frame, side))
+            if len(selected) == 2 * MOST_FRAMES:
+                selected, step = selected[::2], 2 * step
+    if not selected:
         raise ValueError("the video has no frames")
-    return np.stack([kept[index] for index in centres(len(kept), min(len(kept), MOST_FRAMES))])
+    return np.stack([selected[index] for index in centres(len(selected), min(len(selected), MOST_FRAMES))])

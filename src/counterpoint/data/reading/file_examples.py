@@ -18,13 +18,13 @@ class ReadOptions(NamedTuple):
 
     Attributes:
         size: side of pictures, or the way to them that a tower asks for.
-        looks: pictures are hashed by how they look.
+        hashed: pictures are hashed by how they look.
         most_pixels: of a picture; one of more is broken.
         traits: where hashes are kept; None where none are made.
     """
 
     size: int | Fit
-    looks: bool
+    hashed: bool
     most_pixels: int
     traits: TraitsCache | None
 
@@ -34,7 +34,7 @@ class FileExamples(Protocol):
     """The examples of a column's files, by their positions; at −1 there is none, and something neutral is read.
 
     Attributes:
-        hashed: `ReadOptions.looks` may say that they are hashed by how they look.
+        hashed: `ReadOptions.hashed` may say that they are hashed by how they look.
         form: in which they are read.
         digests: of each file's bytes; empty for a file that could not be read.
         unreadable: a file's position to why it is no example: a reason, a colon, and the details.

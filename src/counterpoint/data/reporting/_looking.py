@@ -57,7 +57,7 @@ class FileScan:
     flat: bool = False
 
 
-def looks(files: Sequence[Asset], most: int) -> Iterator[FileScan]:
+def scan(files: Sequence[Asset], most: int) -> Iterator[FileScan]:
     """Look at pictures of at most so many pixels; what is known of a file is not found again."""
 
     def one(file: Asset) -> FileScan:
@@ -115,11 +115,13 @@ class FileScanUnit:
         path = self.folder / _LOOKS
         if not path.exists():
             return None
-        return [_look(*row) for row in read_table(path, _SEEN, f"delete {path}").select(*_SEEN).iter_rows()]
+        return [
+            _scan_of(*row) for row in read_table(path, _SEEN, f"delete {path}").select(*_SEEN).iter_rows()
+        ]
 
     def work(self, on_progress: OnProgress) -> list[FileScan]:
         files, seen = self.files, list[FileScan]()
-        for look in looks(files, self.most):
+        for look in scan(files, self.most):
             seen.append(look)
             if len(seen) % AT_ONCE == 0:
                 on_progress(UnitProgress(len(seen), len(files)))
@@ -207,12 +209,12 @@ def _state(file: str) -> str:
         return ""
 
 
-def _row(look: FileScan) -> tuple[Any, ...]:
-    traits = [None] * (len(SCHEMA) - 1) if look.traits is None else asdict(look.traits).values()
-    return (look.digest, *traits, *(look.broken or (None, None)))
+def _row(scanned: FileScan) -> tuple[Any, ...]:
+    traits = [None] * (len(SCHEMA) - 1) if scanned.traits is None else asdict(scanned.traits).values()
+    return (scanned.digest, *traits, *(scanned.broken or (None, None)))
 
 
-def _look(digest: bytes, *values: Any) -> FileScan:
+def _scan_of(digest: bytes, *values: Any) -> FileScan:
     *of_picture, reason, detail = values
     if reason is not None:
         return FileScan(-1, digest, broken=(reason, detail))

@@ -75,7 +75,7 @@ class DataOverview:
         columns: of the data, each with its modality.
         keys: what the user calls each row.
         texts: the captions of each row, a list each; empty lists where there are none.
-        looks: the pictures that were looked at: all, or those of a sample of rows.
+        scans: the pictures that were looked at: all, or those of a sample of rows.
         sampled: they are a sample.
         division: which rows train, validate and test.
         given: the splits are the data's own.
@@ -90,7 +90,7 @@ class DataOverview:
         sides: how many examples train, validate and test, whatever part of them is here.
         part: the rows here are a sample of the data's, captions and all, as of data over an index.
         about: the numbers of examples and sides are estimated from that sample.
-        told: of a user's own files what each column is, by its name.
+        label_columns: of a user's own files what each column is, by its name.
         broken: the share of the examples that may be left out.
     """
 
@@ -98,7 +98,7 @@ class DataOverview:
     columns: Mapping[str, str]
     keys: Sequence[str]
     texts: pl.Series
-    looks: Sequence[FileScan]
+    scans: Sequence[FileScan]
     sampled: bool
     division: Division
     given: bool
@@ -113,7 +113,7 @@ class DataOverview:
     sides: Mapping[str, int] = field(default_factory=dict)
     part: bool = False
     about: bool = False
-    told: Mapping[str, ColumnOverview] = field(default_factory=dict)
+    label_columns: Mapping[str, ColumnOverview] = field(default_factory=dict)
     broken: float = BROKEN
 
     def __len__(self) -> int:
@@ -141,7 +141,7 @@ class DataOverview:
     @property
     def pictures(self) -> list[FileScan]:
         """The files that are pictures."""
-        return [look for look in self.looks if look.hash is not None]
+        return [look for look in self.scans if look.hash is not None]
 
     @cached_property
     def captions(self) -> pl.DataFrame:
@@ -190,9 +190,9 @@ def seen_in_records(
     """
     columns = columns_there(records)
     filed = [column for column, modality in columns.items() if MODALITIES.get(modality).held == "files"]
-    pictured = [column for column in filed if resolve(MODALITIES.get(columns[column]).kept).hashed]
+    pictured = [column for column in filed if resolve(MODALITIES.get(columns[column]).storage).hashed]
     part, most = share < 1, sample or (_DRAWN if share < 1 else None)
-    looks: dict[str, list[FileScan]] = {}
+    scans: dict[str, list[FileScan]] = {}
     sampled = False
     for column in filed:
         with_files = np.flatnonzero(records.having(column).to_numpy())
@@ -201,24 +201,24 @@ def seen_in_records(
         files = records.with_frame(records.frame[chosen]).assets(column)
         modality = MODALITIES.get(columns[column])
         column_looks = looking(files, options.max_pixels) if column in pictured else _reads(files, modality)
-        looks[column] = [
-            replace(look, row=row) for row, look in zip(chosen.tolist(), column_looks, strict=True)
+        scans[column] = [
+            replace(scan, row=row) for row, scan in zip(chosen.tolist(), column_looks, strict=True)
         ]
-        for file, look in zip(files, looks[column], strict=True):
-            if look.broken is not None:
-                ledger.add("lost", look.broken[0], file, detail=look.broken[1])
-    broken = {look.row for each in looks.values() for look in each if look.broken is not None}
+        for file, scan in zip(files, scans[column], strict=True):
+            if scan.broken is not None:
+                ledger.add("lost", scan.broken[0], file, detail=scan.broken[1])
+    broken = {scan.row for each in scans.values() for scan in each if scan.broken is not None}
     whole = _whole(records, columns, ledger) & ~np.isin(np.arange(len(records)), list(broken))
     kept = np.flatnonzero(whole)
     number = {row: position for position, row in enumerate(kept.tolist())}
     records = records.with_frame(records.frame[kept])
-    looks = {
+    scans = {
         column: [replace(it, row=number.get(it.row, -1)) for it in each if it.row in number or it.broken]
-        for column, each in looks.items()
+        for column, each in scans.items()
     }
-    seen_columns = {column: _column(records, column, looks.get(column, [])) for column in columns}
+    seen_columns = {column: _column(records, column, scans.get(column, [])) for column in columns}
     digests = {
-        column: _by_row(each, len(records), lambda look: look.digest.hex()) for column, each in looks.items()
+        column: _by_row(each, len(records), lambda scan: scan.digest.hex()) for column, each in scans.items()
     }
     main = (pictured or filed or [""])[0]
     stated = records.frame["split"]
@@ -227,7 +227,7 @@ def seen_in_records(
         links_of(
             records,
             {column: pl.Series(each, dtype=pl.String) for column, each in digests.items()},
-            _by_row(looks.get(main, []), len(records), lambda look: look.hash),
+            _by_row(scans.get(main, []), len(records), lambda scan: scan.hash),
         ),
     )
 
@@ -244,7 +244,7 @@ def seen_in_records(
         columns,
         records.frame["key"].to_list(),
         records.frame["text"] if columns.get("text") == TEXT else _no_texts(len(records)),
-        looks.get(main, []),
+        scans.get(main, []),
         sampled,
         division,
         stated.null_count() < len(stated),
@@ -256,7 +256,7 @@ def seen_in_records(
         sides={side: round(n / share) for side, n in Counter(division.sides.tolist()).items()},
         part=part,
         about=part,
-        told=seen_columns,
+        label_columns=seen_columns,
         broken=options.broken,
     )
 
@@ -279,33 +279,33 @@ def _whole(records: Records, columns: Mapping[str, str], ledger: Ledger) -> Bool
     return (file & (captioned | (not captioned.any()))).to_numpy()
 
 
-def _column(records: Records, column: str, looks: Sequence[FileScan]) -> ColumnOverview:
+def _column(records: Records, column: str, scans: Sequence[FileScan]) -> ColumnOverview:
     """Return what a column is; the rates are of some of its files."""
     modality = MODALITIES.get(records.columns[column])
-    sound = [look for look in looks if look.broken is None]
+    sound = [scan for scan in scans if scan.broken is None]
     rates = Counter[int]()
     if modality.rate is not None:
-        for look in sound[:: max(1, len(sound) // _RATED)]:
-            rates[resolve(modality.rate)(Asset(**records.frame[column][look.row]).read_bytes())] += 1
+        for scan in sound[:: max(1, len(sound) // _RATED)]:
+            rates[resolve(modality.rate)(Asset(**records.frame[column][scan.row]).read_bytes())] += 1
     del rates[0]  # of files that do not say theirs
     return ColumnOverview(
         modality.name,
         records.headers.get(column, ()),
         len(records),
         int((~records.having(column)).sum()),
-        np.array([look.length for look in sound if modality.unit]),
+        np.array([scan.length for scan in sound if modality.unit]),
         dict(rates.most_common()),
     )
 
 
 def _by_row(
-    looks: Sequence[FileScan], rows: int, value_of: Callable[[FileScan], Value]
+    scans: Sequence[FileScan], rows: int, value_of: Callable[[FileScan], Value]
 ) -> list[Value | None]:
     """Return what is told of the look at each row; None of one that was not looked at."""
     values: list[Value | None] = [None] * rows
-    for look in looks:
-        if look.row >= 0:
-            values[look.row] = value_of(look)
+    for scan in scans:
+        if scan.row >= 0:
+            values[scan.row] = value_of(scan)
     return values
 
 
@@ -318,17 +318,17 @@ def seen_in_data(source: str, data: Data, *, towers: Towers, sample: int | None)
         towers: see `DataOverview`.
         sample: look at the pictures of so many rows; None for a few hundred, as they may have to be drawn.
     """
-    looks: list[FileScan] = []
+    scans: list[FileScan] = []
     chosen = _chosen(np.arange(len(data)), sample or _DRAWN)
     rows = chosen if len(data.shards) else np.arange(len(data))
     if isinstance(data, PictureData):
         for start in range(0, len(chosen), AT_ONCE):
             some = chosen[start : start + AT_ONCE]
-            places = np.searchsorted(rows, some).tolist()
-            for position, picture in zip(places, data.images(some).numpy(), strict=True):
+            positions = np.searchsorted(rows, some).tolist()
+            for position, picture in zip(positions, data.images(some).numpy(), strict=True):
                 digest = hashlib.blake2b(picture.tobytes(), digest_size=16).digest()
                 hashed = looks_of(Image.fromarray(picture.transpose(1, 2, 0)).convert("L"))
-                looks.append(FileScan(position, digest, None, hashed))
+                scans.append(FileScan(position, digest, None, hashed))
     texts = [list(data.captions(row)) for row in rows.tolist()] if isinstance(data, PairedData) else None
     sides, counts = np.full(len(rows), "", dtype="U10"), dict[str, int]()
     for name, of_side in data.splits.sides.items():
@@ -341,7 +341,7 @@ def seen_in_data(source: str, data: Data, *, towers: Towers, sample: int | None)
         data.columns,
         [data.key(row) for row in rows.tolist()],
         _no_texts(len(rows)) if texts is None else pl.Series(texts, dtype=pl.List(pl.String)),
-        looks,
+        scans,
         len(chosen) < len(data),
         Division(sides, leaked, {}),
         not data.split_here,

@@ -19,7 +19,7 @@ from ..kinds.parsing import parse
 from ..listed.ledgers import keep, ledger_file
 from ..source import load_any
 from ..sources import Ledger
-from ._looking import looks, looks_of_units
+from ._looking import looks_of_units, scan
 from ._section import Finding, ReportSection
 from ._seen import DataOverview, Looks, seen_in_data, seen_in_records
 from .advice import commands, repair
@@ -132,7 +132,7 @@ def report(
     '1,797'
     """
     given(source)
-    looking: Looks = looks
+    looking: Looks = scan
     if executor != LOCAL or jobs > 1:
         needs = needs or ResourceRequest()
         chosen = Local(jobs) if executor == LOCAL else executor_of(executor, needs)

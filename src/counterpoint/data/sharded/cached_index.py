@@ -39,14 +39,14 @@ def needs_index(written: str) -> bool:
     if not (is_url(place) or is_pattern(place) or sources.is_named(place) or os.path.isfile(place)):
         return False  # a folder, which is listed when it is read
     listed = sources.shards(written, Ledger())
-    before = {shard.place: shard.span.before for shard in listed if shard.span is not None}
+    before = {shard.location: shard.span.before for shard in listed if shard.span is not None}
     if sum(before.values()) >= stored.MOST:  # rows in front of the last part of each table
         return True
     if len(listed) < 3 or not all(map(is_remote, listed)):
         return False
     left = MOST_FETCHED
     for shard in listed:  # a store is asked for each, and the first ones are enough
-        left -= size_of(shard.place)
+        left -= size_of(shard.location)
         if left < 0:
             return True
     return False

@@ -81,10 +81,10 @@ class Copies:
             path.parent.mkdir(parents=True, exist_ok=True)
             with _locked(self.folder / f".lock-{path.parent.name[:2]}"):  # few locks, and none to be removed
                 if not _touched(path):
-                    self._fetch(shard.place, path)
-        return replace(shard, place=str(path))
+                    self._fetch(shard.location, path)
+        return replace(shard, location=str(path))
 
-    def kept(self, shard: Shard, name: str, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+    def cached(self, shard: Shard, name: str, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
         """Return what is known of a shard, mapped from a file; one process makes it, for all that share the folder.
 
         Args:
@@ -122,43 +122,43 @@ class Copies:
     def path(self, shard: Shard) -> Path:
         """Return where the copy of a shard is: another place for another state of it."""
         stretch = "" if shard.span is None else f"\0{shard.span.start}:{shard.span.stop}"
-        told = blake2b(f"{shard.place}\0{shard.state}{stretch}".encode(), digest_size=12).hexdigest()
-        return self.folder / told / name_of(shard.place)
+        told = blake2b(f"{shard.location}\0{shard.state}{stretch}".encode(), digest_size=12).hexdigest()
+        return self.folder / told / name_of(shard.location)
 
-    def _fetch(self, place: str, path: Path) -> None:
+    def _fetch(self, location: str, path: Path) -> None:
         for attempt in range(_ATTEMPTS):
             if attempt:
                 time.sleep(_FIRST_WAIT * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))
             try:
-                return self._copy(place, path)
+                return self._copy(location, path)
             except ImportError as error:
                 raise MissingPackageError(
-                    f"{place}: {error}; run: pip install 'counterpoint[cloud]'"
+                    f"{location}: {error}; run: pip install 'counterpoint[cloud]'"
                 ) from error
             except (FileNotFoundError, PermissionError) as error:
-                raise type(error)(f"{place}: {error}") from error
+                raise type(error)(f"{location}: {error}") from error
             except CacheError:
                 raise
             except Exception as error:  # each store's package has errors of its own
                 failure = error
         raise UnreachableFileError(
-            f"{place} was asked for {_ATTEMPTS} times and not served: {' '.join(str(failure).split())}; run the same "
-            "command again once it is: it goes on"
+            f"{location} was asked for {_ATTEMPTS} times and not served: {' '.join(str(failure).split())}; run the "
+            "same command again once it is: it goes on"
         ) from failure
 
-    def _copy(self, place: str, path: Path) -> None:
-        store, remote = fsspec.core.url_to_fs(place)
+    def _copy(self, location: str, path: Path) -> None:
+        store, remote = fsspec.core.url_to_fs(location)
         size = int(store.info(remote)["size"])
         if size > self.most:
             raise CacheError(
-                f"{place} has {size:,} bytes, and copies may take {self.most:,}: allow more with --cache-size"
+                f"{location} has {size:,} bytes, and copies may take {self.most:,}: allow more with --cache-size"
             )
         with _locked(self.folder / ".lock"):
             free = self._make_room(size, on_disk=size)
         if free < size:
             raise CacheError(
-                f"no room for {place} ({size:,} bytes) in {self.folder}, whose disk has {free:,} left: make room, or "
-                "set COUNTERPOINT_CACHE to a folder on another disk"
+                f"no room for {location} ({size:,} bytes) in {self.folder}, whose disk has {free:,} left: make room, "
+                "or set COUNTERPOINT_CACHE to a folder on another disk"
             )
         try:
             with ExitStack() as until_it_is_there, writing(path, size) as part:
@@ -171,7 +171,7 @@ class Copies:
             if error.errno not in _OF_THE_DISK:
                 raise
             raise CacheError(
-                f"no room for {place} ({size:,} bytes) in {self.folder}: {error.strerror}; make room, or set "
+                f"no room for {location} ({size:,} bytes) in {self.folder}: {error.strerror}; make room, or set "
                 "COUNTERPOINT_CACHE to a folder on another disk"
             ) from error
 
@@ -238,13 +238,13 @@ def open_local(shard: Shard) -> Records:
         OSError: as for `Copies.local`.
         ValueError: if it cannot be read.
     """
-    through = suffix_of(shard.place) == ".tar"
+    through = suffix_of(shard.location) == ".tar"
     return sources.open_shard(Copies.usual().local(shard) if through else shard, Ledger())
 
 
 def is_remote(shard: Shard) -> bool:
     """Return whether a shard lies elsewhere, and is one that a copy stands for."""
-    return is_url(shard.place) and suffix_of(shard.place) in _COPIED
+    return is_url(shard.location) and suffix_of(shard.location) in _COPIED
 
 
 def _touched(path: Path) -> bool:

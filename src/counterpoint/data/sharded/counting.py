@@ -193,17 +193,17 @@ def words_found(
     Raises:
         ValueError: for a word among numbers, and too many words.
     """
-    found: dict[str, dict[str, Words]] = {}
+    surveyed: dict[str, dict[str, Words]] = {}
     for one in counts:
         for column, of_column in one.get("words", {}).items():
-            surveys = found.setdefault(column, {})
+            surveys = surveyed.setdefault(column, {})
             for name, plain in of_column.items():
                 survey = Words.parse(plain)
                 surveys[name] = surveys[name] + survey if name in surveys else survey
     return {
-        column: {name: survey.categories(name) for name, survey in found[column].items()}
+        column: {name: survey.categories(name) for name, survey in surveyed[column].items()}
         for column in columns
-        if column in found
+        if column in surveyed
     }
 
 
@@ -260,23 +260,23 @@ def _count(folder: Path, columns: Mapping[str, str], shard: Shard) -> dict[str, 
     is not read no labels are known; where there are columns of values each is read, for the ``words`` in it. Records
     that do not count, as they lack a column, are ``lacking``.
     """
-    told: dict[str, Any] = {"name": shard.name, "state": shard.state, "columns": [*columns]}
+    counts: dict[str, Any] = {"name": shard.name, "state": shard.state, "columns": [*columns]}
     valued = [column for column, modality in columns.items() if MODALITIES.get(modality).held == "values"]
-    count = shard.records if shard.records is not None else stated_size(shard.place)
+    count = shard.records if shard.records is not None else stated_size(shard.location)
     if count is not None and not valued:
-        told[shard.split or sources.split_of(PurePosixPath(shard.place).name) or ""] = count
-        return told | {"many": None}
+        counts[shard.split or sources.split_of(PurePosixPath(shard.location).name) or ""] = count
+        return counts | {"many": None}
     every = open_local(shard)
     records = usable(every, columns)
     sides = records.frame["split"].fill_null("")
-    told |= {side: int((sides == side).sum()) for side in ("", *SIDES)}
+    counts |= {side: int((sides == side).sum()) for side in ("", *SIDES)}
     where, train = records.frame["where"], np.flatnonzero(sides.is_in(["", "train"]).to_numpy())
     words = {
         column: {cells.name: asdict(Words.of(cells, where, train)) for cells in records.values(column)}
         for column in valued
     }
     many = write_found(of_side(records, "train"), _table(folder, shard, columns))
-    return told | {"many": many, "lacking": len(every) - len(records), "words": words}
+    return counts | {"many": many, "lacking": len(every) - len(records), "words": words}
 
 
 def _table(folder: Path, shard: Shard, columns: Iterable[str]) -> Path:

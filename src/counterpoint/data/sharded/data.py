@@ -99,22 +99,22 @@ class ShardedData(Data):
     def ids_of(self, rows: Rows) -> Rows:
         return np.asarray(rows, dtype=np.int64)
 
-    def beside(self, rows: Rows) -> Mapping[str, pl.Series]:
-        return joined_texts(self._beside(np.asarray(rows)), len(rows))
+    def metadata(self, rows: Rows) -> Mapping[str, pl.Series]:
+        return joined_texts(self._metadata(np.asarray(rows)), len(rows))
 
-    def _beside(self, rows: Rows) -> Iterator[tuple[Rows, Mapping[str, pl.Series]]]:
+    def _metadata(self, rows: Rows) -> Iterator[tuple[Rows, Mapping[str, pl.Series]]]:
         """Yield what is beside some rows, shard by shard; every name is there, whatever the rows."""
         yield np.arange(0), dict.fromkeys(self.refused, pl.Series(dtype=pl.String))
         trained, held = np.flatnonzero(rows < self._trained), np.flatnonzero(rows >= self._trained)
         shards, positions = (
-            np.array([self._open.place(row) for row in rows[trained].tolist()]).reshape(-1, 2).T
+            np.array([self._open.locate(row) for row in rows[trained].tolist()]).reshape(-1, 2).T
         )
         for shard in np.unique(shards).tolist():
             own = shards == shard
             told = self.records(shard).labels()
             yield trained[own], {name: told[name][positions[own]] for name in self.refused if name in told}
         held_rows = rows[held] - self._trained
-        of_held = self.held.beside(held_rows)
+        of_held = self.held.metadata(held_rows)
         yield held, {name: of_held[name] for name in self.refused if name in of_held}
         # What is no label of all rows may be one of the few that are held out.
         labels = {name: self.held.labels[name] for name in self.refused if name in self.held.labels}
@@ -123,7 +123,7 @@ class ShardedData(Data):
     def key(self, row: int) -> str:
         if row >= self._trained:
             return self.held.key(row - self._trained)
-        shard, position = self._open.place(row)
+        shard, position = self._open.locate(row)
         return f"{self.index.shards[shard].name}/{self.records(shard)[position].key}"
 
     def records(self, number: int) -> Records:

@@ -31,9 +31,9 @@ def copy_out(
         columns: of the data, each with its modality.
         most_pixels: of a picture.
     """
-    options = ReadOptions(_SIDE, looks=False, most_pixels=most_pixels, traits=None)
+    options = ReadOptions(_SIDE, hashed=False, most_pixels=most_pixels, traits=None)
     files: dict[str, FileExamples] = {
-        column: resolve(MODALITIES.get(modality).kept).of([], modality, options)
+        column: resolve(MODALITIES.get(modality).storage).of([], modality, options)
         for column, modality in columns.items()
         if MODALITIES.get(modality).held == "files"
     }
@@ -75,9 +75,9 @@ def _sample(
 ) -> ShardSample:
     """Return a record as it is written."""
     cells = {column: record.cells[column] for column in columns if column not in contents}
-    told: dict[str, Any] = {**record.labels, "id": f"{shard}/{record.key}", "split": side, **cells}
+    metadata: dict[str, Any] = {**record.labels, "id": f"{shard}/{record.key}", "split": side, **cells}
     if record.group is not None:
-        told["group"] = record.group
+        metadata["group"] = record.group
     return ShardSample(
-        name, {column: (ending_of(data), data) for column, data in contents.items()}, None, told, {}
+        name, {column: (ending_of(data), data) for column, data in contents.items()}, None, metadata, {}
     )

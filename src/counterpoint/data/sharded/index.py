@@ -28,7 +28,7 @@ BEGUN, TABLE, _ROWS, COPIED = "begun.json", "shards.parquet", "rows.npy", "held-
 COLUMNS = {"name": pl.String(), "state": pl.String(), "held_out": pl.String()} | dict.fromkeys(
     SIDES, pl.Int64()
 )
-PLACES = dict.fromkeys(("place", "source", "part", "split"), pl.String()) | {"span": pl.List(pl.Int64)}
+PLACES = dict.fromkeys(("location", "source", "part", "split"), pl.String()) | {"span": pl.List(pl.Int64)}
 
 
 class OtherIndexError(ValueError):
@@ -123,7 +123,7 @@ class ShardIndex:
         try:
             now = sources.shards(file.source, Ledger())
         except MissingFilesError as error:  # of a pattern, which stands for nothing then
-            now = [shard for shard in known if shard.place not in error.locations]
+            now = [shard for shard in known if shard.location not in error.locations]
             if not now:
                 raise
         advice = f"run counterpoint data index {file.source!r} --out {folder} again"
@@ -221,14 +221,14 @@ def _known(table: pl.DataFrame, source: str) -> list[Shard]:
     ]
 
 
-def _lost(known: Sequence[Shard], there: Mapping[str, Shard], advice: str) -> dict[int, str]:
+def _lost(known: Sequence[Shard], present: Mapping[str, Shard], advice: str) -> dict[int, str]:
     """Return the numbers of the shards that cannot be read as they were indexed, each with the reason."""
     lost = {}
     for number, shard in enumerate(known):
-        if shard.name not in there:
-            lost[number] = f"{shard.place} is not there any more: bring it back, or {advice}"
-        elif there[shard.name].state != shard.state:
-            lost[number] = f"{shard.place} has changed since it was indexed: {advice}"
+        if shard.name not in present:
+            lost[number] = f"{shard.location} is not there any more: bring it back, or {advice}"
+        elif present[shard.name].state != shard.state:
+            lost[number] = f"{shard.location} has changed since it was indexed: {advice}"
     return lost
 
 

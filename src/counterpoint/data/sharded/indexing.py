@@ -162,7 +162,7 @@ def _written(
         raise ValueError(
             f"{written}: no record of the split {empty[0]!r} can be used; give others that split"
         )
-    write_table(folder / TABLE, table.hstack(_places(shards)))
+    write_table(folder / TABLE, table.hstack(_locations(shards)))
     found = [each for each in labels_found(folder, shards, columns) if each.shard in starts]
     held = sources.read(str(folder / COPIED), Ledger())
     if any(table["held_out"]) and held.frame["group"].is_not_null().any():
@@ -288,7 +288,7 @@ def _columns(written: str, shards: Sequence[Shard]) -> dict[str, str]:
         records = open_local(shard)
         if there := columns_there(records):
             if lacking := [role for role in named if role not in {*there, *FACTS}]:
-                raise unknown(f"column of {shard.place}", lacking[0], there)
+                raise unknown(f"column of {shard.location}", lacking[0], there)
             if bad := [name for name in there if "/" in name]:
                 raise ValueError(
                     f"{written}: no file in a tar can bear the name of the column {bad[0]!r}: rename it"
@@ -323,7 +323,7 @@ def _held_out(
             yield shard.name, record
 
 
-def _places(shards: Sequence[Shard]) -> pl.DataFrame:
+def _locations(shards: Sequence[Shard]) -> pl.DataFrame:
     """Return what is kept of shards to name them when they are not there any more."""
     columns = {name: [getattr(shard, name) for shard in shards] for name in PLACES}
     columns["span"] = [shard.span and list(shard.span) for shard in shards]

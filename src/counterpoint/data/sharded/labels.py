@@ -83,7 +83,7 @@ def write_found(records: Records, table: Path) -> list[str]:
 
 def write_labels(
     folder: Path,
-    found: Sequence[ShardLabels],
+    columns: Sequence[ShardLabels],
     starts: Mapping[str, tuple[int, int]],
     held_out: Records,
     numbers: Sequence[str] = (),
@@ -93,7 +93,7 @@ def write_labels(
 
     Args:
         folder: of the index.
-        found: of the shards that are trained on and were read.
+        columns: of the shards that are trained on and were read.
         starts: the first row of every shard that is trained on, and the number of its rows.
         held_out: the rows after these.
         numbers: labels that are numbers, though all of them are whole.
@@ -104,11 +104,11 @@ def write_labels(
     """
     held, count = held_out.labels(), sum(rows for _, rows in starts.values())
     surveys: dict[str, Survey] = {}
-    for labels in chain((each.read() for each in found), [held]):
+    for labels in chain((each.read() for each in columns), [held]):
         for name, values in labels.items():
             survey = bounded(name, Survey.of(values))
             surveys[name] = bounded(name, surveys[name] + survey) if name in surveys else survey
-    many = {name for each in found for name in each.many}
+    many = {name for each in columns for name in each.many}
     files: dict[str, str] = {}
 
     def write(name: str, reading: LabelFormat) -> Values:
@@ -121,7 +121,7 @@ def write_labels(
             allocate(part)
             for start in range(0, len(rows), _BLOCK):
                 rows[start : start + _BLOCK] = blank
-            for each in found:
+            for each in columns:
                 start, several = starts[each.shard]
                 rows[start : start + several] = reading.values(each.read(reading.columns), several)
             rows[count:] = reading.values(held, len(held_out))

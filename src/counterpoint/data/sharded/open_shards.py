@@ -35,12 +35,12 @@ class OpenShards:
         index: of the shards.
 
     Attributes:
-        gone: the numbers of those that cannot be read, each with the reason.
+        missing: the numbers of those that cannot be read, each with the reason.
     """
 
     def __init__(self, index: ShardIndex) -> None:
         self.index, self.sizes = index, index.training
-        self.gone = dict(index.lost)
+        self.missing = dict(index.lost)
         self._ends = self.sizes.cumsum()
         self._opened: OrderedDict[int, Records] = OrderedDict()
         self._most: int | None = None  # records that an order needs open, where it says so
@@ -50,7 +50,7 @@ class OpenShards:
         kept = {name: value for name, value in self.__dict__.items() if name != "_ahead"}
         return kept | {"_opened": OrderedDict()}
 
-    def place(self, row: int) -> tuple[int, int]:
+    def locate(self, row: int) -> tuple[int, int]:
         """Return the shard of a row to train on, and its position among that shard's rows."""
         shard = int(np.searchsorted(self._ends, row, side="right"))
         return shard, row - int(self._ends[shard] - self.sizes[shard])
@@ -61,28 +61,28 @@ class OpenShards:
         Raises:
             MissingShardError: if it is missing, is not what was indexed, or holds nothing that can be read.
         """
-        if number in self.gone:
-            raise MissingShardError(self.gone[number])
+        if number in self.missing:
+            raise MissingShardError(self.missing[number])
         with _ORDER:
             if number in self._opened:
                 self._opened.move_to_end(number)
                 return self._opened[number]
         shard, advice = self.index.shards[number], self.index.advice
-        place = Path(shard.place)
+        place = Path(shard.location)
         try:
             if place.is_file() and state_of([place]) != shard.state:
-                raise MissingShardError(f"{shard.place} has changed since it was indexed: {advice}")
-            if not is_url(shard.place):
+                raise MissingShardError(f"{shard.location} has changed since it was indexed: {advice}")
+            if not is_url(shard.location):
                 place.stat()  # what was read of it before may be kept, but its files are not
             # To read through a shard takes as long as to decode half of its small pictures, and every worker needs it.
-            kept = Copies.usual().kept(shard, self._kept_as(shard), lambda: self._to_train_on(shard))
+            kept = Copies.usual().cached(shard, self._kept_as(shard), lambda: self._to_train_on(shard))
             records = Records(kept, self.index.columns)
         except FileNotFoundError as error:
             raise MissingShardError(
-                f"{shard.place} is not there any more: bring it back, or {advice}"
+                f"{shard.location} is not there any more: bring it back, or {advice}"
             ) from error
         if not len(records):
-            raise MissingShardError(f"{shard.place} holds no record that can be read any more: {advice}")
+            raise MissingShardError(f"{shard.location} holds no record that can be read any more: {advice}")
         with _ORDER:
             self._opened[number] = records
             most = min(_OPEN, self._most or _OPEN)
@@ -107,7 +107,7 @@ class OpenShards:
             try:
                 records = self.records(shard)
             except (MissingShardError, UnreachableFileError) as error:
-                self.gone[shard] = str(error)  # a store is not waited for row by row
+                self.missing[shard] = str(error)  # a store is not waited for row by row
                 continue
             yield shard, records
 
@@ -117,7 +117,7 @@ class OpenShards:
         if file.offset is None:  # a file of its own, which a table names or a folder holds
             return file.read_bytes()
         try:
-            in_table = file.file == shard.place
+            in_table = file.file == shard.location
             return (self._in_copy(file, shard) if in_table else file).read_bytes()
         except FileNotFoundError as error:
             if not is_remote(shard):
@@ -128,13 +128,13 @@ class OpenShards:
 
     def _in_copy(self, file: Asset, shard: Shard) -> Asset:
         """Return a file in a shard as it is in the shard's copy here, which is fetched unless it is there."""
-        return replace(file, file=Copies.usual().local(shard).place)
+        return replace(file, file=Copies.usual().local(shard).location)
 
     def expect(self, numbers: Sequence[int]) -> None:
         """Hear which shards will be read soon, soonest first; those that lie elsewhere are fetched ahead."""
         # An order that goes from shard to shard does not come back to those that it is done with.
         self._most = max(self._most or 0, len(numbers) * int(self.sizes.max())) if numbers else None
-        asked = [self.index.shards[number] for number in numbers if number not in self.gone]
+        asked = [self.index.shards[number] for number in numbers if number not in self.missing]
         if wanted := [shard for shard in asked if is_remote(shard)]:
             self._ahead.fetch(wanted)
 

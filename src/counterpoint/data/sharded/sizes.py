@@ -12,14 +12,14 @@ SIZES = "sizes.json"
 """File beside shards that gives the records of each."""
 
 
-def stated_size(place: str) -> int | None:
+def stated_size(location: str) -> int | None:
     """Return how many records a shard has; None where nothing beside it says so.
 
     Args:
-        place: of the shard, with ``NAME_stats.json`` beside it, as img2dataset writes it, or with a ``sizes.json`` that
-            gives the records of every file of the folder.
+        location: of the shard, with ``NAME_stats.json`` beside it, as img2dataset writes it, or with a ``sizes.json``
+            that gives the records of every file of the folder.
     """
-    folder, slash, name = place.rpartition("/")
+    folder, slash, name = location.rpartition("/")
     stem = name.partition(".")[0]
     successes = _values(f"{folder}{slash}{stem}_stats.json").get("successes")
     size = successes if successes is not None else _sizes(f"{folder}{slash}{SIZES}").get(name)
@@ -27,14 +27,14 @@ def stated_size(place: str) -> int | None:
 
 
 @lru_cache(maxsize=4)
-def _sizes(place: str) -> dict[str, Any]:
-    return _values(place)
+def _sizes(location: str) -> dict[str, Any]:
+    return _values(location)
 
 
-def _values(place: str) -> dict[str, Any]:
+def _values(location: str) -> dict[str, Any]:
     """Return the content of a JSON file; nothing where there is none, or it is of another form."""
     try:
-        with fsspec.open(place, "rb") as file:
+        with fsspec.open(location, "rb") as file:
             values = json.load(file)
     except (OSError, ValueError):
         return {}

@@ -70,12 +70,12 @@ class StandInRecords:
 
     def _one(self, row: int, files: Mapping[str, FileExamples]) -> StandIn:
         """Return what stands for a row: of its own shard, or of the next one where nothing of that can be had."""
-        gone = self._shards.gone
-        home, position = self._shards.place(row)
+        gone = self._shards.missing
+        home, position = self._shards.locate(row)
         broken: tuple[str, str, str] | None = None
         for shard, records in self._shards.readable(home):
             if home in gone and broken is None:
-                broken = self._shards.index.shards[home].place, gone[home], ""
+                broken = self._shards.index.shards[home].location, gone[home], ""
             try:
                 for further in range(len(records)):
                     record = records[(position + further) % len(records)]

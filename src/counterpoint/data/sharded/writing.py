@@ -64,7 +64,7 @@ def write_shard(
     form: Form,
     columns: Mapping[str, Any],
     files: Sequence[str] = ("image",),
-    told: Mapping[str, str] = MappingProxyType({}),
+    metadata: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Write a shard, which is there once it is whole; few of its files are in memory at a time.
 
@@ -74,7 +74,7 @@ def write_shard(
         form: of the file.
         columns: of all Parquet shards beside those of files, each with its type of polars.
         files: the columns of files.
-        told: the columns of the data, each with its modality, where readers would not know them.
+        metadata: the columns of the data, each with its modality, where readers would not know them.
 
     Raises:
         OSError: if it cannot be written; what is written before stays.
@@ -82,10 +82,10 @@ def write_shard(
     try:
         with writing(path) as part:
             if form == "webdataset":
-                _write_tar(part, samples, told)
+                _write_tar(part, samples, metadata)
             else:
                 kinds = dict.fromkeys(files, pl.Struct({"bytes": pl.Binary, "path": pl.String}))
-                _write_parquet(part, samples, {**kinds, **columns}, told)
+                _write_parquet(part, samples, {**kinds, **columns}, metadata)
     except OSError as error:
         if error.errno is None or error.filename != str(path):  # of reading, and not of writing
             raise
@@ -96,8 +96,8 @@ def write_shard(
         ) from error
 
 
-def _write_tar(path: Path, samples: Iterable[ShardSample], told: Mapping[str, str]) -> None:
-    with tarfile.open(path, "w", pax_headers=noted(told) if told else None) as archive:
+def _write_tar(path: Path, samples: Iterable[ShardSample], metadata: Mapping[str, str]) -> None:
+    with tarfile.open(path, "w", pax_headers=noted(metadata) if metadata else None) as archive:
         for sample in samples:
             parts = {suffix_in_tar(column, kind): data for column, (kind, data) in sample.files.items()}
             if sample.text is not None:
@@ -110,12 +110,12 @@ def _write_tar(path: Path, samples: Iterable[ShardSample], told: Mapping[str, st
 
 
 def _write_parquet(
-    path: Path, samples: Iterable[ShardSample], schema: Mapping[str, Any], told: Mapping[str, str]
+    path: Path, samples: Iterable[ShardSample], schema: Mapping[str, Any], metadata: Mapping[str, str]
 ) -> None:
     from pyarrow import parquet
 
     left, arrow = iter(samples), pl.DataFrame(schema=schema).to_arrow().schema
-    arrow = arrow.with_metadata(noted(told)) if told else arrow
+    arrow = arrow.with_metadata(noted(metadata)) if metadata else arrow
     with parquet.ParquetWriter(path, arrow, compression="zstd") as file:
         while group := list(islice(left, _GROUP)):
             rows = [

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from ._files.asset import Asset, digest_of
-from ._files.noted import columns_noted, ending_of, noted
-from ._files.places import (
+from ._files.locations import (
     MissingFilesError,
     files_of,
     is_pattern,
@@ -15,6 +14,7 @@ from ._files.places import (
     state_of,
     suffix_of,
 )
+from ._files.noted import columns_noted, ending_of, noted
 from ._files.text import UNKNOWN, caption_lines
 from ._ledger import ALSO_POSSIBLE, BROKEN, COLUMNS, Ledger
 from ._names import CAPTION_COLUMNS, PICTURE_COLUMNS, split_of

@@ -8,7 +8,7 @@ from typing import Literal, final
 
 import polars as pl
 
-from ._files.places import readable
+from ._files.locations import readable
 
 Kind = Literal["lost", "passed over", "guessed"]
 """Kinds of entries: an example that is lost, a file that is no example, a guess about encodings, columns or tables."""
@@ -77,15 +77,15 @@ class Ledger:
             for (kind, reason), part in others.group_by("kind", "reason", maintain_order=True)
         }
 
-    def check(self, name: str, kept: int, broken: float, path: Path) -> None:
+    def check(self, name: str, usable: int, broken: float, path: Path) -> None:
         """Refuse data of which too much is lost.
 
         Raises:
             ValueError: if more examples are lost than ``broken`` of all (one may always be), or none is left.
         """
         lost = self.frame.filter(kind="lost")
-        total = kept + len(lost)
-        if len(lost) and (not kept or len(lost) > max(1, broken * total)):
+        total = usable + len(lost)
+        if len(lost) and (not usable or len(lost) > max(1, broken * total)):
             reasons = "; ".join(
                 f"{len(part):,} × {reason} ({named(part)})"
                 for (reason,), part in lost.group_by("reason", maintain_order=True)

@@ -20,7 +20,7 @@ from ..derived.mixture import each_changed, parts_of
 from ..pictures.decode import MOST_PIXELS
 from ..sides import MOST_HELD_OUT
 from ..template import is_template, option_of, read_option
-from ._files.places import local
+from ._files.locations import local
 from ._ledger import BROKEN
 
 _PARTS = ("path", "name", "folder")
@@ -125,7 +125,7 @@ class SourceOptions:
         return cls.parse(parted(written)[1])
 
     @property
-    def looks(self) -> bool:
+    def groups_similar(self) -> bool:
         """True where pictures that look alike stay together."""
         return self.group != "none"
 

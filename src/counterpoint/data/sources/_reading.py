@@ -14,7 +14,7 @@ import polars as pl
 
 from ...files import read_json
 from ...registry import Registry, import_file, named_in_file, unknown
-from ._files.places import seen_from
+from ._files.locations import seen_from
 from ._ledger import Ledger
 from ._options import FACTS, SourceOptions, parted
 from ._record import Records
@@ -72,15 +72,15 @@ def is_named(written: str) -> bool:
     return any(source.recognises(written) for source in headed)
 
 
-def rooted(place: str) -> str:
+def rooted(location: str) -> str:
     """Return a place from the root, be it after the word of its source; a name that is no place as it is.
 
     >>> rooted("hf:owner/name"), rooted("/data/{000..099}.tar")
     ('hf:owner/name', '/data/{000..099}.tar')
     """
-    head = next((s.head for s in _sources().values() if s.head and place.startswith(s.head)), "")
-    path = place.removeprefix(head)
-    return place if head and not os.path.exists(path) else f"{head}{seen_from('', path)}"
+    head = next((s.head for s in _sources().values() if s.head and location.startswith(s.head)), "")
+    path = location.removeprefix(head)
+    return location if head and not os.path.exists(path) else f"{head}{seen_from('', path)}"
 
 
 _SHEET = "; save the sheet as .csv"
@@ -137,19 +137,19 @@ def wholes(written: str, ledger: Ledger) -> list[Shard]:
     return shards_of(place, SourceOptions.parse(options), ledger)
 
 
-def shards_of(place: str, options: SourceOptions, ledger: Ledger) -> list[Shard]:
+def shards_of(location: str, options: SourceOptions, ledger: Ledger) -> list[Shard]:
     """List the shards of a place; see `shards`."""
     asked = options.asked()
-    source = recognised(place, asked)
+    source = recognised(location, asked)
     if unmeant := [name for name in asked if name not in source.takes]:
         raise ValueError(
-            f"{place}: {unmeant[0]}= says nothing about what is read as {type(source).__name__}; leave it out"
+            f"{location}: {unmeant[0]}= says nothing about what is read as {type(source).__name__}; leave it out"
         )
-    _check_whole(Path(place))
-    listed = source.shards(place, options, ledger)
+    _check_whole(Path(location))
+    listed = source.shards(location, options, ledger)
     if not listed:
-        raise ValueError(f"{place} holds nothing that can be read")
-    return [replace(shard, source=shard.source or place) for shard in listed]
+        raise ValueError(f"{location} holds nothing that can be read")
+    return [replace(shard, source=shard.source or location) for shard in listed]
 
 
 def _check_whole(folder: Path) -> None:
@@ -185,7 +185,7 @@ def open_shard(shard: Shard, ledger: Ledger) -> Records:
         return records
     other = records.frame.filter(pl.col("split") != shard.split).head(1)
     for where, split in other.select("where", "split").iter_rows():
-        raise ValueError(f"{where}: split {split!r}, but {shard.place} is of {shard.split}")
+        raise ValueError(f"{where}: split {split!r}, but {shard.location} is of {shard.split}")
     return records.with_frame(records.frame.with_columns(split=pl.lit(shard.split)))
 
 

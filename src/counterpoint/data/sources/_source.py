@@ -32,7 +32,7 @@ class Shard:
 
     Attributes:
         name: what tells it from the source's other shards, the same wherever the source lies.
-        place: the path or the URL of it.
+        location: the path or the URL of it.
         source: the registered name of the source that opens it; a user's own source leaves it empty.
         state: a text that changes when the shard does: of its size and its time, or of the store's own mark.
         options: the user's word on how it is read.
@@ -43,7 +43,7 @@ class Shard:
     """
 
     name: str
-    place: str
+    location: str
     source: str
     state: str
     options: SourceOptions = field(default_factory=SourceOptions)

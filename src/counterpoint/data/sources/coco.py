@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from ...files import read_json
 from ._files.asset import Asset
-from ._files.places import leads_out, state_of
+from ._files.locations import leads_out, state_of
 from ._ledger import Ledger
 from ._names import SPLITS, split_of
 from ._options import SourceOptions
@@ -60,7 +60,7 @@ class Coco(Source):
             DamagedFileError: if it has another form.
             ValueError: for a split that there is not.
         """
-        file = Path(shard.place)
+        file = Path(shard.location)
         if file.name.startswith(_INSTANCES):
             return Records.collect(_whole(_pictures(file, shard.split), ledger), {"image": "image"})
         each = _of_karpathy(file) if shard.split is None else _published(file, shard.split)

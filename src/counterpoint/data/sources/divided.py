@@ -50,5 +50,5 @@ class SplitFolderSource(Source):
 
 def _one_side(folder: Path, side: str, shard: Shard) -> str:
     if shard.split not in (None, side):
-        raise ValueError(f"{shard.place}: split {shard.split!r}, but {folder} is of {side}")
+        raise ValueError(f"{shard.location}: split {shard.split!r}, but {folder} is of {side}")
     return side

@@ -14,7 +14,7 @@ from typing import Any, final
 from ...modalities import MODALITIES
 from ...reasons import counted
 from ._files.asset import Asset
-from ._files.places import below, readable, state_of
+from ._files.locations import below, readable, state_of
 from ._files.text import caption_lines, decoded
 from ._ledger import Ledger
 from ._names import TEXT_ENDINGS, split_of
@@ -68,11 +68,11 @@ class FolderSource(Source):
         Raises:
             ValueError: if there are no pictures, or texts or tables that belong to none.
         """
-        folder, named = Path(shard.place), shard.options.captions
+        folder, named = Path(shard.location), shard.options.captions
         files = list(below(folder))
         main = _main(files)
         pictures = [file for file in files if _kinds().get(file.suffix.lower()) == main]
-        beside = _beside(files, {_stem(picture) for picture in pictures}, main)
+        beside = _sidecars(files, {_stem(picture) for picture in pictures}, main)
         noted = {stem for stem, notes in beside.items() if notes.keys() & {"text", "json"}}
         if named is None and not noted:
             _refuse_alone(folder, files, pictures, main)
@@ -130,21 +130,21 @@ def _refuse_alone(folder: Path, files: Iterable[Path], pictures: list[Path], mai
         raise ValueError(f"{folder}: {_expected(main)}; {alone}")
 
 
-def _beside(files: Iterable[Path], stems: set[str], main: str) -> dict[str, dict[str, Path]]:
+def _sidecars(files: Iterable[Path], stems: set[str], main: str) -> dict[str, dict[str, Path]]:
     """Return the files of a picture's name by what they hold: ``text``, ``json``, or another modality."""
     kinds = {**dict.fromkeys(TEXT_ENDINGS, "text"), ".json": "json"}
     kinds |= {suffix: kind for suffix, kind in _BESIDE.items() if kind != main}
-    beside: dict[str, dict[str, Path]] = {}
+    sidecars: dict[str, dict[str, Path]] = {}
     for file in files:
         kind = kinds.get(file.suffix.lower())
         if kind is not None and _stem(file) in stems:
-            beside.setdefault(_stem(file), {}).setdefault(kind, file)
-    return beside
+            sidecars.setdefault(_stem(file), {}).setdefault(kind, file)
+    return sidecars
 
 
-def _captioned(beside: Iterable[Mapping[str, Path]]) -> bool:
+def _captioned(sidecars: Iterable[Mapping[str, Path]]) -> bool:
     """Return whether a file beside a picture is there for its captions, be they empty; a ``.json`` may hold labels."""
-    each = list(beside)
+    each = list(sidecars)
     return any("text" in notes for notes in each) or any(
         not set(caption_names({})).isdisjoint(_object(notes["json"], Ledger()) or {})
         for notes in each
@@ -180,14 +180,14 @@ class _Found:
     Attributes:
         folder: that the user gave.
         main: the modality of its examples.
-        beside: the files of a picture's name by what they hold; see `_beside`.
+        sidecars: the files of a picture's name by what they hold; see `_beside`.
         captioned: texts beside pictures are their captions.
         options: the user's word.
     """
 
     folder: Path
     main: str
-    beside: Mapping[str, Mapping[str, Path]]
+    sidecars: Mapping[str, Mapping[str, Path]]
     captioned: bool
     options: SourceOptions
 
@@ -204,7 +204,7 @@ class _Found:
             if readable(str(picture)) != str(picture):
                 ledger.add("lost", "name that is not UTF-8", picture)
                 continue
-            notes = self.beside.get(_stem(picture), {})
+            notes = self.sidecars.get(_stem(picture), {})
             cells: dict[str, Cell] = {self.main: Asset.of(picture)}
             cells |= {name: Asset.of(file) for name, file in notes.items() if name in _BESIDE.values()}
             facts: dict[str, Any] = {"group": None}

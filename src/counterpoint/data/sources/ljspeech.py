@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import final
 
 from ._files.asset import Asset
-from ._files.places import state_of
+from ._files.locations import state_of
 from ._files.text import opened_text
 from ._ledger import Ledger
 from ._options import SourceOptions
@@ -44,7 +44,7 @@ class LJSpeech(Source):
 
     def open(self, shard: Shard, ledger: Ledger) -> Records:
         """Read the lines of the table."""
-        return Records.collect(_records(Path(shard.place), ledger), {"audio": "audio", "text": "text"})
+        return Records.collect(_records(Path(shard.location), ledger), {"audio": "audio", "text": "text"})
 
 
 def _table(path: Path) -> Path:

@@ -10,7 +10,7 @@ from typing import final
 import polars as pl
 
 from ._files.asset import Asset
-from ._files.places import leads_out, state_of
+from ._files.locations import leads_out, state_of
 from ._ledger import Ledger
 from ._options import SourceOptions
 from ._record import Cell, Record, Records
@@ -58,7 +58,7 @@ class PtbXl(Source):
             ValueError: if it is no table, or lacks a column.
         """
         return Records.collect(
-            _records(Path(shard.place), ledger), {"series": "series", "text": "text"}, gaps=True
+            _records(Path(shard.location), ledger), {"series": "series", "text": "text"}, gaps=True
         )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from typing import final
 
 from ._files.asset import Asset
-from ._files.places import opened, state_of, suffix_of
+from ._files.locations import opened, state_of, suffix_of
 from ._ledger import Ledger
 from ._names import SPLITS
 from ._options import SourceOptions
@@ -69,8 +69,8 @@ def _files(written: str) -> list[str]:
 
 
 def _records(shard: Shard, ledger: Ledger) -> Iterator[Record]:
-    label, stem, offset, row, begun = "", PurePath(shard.place).stem, 0, 0, False
-    with opened(shard.place) as file:
+    label, stem, offset, row, begun = "", PurePath(shard.location).stem, 0, 0, False
+    with opened(shard.location) as file:
         for number, line in enumerate(file, 1):
             start, offset = offset, offset + len(line)
             text = line.strip().lower()
@@ -82,19 +82,19 @@ def _records(shard: Shard, ledger: Ledger) -> Iterator[Record]:
                     label = _LABELS[word]
                 if word == b"@timestamps" and said[:1] == [b"true"]:
                     raise ValueError(
-                        f"{shard.place}: its series say the time of each value, which is not read: write values at "
+                        f"{shard.location}: its series say the time of each value, which is not read: write values at "
                         "equal steps, with @timeStamps false"
                     )
                 begun = text == b"@data"
                 continue
             row += 1
-            where = f"{shard.place}, line {number}"
+            where = f"{shard.location}, line {number}"
             values, colon, told = line.rpartition(b":") if label else (line, b"", b"")
             if label and not colon:
                 ledger.add("lost", f"series without a {label}", where)
                 continue
-            asset = Asset(shard.place, f"{row}", start, len(values))
+            asset = Asset(shard.location, f"{row}", start, len(values))
             labels = {label: told.strip().decode(errors="replace")} if label else {}
             yield Record({"series": asset}, f"{stem}:{row}", split=shard.split, labels=labels, where=where)
     if not begun:
-        raise ValueError(f"{shard.place} has no line @data, after which a .ts file holds its series")
+        raise ValueError(f"{shard.location} has no line @data, after which a .ts file holds its series")

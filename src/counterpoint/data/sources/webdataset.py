@@ -15,8 +15,8 @@ from typing import Any, final
 from ...modalities import MODALITIES, PAIR
 from ...registry import unknown
 from ._files.asset import Asset
+from ._files.locations import files_of, inside, is_url, opened, readable, short_names, suffix_of
 from ._files.noted import columns_noted
-from ._files.places import files_of, inside, is_url, opened, readable, short_names, suffix_of
 from ._files.text import caption_lines, decoded
 from ._ledger import Ledger
 from ._names import CAPTION_COLUMNS, split_of
@@ -73,7 +73,7 @@ class WebDataset(Source):
             ValueError: if it is no tar file, or a split is unknown.
             UnknownNameError: for a column that the shard cannot have; the message gives the nearest.
         """
-        return _Reader(shard.place, shard.options.columns, ledger).read()
+        return _Reader(shard.location, shard.options.columns, ledger).read()
 
 
 def _in_folder(written: str) -> list[str]:

@@ -3,7 +3,7 @@ from .captions import text as text
 from .drawing import sheet as sheet
 from .keys import key as key
 from .keys import uniform as uniform
-from .look import looks as looks
 from .named_pictures import image as image
 from .named_pictures import meant as meant
 from .pictures import ImageView as ImageView
+from .transforms import transforms as transforms

@@ -51,7 +51,7 @@ class ClipView:
             raise ValueError(f"keys must be one per clip: got {len(keys)} for {len(raw)} clips")
         part = keys if part is None else part
         places = [
-            self._places(length, input.frames, part[row : row + 1])
+            self._frame_indices(length, input.frames, part[row : row + 1])
             for row, length in enumerate(raw.lengths.tolist())
         ]
         counts = list(map(len, places))
@@ -61,7 +61,9 @@ class ClipView:
         drawn = self.picture.draw(keys, height, width, input.size, part)
         return input.batch(self.picture.render(frames, drawn.part(rows), input.size), counts)
 
-    def _places(self, length: int, most: int, key: UInt64[np.ndarray, " 1"]) -> Int[np.ndarray, " count"]:
+    def _frame_indices(
+        self, length: int, most: int, key: UInt64[np.ndarray, " 1"]
+    ) -> Int[np.ndarray, " count"]:
         count = min(length, most)
         if not count:
             return np.zeros(0, np.int64)

@@ -64,12 +64,12 @@ class SeriesView:
         chosen = triples(raw.channels, measured.shape[2])
         part = keys if part is None else part
         seen = [
-            self._look(one[:length], keys[row : row + 1], part[row : row + 1], input, chosen)
+            self._transform(one[:length], keys[row : row + 1], part[row : row + 1], input, chosen)
             for row, (one, length) in enumerate(zip(measured, lengths, strict=True))
         ]
         return input(Series.of(seen, raw.channels) if seen else raw)
 
-    def _look(
+    def _transform(
         self,
         series: Float32[np.ndarray, "T C"],
         key: UInt64[np.ndarray, " 1"],

@@ -65,12 +65,12 @@ class WaveView:
         lengths, samples = input.check(raw).lengths.tolist(), raw.samples.numpy()
         part = keys if part is None else part
         sounds = [
-            self._look(sound[:length], keys[row : row + 1], part[row : row + 1], input)
+            self._transform(sound[:length], keys[row : row + 1], part[row : row + 1], input)
             for row, (sound, length) in enumerate(zip(samples, lengths, strict=True))
         ]
         return input(Waves.of(sounds, raw.rate))
 
-    def _look(
+    def _transform(
         self,
         sound: Float32[np.ndarray, " T"],
         key: UInt64[np.ndarray, " 1"],

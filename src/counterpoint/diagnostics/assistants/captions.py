@@ -25,7 +25,7 @@ _WORD = re.compile(r"\w+(?:[-'’]\w+)*")
 class Layers(NamedTuple):
     """The layers whose states are compared: one layer for the places, another for the words."""
 
-    places: int
+    patches: int
     words: int
 
 
@@ -118,7 +118,7 @@ def contextual_lens(
     if not reply:
         raise ValueError("the reply is empty: there is no word to look at")
     (reading,) = read(model, inputs, [reply])
-    depth = len(reading.places)
+    depth = len(reading.patches)
     chosen = Layers(*(layers or (depth // 2, depth // 2)))
     if not all(0 <= layer < depth for layer in chosen):
         raise ValueError(f"layers={tuple(chosen)}: this model has layers 0 to {depth - 1}")
@@ -126,12 +126,12 @@ def contextual_lens(
     if not spans:
         raise ValueError(f"the reply {text!r} has no word to look at")
     unembed = Unembedding(model)
-    places = reading.places[chosen.places].float()
+    places = reading.patches[chosen.patches].float()
     common = places.flatten(0, 1).mean(0) if centred else torch.zeros_like(places[0, 0])
     words = []
     for span in spans:
         meaning = reading.meaning(span.tokens)[chosen.words]
-        lens = logit_lens(reading.places, unembed, reply[span.tokens])
+        lens = logit_lens(reading.patches, unembed, reply[span.tokens])
         heat = similarities(places, meaning, centred=centred)
         words.append(
             Word(
@@ -139,7 +139,7 @@ def contextual_lens(
                 span.start,
                 span.end,
                 float(heat.max()),
-                float(lens[chosen.places]),
+                float(lens[chosen.patches]),
                 confidence(reading, span.tokens),
                 heat.cpu(),
                 best_box(places - common, meaning - common, least=least),

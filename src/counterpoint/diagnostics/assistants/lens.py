@@ -19,12 +19,12 @@ PAPERS = {"contextual-lens": ("support", "logit_lens")}
 
 
 def similarities(
-    places: Float[Tensor, "*n d"], meaning: Float[Tensor, " d"], *, centred: bool = False
+    states: Float[Tensor, "*n d"], meaning: Float[Tensor, " d"], *, centred: bool = False
 ) -> Float[Tensor, "*n"]:
     """Return the heat map of some words: ``cos(h_i, a)`` at every place.
 
     Args:
-        places: states h of a picture's places at one layer.
+        states: states h of a picture's places at one layer.
         meaning: a, the mean state of the words, at this layer or another.
         centred: take the picture's mean state off both first. States have a strong common direction, so that plain
             cosines are all high; the paper's are plain.
@@ -33,9 +33,9 @@ def similarities(
     [1.0, 0.7071067690849304]
     """
     if centred:
-        common = places.flatten(0, -2).float().mean(0)
-        places, meaning = places.float() - common, meaning.float() - common
-    return F.cosine_similarity(places.float(), meaning.float(), dim=-1)
+        common = states.flatten(0, -2).float().mean(0)
+        states, meaning = states.float() - common, meaning.float() - common
+    return F.cosine_similarity(states.float(), meaning.float(), dim=-1)
 
 
 def support(
@@ -54,7 +54,7 @@ def support(
         tokens: of the reply, all unless given.
         centred: as in `similarities`.
     """
-    places = reading.places.flatten(1, 2).float()
+    places = reading.patches.flatten(1, 2).float()
     meanings = reading.meaning(tokens)
     if centred:
         common = places.mean(1)
@@ -66,14 +66,14 @@ def support(
 
 
 def logit_lens(
-    places: Float[Tensor, "layers h w d"], unembed: Unembedding, tokens: Sequence[int]
+    states: Float[Tensor, "layers h w d"], unembed: Unembedding, tokens: Sequence[int]
 ) -> Float[Tensor, " layers"]:
     """Return the baseline: the highest probability that any place gives to any of some tokens, by layer.
 
         s = max_i max_j softmax(W_U norm(h_i))[w_j]
 
     Args:
-        places: states of a picture's places.
+        states: states of a picture's places.
         unembed: of the model.
         tokens: of the vocabulary. The highest counts, so name those that carry the meaning, in all spellings.
 
@@ -82,9 +82,9 @@ def logit_lens(
     """
     if not len(tokens):
         raise ValueError("there are no tokens to look for")
-    last = len(places) - 1
+    last = len(states) - 1
     return torch.stack(
-        [unembed(states, last=layer == last)[..., list(tokens)].max() for layer, states in enumerate(places)]
+        [unembed(normed, last=layer == last)[..., list(tokens)].max() for layer, normed in enumerate(states)]
     )
 
 

@@ -36,20 +36,20 @@ class ReplyReading:
     is the input. Places come before the text, so with causal attention they know nothing of the question.
 
     Attributes:
-        places: states of the picture's places.
+        patches: states of the picture's places.
         words: states of the reply's tokens.
         tokens: the reply.
         log_probabilities: of each of its tokens, given all before it.
     """
 
-    places: Float[Tensor, "layers h w d"]
+    patches: Float[Tensor, "layers h w d"]
     words: Float[Tensor, "layers m d"]
     tokens: Int[Tensor, " m"]
     log_probabilities: Float[Tensor, " m"]
 
     @property
     def grid(self) -> Grid:
-        return self.places.shape[1], self.places.shape[2]
+        return self.patches.shape[1], self.patches.shape[2]
 
     def meaning(self, tokens: slice = slice(None)) -> Float[Tensor, "layers d"]:
         """Return the mean state of some tokens of the reply, all unless given: what they mean where they stand.

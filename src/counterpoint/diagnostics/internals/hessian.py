@@ -75,7 +75,7 @@ def _lanczos(
     start = torch.randn(n, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).to(device)
     basis = [start / start.norm()]
     diagonal: list[Tensor] = []
-    beside: list[Tensor] = []
+    off_diagonal: list[Tensor] = []
     while True:
         v = basis[-1]
         w = product(v)
@@ -86,11 +86,11 @@ def _lanczos(
         length = w.norm()
         if len(basis) == min(steps, n) or length <= _TINY * max(1.0, float(diagonal[0].abs())):
             break
-        beside.append(length)
+        off_diagonal.append(length)
         basis.append(w / length)
     matrix = torch.diag(torch.stack(diagonal))
-    if beside:
-        off = torch.stack(beside[: len(diagonal) - 1])
+    if off_diagonal:
+        off = torch.stack(off_diagonal[: len(diagonal) - 1])
         matrix = matrix + torch.diag(off, 1) + torch.diag(off, -1)
     return torch.linalg.eigvalsh(matrix)
 

@@ -36,13 +36,13 @@ class Residuals:
     ratio: Float[Tensor, " steps"]
 
 
-def residuals(looks: Iterable[Captured]) -> Residuals:
+def residuals(captures: Iterable[Captured]) -> Residuals:
     """Measure how alike a tower's skip connections are to its branches, and how much longer.
 
     All tokens of an example together are its features, as in the authors' code.
 
     Args:
-        looks: what the tower did with batches of one size, 4 examples at least.
+        captures: what the tower did with batches of one size, 4 examples at least.
 
     Raises:
         ValueError: for blocks without halves (convolutions), a batch of fewer than 4 examples, or no batch.
@@ -56,7 +56,7 @@ def residuals(looks: Iterable[Captured]) -> Residuals:
     """
     cka, ratios = CKA(), []
     steps: tuple[Step, ...] = ()
-    for look in looks:
+    for look in captures:
         branches = look.branches()
         entries, added = zip(*branches, strict=True)
         cka.update(entries, added)

@@ -128,7 +128,7 @@ def _by_step(
     """Return numbers of the maps after each step, averaged over batches, ``(numbers, steps)``."""
     measured, sizes = [], []
     steps: tuple[Step, ...] = ()
-    for look in subject.looks(model):
+    for look in subject.captures(model):
         measured.append([measure(m) for m in look.maps()])
         sizes.append(len(look.output))
         steps = look.steps
@@ -138,16 +138,16 @@ def _by_step(
 def _heads(subject: Subject, measure: Callable[[Captured, Tensor], Tensor]) -> list[Tensor]:
     """Return a measure of the patches' attention in each block, averaged over batches."""
     measured: list[list[Tensor]] = []
-    for look in subject.looks(subject.model):
+    for look in subject.captures(subject.model):
         measured.append([measure(look, heads.spatial(a, look.prefix)) for a in look.attended()])
     return [torch.stack(block).nanmean(0).cpu() for block in zip(*measured, strict=True)]
 
 
 def attention_distance(subject: Subject) -> DiagnosticSection:
-    far = _heads(subject, lambda look, a: heads.distance(a, look.patches))
+    far = _heads(subject, lambda capture, a: heads.distance(a, capture.patches))
     numbers = {f"block {b}, head {h}": float(d) for b, block in enumerate(far) for h, d in enumerate(block)}
     means = [float(block.mean()) for block in far]
-    h, w = next(subject.looks(subject.model)).patches
+    h, w = next(subject.captures(subject.model)).patches
     everywhere = float(heads.distance(torch.full((1, 1, h * w, h * w), 1 / (h * w)), (h, w)))
     dots = {
         f"head {h}": np.array([[b, float(block[h])] for b, block in enumerate(far)])
@@ -169,7 +169,7 @@ def attention_distance(subject: Subject) -> DiagnosticSection:
 
 
 def offset_heads(subject: Subject) -> DiagnosticSection:
-    maps = _heads(subject, lambda look, a: heads.aligned(a, look.patches))
+    maps = _heads(subject, lambda capture, a: heads.aligned(a, capture.patches))
     offsets = [heads.offsets(m) for m in maps]
     local = [int(o.local().sum()) for o in offsets]
     numbers = {
@@ -217,7 +217,7 @@ def layers(subject: Subject) -> DiagnosticSection:
 
 def _of_one_size(subject: Subject, model: TowerMethod) -> Iterator[Captured]:
     """Yield all batches, but for a last, smaller one after others."""
-    for number, look in enumerate(subject.looks(model)):
+    for number, look in enumerate(subject.captures(model)):
         if number and len(look.output) < BATCH:
             return
         yield look
@@ -252,7 +252,7 @@ def neighbours(subject: Subject) -> DiagnosticSection:
     curves: dict[str, plots.Curve] = {}
     for name, model in (("trained", subject.model), ("at the start", subject.start)):
         batches = [
-            [m.mean((2, 3)) for m in look.block_maps().values()] for look in subject.looks(model, pictures)
+            [m.mean((2, 3)) for m in look.block_maps().values()] for look in subject.captures(model, pictures)
         ]
         layers = [torch.cat(layer) for layer in zip(*batches, strict=True)]
         shares = [float(named_by_neighbours(z, classes).double().mean()) for z in layers]

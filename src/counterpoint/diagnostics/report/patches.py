@@ -32,7 +32,7 @@ def what_heads_look_at(subject: Subject) -> DiagnosticSection:
     """Return the attention of some pictures, block by block, and how much it depends on head and query."""
     pictures = subject.pictures(subject.inside)
     by_block: dict[str, list[list[float]]] = {"heads": [], "queries": [], "class": []}
-    for look in subject.looks(subject.model, pictures):
+    for look in subject.captures(subject.model, pictures):
         patches = [heads.spatial(a, look.prefix) for a in look.attended()]
         by_block["heads"].append([heads.head_deviation(p) * p.shape[-1] for p in patches])
         by_block["queries"].append([float(heads.position_deviation(p).mean()) * p.shape[-1] for p in patches])
@@ -60,7 +60,7 @@ def what_heads_look_at(subject: Subject) -> DiagnosticSection:
 
 def _attention_pictures(subject: Subject, pictures: Tensor) -> Figure:
     shown = pictures[spaced(np.arange(len(pictures)), SHOWN)]
-    (look,) = subject.looks(subject.model, shown)
+    (look,) = subject.captures(subject.model, shown)
     blocks = np.unique(np.linspace(0, len(look.attended()) - 1, SHOWN_BLOCKS).astype(int))
     maps = {
         b: heads.looked_at(look.attended()[b], look.prefix).mean(1).reshape(-1, *look.patches).cpu().numpy()
@@ -107,7 +107,7 @@ def _overlaps(
 ) -> Float[np.ndarray, "blocks heads"]:
     overlaps: list[list[Tensor]] = []
     start = 0
-    for look in subject.looks(model, pictures):
+    for look in subject.captures(model, pictures):
         part = masks[start : start + len(look.output)].to(look.output.device)
         start += len(part)
         named = parts.cells(part, look.patches)[:, None]
@@ -172,7 +172,7 @@ def _masked(
 
 def _block_maps(subject: Subject, model: TowerMethod, pictures: Tensor) -> list[Float[Tensor, "n C h w"]]:
     """Return the map of every picture after each block."""
-    by_batch = [look.block_maps().values() for look in subject.looks(model, pictures)]
+    by_batch = [look.block_maps().values() for look in subject.captures(model, pictures)]
     return [torch.cat(block) for block in zip(*by_batch, strict=True)]
 
 

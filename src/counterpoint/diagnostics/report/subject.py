@@ -207,7 +207,7 @@ class Subject:
     def inside(self) -> Rows:
         return spaced(self.rows, INSIDE)
 
-    def looks(
+    def captures(
         self, model: TowerMethod, pictures: UInt8[Tensor, "n 3 H W"] | None = None
     ) -> Iterator[Captured]:
         """Yield the inside of a model's image tower, batch by batch; with the pictures of `inside` unless given."""

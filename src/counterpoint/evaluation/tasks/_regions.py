@@ -80,7 +80,7 @@ class RegionTask(EmbedderTask):
 
     @abstractmethod
     def outcomes(
-        self, features: EmbeddingCache, places: Places, phrases: Sequence[str], masks: Masks, items: Regions
+        self, features: EmbeddingCache, patches: Places, phrases: Sequence[str], masks: Masks, items: Regions
     ) -> Outcomes:
         """Compute the outcomes of some items."""
 
@@ -90,6 +90,6 @@ class RegionTask(EmbedderTask):
 
 
 def maps_of(
-    features: EmbeddingCache, places: Places, phrases: Sequence[str], masks: Masks
+    features: EmbeddingCache, patches: Places, phrases: Sequence[str], masks: Masks
 ) -> Float[Tensor, "k S S"]:
-    return phrase_maps(features, places, features.texts(phrases), (masks.shape[1], masks.shape[2]))
+    return phrase_maps(features, patches, features.texts(phrases), (masks.shape[1], masks.shape[2]))

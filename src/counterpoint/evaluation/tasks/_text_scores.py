@@ -17,7 +17,7 @@ _WITHIN = 1.5  # times as long, or as short, as the reference: else the form tha
 
 
 def text_scores(
-    task: str, items: Items, kept: Sequence[int], replies: Sequence[str], right: Sequence[str]
+    task: str, items: Items, indices: Sequence[int], replies: Sequence[str], right: Sequence[str]
 ) -> Scores:
     """Score texts about some items."""
     lengths, wanted = (np.array([len(text.split()) for text in texts], float) for texts in (replies, right))
@@ -32,5 +32,5 @@ def text_scores(
     outcomes = {}
     for name, values in known.items():
         outcomes[name] = np.full(len(items), np.nan)
-        outcomes[name][list(kept)] = values
+        outcomes[name][list(indices)] = values
     return item_scores(task, items, outcomes, {name: Metric(name, mean) for name in known})

@@ -54,15 +54,15 @@ class Classification(ClassifierTask):
         p = probabilities(model, data, rows)
         valid = (classes >= 0) & ~np.isnan(p).any(1)
 
-        def there(values: np.ndarray) -> np.ndarray:
+        def masked(values: np.ndarray) -> np.ndarray:
             return np.where(valid, values, np.nan)
 
         predicted = np.nan_to_num(p).argmax(1)
         outcomes = {
-            "class": there(classes),
-            "predicted": there(predicted),
-            "accuracy": there(predicted == classes),
-            "confidence": there(np.nan_to_num(p).max(1)),
+            "class": masked(classes),
+            "predicted": masked(predicted),
+            "accuracy": masked(predicted == classes),
+            "confidence": masked(np.nan_to_num(p).max(1)),
         }
         metrics = {
             "accuracy": Metric(
@@ -89,7 +89,7 @@ class Classification(ClassifierTask):
             if two and number == 0:
                 continue  # its curve is that of the other class
             columns = (f"is_{name}", f"probability_{name}")
-            outcomes |= {columns[0]: there(classes == number), columns[1]: there(p[:, number])}
+            outcomes |= {columns[0]: masked(classes == number), columns[1]: masked(p[:, number])}
             metrics["auroc" if two else f"auroc_{name}"] = Metric(
                 columns, auroc, chance=0.5, constant=lambda rows: 0.5
             )

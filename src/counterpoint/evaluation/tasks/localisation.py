@@ -43,9 +43,9 @@ class Localisation(RegionTask):
         self.threshold = threshold
 
     def outcomes(
-        self, features: EmbeddingCache, places: Places, phrases: Sequence[str], masks: Masks, items: Regions
+        self, features: EmbeddingCache, patches: Places, phrases: Sequence[str], masks: Masks, items: Regions
     ) -> Outcomes:
-        maps = maps_of(features, places, phrases, masks)
+        maps = maps_of(features, patches, phrases, masks)
         low, high = (f(maps, (1, 2), keepdim=True) for f in (torch.amin, torch.amax))
         bright = maps >= low + self.threshold * (high - low)
         whole = (0, 0, masks.shape[2], masks.shape[1])

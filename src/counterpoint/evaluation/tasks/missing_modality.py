@@ -66,13 +66,13 @@ class MissingModality(ClassifierTask):
             )
         labelled, n = classes >= 0, np.arange(len(rows))
 
-        def there(values: np.ndarray) -> np.ndarray:
+        def masked(values: np.ndarray) -> np.ndarray:
             return np.where(labelled, values, np.nan)
 
         hits, true = {}, {}
         for shown in subsets(columns):
             p = probabilities(model, data, rows, withheld=set(columns) - shown)
-            hits[shown], true[shown] = there(p.argmax(1) == classes), there(p[n, classes.clip(0)])
+            hits[shown], true[shown] = masked(p.argmax(1) == classes), masked(p[n, classes.clip(0)])
         everything = frozenset(columns)
         outcomes = {"accuracy": hits[everything]}
         without = {

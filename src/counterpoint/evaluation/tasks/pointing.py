@@ -33,9 +33,9 @@ class Pointing(RegionTask):
     primary = "hit"
 
     def outcomes(
-        self, features: EmbeddingCache, places: Places, phrases: Sequence[str], masks: Masks, items: Regions
+        self, features: EmbeddingCache, patches: Places, phrases: Sequence[str], masks: Masks, items: Regions
     ) -> Outcomes:
-        maps = maps_of(features, places, phrases, masks)
+        maps = maps_of(features, patches, phrases, masks)
         middle = masks.shape[1] // 2
         return {
             "hit": pointing(maps, masks),

@@ -87,7 +87,7 @@ class Retrieval(EmbedderTask):
                 )
                 first = ranking.top[[mine[0] for mine in queries.of_row]]
                 owners = [answers.rows[answer][0] for answer in first]
-                tops[f"{name}_top"] = it.spread(data.ids[rows[it.kept]][owners])
+                tops[f"{name}_top"] = it.spread(data.ids[rows[it.indices]][owners])
             if number == 0:
                 outcomes |= tops
         return scores(self.name, data, rows, outcomes, metrics)
@@ -154,12 +154,12 @@ class _Way:
     """One way from a column to another.
 
     Attributes:
-        kept: the positions of the rows that have both, of ``n``.
+        indices: the positions of the rows that have both, of ``n``.
     """
 
     queries: _Side
     answers: _Side
-    kept: Int[np.ndarray, " k"]
+    indices: Int[np.ndarray, " k"]
     n: int
 
     @cached_property
@@ -173,7 +173,7 @@ class _Way:
         return _right(self.answers, self.queries)
 
     def spread(self, values: np.ndarray) -> Float[np.ndarray, " n"]:
-        return scatter(values, self.kept, self.n)
+        return scatter(values, self.indices, self.n)
 
     def constant(self, k: int, some: Int[np.ndarray, " some"]) -> float:
         """Return what the best k answers score that are the same for all queries of some of all n rows."""
@@ -182,7 +182,7 @@ class _Way:
     def _weights(self, some: Int[np.ndarray, " some"]) -> Float[np.ndarray, " queries"]:
         """Return what every query counts for in the mean over some rows of the mean over their queries."""
         weights = np.zeros(len(self.queries.rows))
-        for row in np.searchsorted(self.kept, some):
+        for row in np.searchsorted(self.indices, some):
             mine = self.queries.of_row[row]
             weights[list(mine)] += 1 / (len(mine) * len(some))
         return weights

@@ -41,15 +41,15 @@ class Segmentation(RegionTask):
         self.background = background
 
     def outcomes(
-        self, features: EmbeddingCache, places: Places, phrases: Sequence[str], masks: Masks, items: Regions
+        self, features: EmbeddingCache, patches: Places, phrases: Sequence[str], masks: Masks, items: Regions
     ) -> Outcomes:
         names = self._names(items)
         embedded, number = features.texts(names), {name: k for k, name in enumerate(names)}
         size = (masks.shape[1], masks.shape[2])
         predicted = torch.stack(
             [
-                labelling(features, patches, embedded, size)[0] == number[phrase]
-                for patches, phrase in zip(places, phrases, strict=True)
+                labelling(features, grid, embedded, size)[0] == number[phrase]
+                for grid, phrase in zip(patches, phrases, strict=True)
             ]
         )
         shared = (predicted & masks).double().sum((1, 2))

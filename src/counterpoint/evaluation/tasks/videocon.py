@@ -84,7 +84,7 @@ def entailments(
     s: Float[Tensor, "n 2"],
     texts: Float[Tensor, "n 2 d"],
     kinds: Sequence[str],
-    places: Int[np.ndarray, " n"] | None = None,
+    order: Int[np.ndarray, " n"] | None = None,
 ) -> dict[str, np.ndarray]:
     """Return the task's outcomes: ``right``, ``margin``, and components of every AUC, NaN where there is none.
 
@@ -92,7 +92,7 @@ def entailments(
         s: the similarity of each video with its caption and with its contrast.
         texts: the embeddings of both.
         kinds: of the contrasts.
-        places: of the items in an order that does not depend on how they come, which fixes the folds of the classifier
+        order: of the items in an order that does not depend on how they come, which fixes the folds of the classifier
             of captions; as they come unless given.
     """
     s = s.double()
@@ -102,7 +102,7 @@ def entailments(
         "right": beats(s[:, 0], s[:, 1]).double().numpy(),
         "margin": (s[:, 0] - s[:, 1]).numpy(),
         "auc": auc_components(entailed, contradicted),
-        "text_only_auc": _text_only(texts, np.arange(len(texts)) if places is None else places),
+        "text_only_auc": _text_only(texts, np.arange(len(texts)) if order is None else order),
     }
     for kind in dict.fromkeys(kinds):
         its = np.asarray(kinds) == kind
@@ -111,12 +111,12 @@ def entailments(
     return outcomes
 
 
-def _text_only(texts: Float[Tensor, "n 2 d"], places: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+def _text_only(texts: Float[Tensor, "n 2 d"], order: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """Return AUC components of scores that see captions only; NaN where there are fewer items than folds."""
     from sklearn.linear_model import LogisticRegression
 
     z = texts.numpy()
-    n, fold = len(z), places % FOLDS
+    n, fold = len(z), order % FOLDS
     if n < FOLDS:
         return np.full(n, np.nan)
     decisions = np.empty((n, 2))

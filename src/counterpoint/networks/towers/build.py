@@ -58,7 +58,7 @@ class Start:
             fitted on them; dear, so to be called only then.
         folder: of the run, where an earlier start may have left such an input.
         known: what was read for one tower and serves another one too; see `once`.
-        beside: gives the run's tower of another modality.
+        sibling: gives the run's tower of another modality.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Start:
     examples: Callable[[], Sequence[Any]] = tuple
     folder: Path | None = None
     known: dict[object, Any] = field(default_factory=dict)
-    beside: Callable[[str], Tower] = field(default=_alone)
+    sibling: Callable[[str], Tower] = field(default=_alone)
 
     def once(self, key: object, compute: Callable[[], T]) -> T:
         """Return the result of ``compute``, which is computed once for all towers of a run."""
@@ -252,7 +252,7 @@ def text_tower(source: TowerSource, start: Start) -> Tower:
         with source.reading():
             return OpenClipText(model, tokenizer)
     if source.name == "pixels" and layers is None:
-        image = start.beside("image")
+        image = start.sibling("image")
         assert isinstance(image, ImageTower)
         return DrawnText(image)
     if layers is not None and source.name != "transformer":

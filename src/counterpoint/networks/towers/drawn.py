@@ -73,7 +73,7 @@ class RenderedInput:
         [False, True]
         """
         rows = self.size // self.row
-        ends = (self.places(text)[-1:] for text in texts)
+        ends = (self.positions(text)[-1:] for text in texts)
         return torch.tensor(
             [
                 len(text.lower()) > LONGEST or any(row >= rows for row, _ in end)
@@ -82,10 +82,10 @@ class RenderedInput:
             dtype=torch.bool,
         )
 
-    def places(self, text: str) -> list[tuple[int, int]]:
+    def positions(self, text: str) -> list[tuple[int, int]]:
         """Return the row of each letter of a text, and where in the row it begins, in pixels.
 
-        >>> RenderedInput(48).places("ll" * 9)[:3]
+        >>> RenderedInput(48).positions("ll" * 9)[:3]
         [(0, 0), (0, 3), (0, 6)]
         """
         widths = [glyph(letter, self.row).shape[1] for letter in text.lower()[:LONGEST]]
@@ -98,7 +98,7 @@ class RenderedInput:
         return places
 
     def _draw(self, picture: UInt8[np.ndarray, "size size"], text: str) -> None:
-        for letter, (row, left) in zip(text.lower()[:LONGEST], self.places(text), strict=True):
+        for letter, (row, left) in zip(text.lower()[:LONGEST], self.positions(text), strict=True):
             top = row * self.row
             if top + self.row > self.size:
                 return

@@ -149,17 +149,17 @@ def _declaration(problem: Problem, tensors: Sequence[Tensor], need: Sequence[boo
     if not problem.n:
         seen[: problem.first_column] = [t.new_zeros(1, *t.shape[1:]) for t in tensors[: problem.first_column]]
 
-    def look() -> tuple[TileInputs, Declared]:
+    def declare() -> tuple[TileInputs, Declared]:
         # One row tells as much as a tile, at a fraction of its products.
         block = next(replace(problem, row_counts=counts, tile=(1, problem.tile[1])).blocks(seen, need))
         return block, declared(problem.terms(block.tile))
 
     # The guard walks a graph, and within an autograd function none is recorded unless told so.
     with torch.set_grad_enabled(any(need)):
-        block, reductions = look()
+        block, reductions = declare()
         if any(isinstance(reduction, WholeRow) for _, _, reduction in reductions):
             problem.whole_rows(tensors[: problem.first_column])
-            block, reductions = look()
+            block, reductions = declare()
         if any(need):
             used = [t for _, _, reduction in reductions for t in reduction.used()]
             guard.check(problem.terms, used, block.leaves)

@@ -100,8 +100,8 @@ class Gallery:
             RequestError: if there is none.
         """
 
-        def make(heard: str, row: int) -> Media | None:
-            return sound_of(data.columns[heard], _example(data, heard, row), LONGEST_SOUND)
+        def make(column: str, row: int) -> Media | None:
+            return sound_of(data.columns[column], _example(data, column, row), LONGEST_SOUND)
 
         return self._made("sound", data, id, key, column or _first(data.columns, AUDIO), make)
 

@@ -113,7 +113,7 @@ def _protocol(seconds: float) -> Any:
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
             self._last: Any = None
-            self._timer = self.loop.call_later(seconds, self._look)
+            self._timer = self.loop.call_later(seconds, self._check_idle)
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._timer.cancel()
@@ -126,13 +126,13 @@ def _protocol(seconds: float) -> Any:
                 return
             super().data_received(data)
 
-        def _look(self) -> None:
+        def _check_idle(self) -> None:
             """Close the connection where no request has come since it was last looked at."""
             idle = self.cycle is None or self.cycle.response_complete
             if idle and self.cycle is self._last:
                 self.transport.close()
                 return
             self._last = self.cycle
-            self._timer = self.loop.call_later(seconds, self._look)
+            self._timer = self.loop.call_later(seconds, self._check_idle)
 
     return Patient

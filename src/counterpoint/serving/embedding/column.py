@@ -59,7 +59,7 @@ class EmbeddedColumn:
 class _Batch:
     """Some rows of a part: their places in it, and their raw form where that is a tensor, else the model's input."""
 
-    places: np.ndarray
+    positions: np.ndarray
     tensor: Tensor
     prepared: bool
 
@@ -70,7 +70,7 @@ class _Part:
 
     number: int
     table: pl.DataFrame
-    kept: Bool[np.ndarray, " n"]
+    mask: Bool[np.ndarray, " n"]
     broken: Sequence[Replacement]
 
 
@@ -123,14 +123,14 @@ class EmbeddingUnit:
             with PrefetchIterator(self._batches(todo), _AHEAD) as items:
                 for item in items:
                     if isinstance(item, _Batch):
-                        vectors[item.places] = self._embedded(item.tensor, item.prepared)
-                        done += len(item.places)
+                        vectors[item.positions] = self._embedded(item.tensor, item.prepared)
+                        done += len(item.positions)
                     else:
                         if item.broken:
                             broken += item.broken
                             self._check(broken, todo)
-                        self._write(item, vectors[: len(item.kept)][item.kept])
-                        done += len(self._rows(item.number)) - len(item.kept)  # those without a value
+                        self._write(item, vectors[: len(item.mask)][item.mask])
+                        done += len(self._rows(item.number)) - len(item.mask)  # those without a value
                     result = EmbeddedColumn(
                         self.count, done - before, time.perf_counter() - began, items.waited
                     )
@@ -205,11 +205,11 @@ class EmbeddingUnit:
         mask = inside(ids, tower.tokenizer.end, begins_with_end=tower.begins_with_end)
         return ids, mask.sum(1).numpy()
 
-    def _batch(self, places: np.ndarray, raw: Any) -> _Batch:
+    def _batch(self, positions: np.ndarray, raw: Any) -> _Batch:
         """Return what goes to the device: raw pictures, which are a quarter of their input's size, or an input."""
         if isinstance(raw, Tensor):
-            return _Batch(places, raw, prepared=False)
-        return _Batch(places, self.model.inputs[self.key](raw), prepared=True)
+            return _Batch(positions, raw, prepared=False)
+        return _Batch(positions, self.model.inputs[self.key](raw), prepared=True)
 
     def _embedded(self, tensor: Tensor, prepared: bool) -> Float[np.ndarray, "n d"]:
         """Embed a batch, or its halves one after the other where memory does not suffice."""
@@ -257,7 +257,7 @@ class EmbeddingUnit:
             "text": pl.Series(texts, dtype=pl.String),
         }
         labels = ((name, _cells(label, rows)) for name, label in self.data.labels.items())
-        for name, cells in chain(labels, self.data.beside(rows).items()):
+        for name, cells in chain(labels, self.data.metadata(rows).items()):
             while name in RESERVED or name in columns:
                 name = f"label_{name}"
             columns[name] = cells

@@ -45,26 +45,26 @@ class SearchResult:
 class Hits:
     """Rows that a search found for one query, the nearest first; iterated, a dictionary each."""
 
-    def __init__(self, found: SearchResult, query: int) -> None:
-        self._found, self._query = found, query
+    def __init__(self, results: SearchResult, query: int) -> None:
+        self._results, self._query = results, query
 
     @property
     def positions(self) -> Int[np.ndarray, " n"]:
         """The rows' places in the index's table."""
-        return self._found.positions[self._query, : len(self)]
+        return self._results.positions[self._query, : len(self)]
 
     @property
     def scores(self) -> Float[np.ndarray, " n"]:
         """The cosine of each with the query."""
-        return self._found.scores[self._query, : len(self)].clip(-1, 1)
+        return self._results.scores[self._query, : len(self)].clip(-1, 1)
 
     @property
     def rows(self) -> pl.DataFrame:
         """``score`` and the columns of the table."""
-        return self._found.frame.slice(int(self._found.counts[: self._query].sum()), len(self))
+        return self._results.frame.slice(int(self._results.counts[: self._query].sum()), len(self))
 
     def __len__(self) -> int:
-        return int(self._found.counts[self._query])
+        return int(self._results.counts[self._query])
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return self.rows.iter_rows(named=True)

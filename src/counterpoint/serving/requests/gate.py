@@ -70,11 +70,11 @@ class Gate:
                     scope, receive, send
                 )
 
-    def _log(self, place: str) -> None:
-        self._errors[place] += 1
-        count = self._errors[place]
+    def _log(self, path: str) -> None:
+        self._errors[path] += 1
+        count = self._errors[path]
         if count.bit_count() == 1:  # a power of two
-            _log.error("%s%s", place, f" ({count:,} times)" if count > 1 else "")
+            _log.error("%s%s", path, f" ({count:,} times)" if count > 1 else "")
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._in_hand >= self.limits.queue:

@@ -74,7 +74,7 @@ class DecodingArm:
     @property
     def slug(self) -> str:
         """The arm as a file name; different arms have different ones."""
-        return slug(self.spec, self.spec, kept="+")
+        return slug(self.spec, self.spec, extra="+")
 
     def method(self, seed: int = 0) -> Decoding:
         """Create the method; what it draws by chance (noise, transforms) follows the seed where no option names one.

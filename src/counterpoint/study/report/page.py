@@ -78,7 +78,7 @@ def of_any_study(summary: StudySummary) -> dict[str, Any]:
     primary = summary.primary.key
     return {
         "summary": summary,
-        "looks": looks([arm.name for arm in summary.arms]),
+        "looks": colour_classes([arm.name for arm in summary.arms]),
         "primary": primary,
         "primary_n": next((m.n for arm in order if (m := arm.score(primary))), 0),
         "metrics": {key[3]: meaning for key in [primary, *keys] if (meaning := words.meaning(key[3]))},
@@ -93,7 +93,7 @@ def of_any_study(summary: StudySummary) -> dict[str, Any]:
     }
 
 
-def looks(names: Sequence[str]) -> dict[str, str]:
+def colour_classes(names: Sequence[str]) -> dict[str, str]:
     """Return the class of every arm's colour."""
     return {name: f"arm-{k % _COLOURS}{' again' if k >= _COLOURS else ''}" for k, name in enumerate(names)}
 

@@ -111,7 +111,7 @@ def conduct(
     path = folder_of(folder, [short_name(design.data), *(Spec.parse(arm).slug for arm in design.arms)])
     there = Design.read(path, design.margin)
     known = {} if there is None else read_plans(path)
-    ready = prepare(design, path, there=there, known=known)
+    ready = prepare(design, path, existing=there, known=known)
     design = ready.design
     check_made_of_the_same(
         _runs(design, ready.data, {a: p for a, p in known.items() if a in design.arms}, path, needs),

@@ -135,13 +135,13 @@ def _elsewhere(summary: StudySummary, arm: str) -> str:
             pair = _Pair.read(d, arm)
             shared.setdefault(pair.other, replace(pair, metric=f"{d.task} {d.metric} ({d.test})"))
     others = [other.name for other in summary.arms if other.name != arm and other.metrics]
-    parts = [_beside(shared[other]) for other in others if other in shared]
+    parts = [_comparison(shared[other]) for other in others if other in shared]
     if apart := [other for other in others if other not in shared]:
         parts.append(f"nothing compares it with {_named(apart)}")
     return f"{arm} has no such number: {'; '.join(parts)}."
 
 
-def _beside(pair: _Pair) -> str:
+def _comparison(pair: _Pair) -> str:
     """Return in a few words what a metric says of an arm and another one."""
     verb = "is" if pair.firm else "seems"
     return {

@@ -113,12 +113,12 @@ def measure(method: Method, loader: Loader, microbatch: int = 0) -> MemoryReport
             with torch.no_grad():
                 part = method.prepare(loaded, clock)
                 targets = method.targets(part)
-            features, kept = _kept(method, lambda part=part: method.encode(part))  # type: ignore[misc] # bound now
+            features, kept = _saved_bytes(method, lambda part=part: method.encode(part))  # type: ignore[misc] # bound now
             encoder.append(kept)
             leaves = {name: z.detach().requires_grad_() for name, z in features.items()}
             # As at the size that is asked about: so few examples would be evaluated densely.
             with evaluate_with("tiled"):
-                _, kept = _kept(method, lambda z=targets | leaves, b=part: method.losses(z, b, clock))  # type: ignore[misc]
+                _, kept = _saved_bytes(method, lambda z=targets | leaves, b=part: method.losses(z, b, clock))  # type: ignore[misc]
             loss.append(kept)
     inputs = sum(_bytes(v) for v in parts[1].views.values()) + 2 * sum(_bytes(z) for z in leaves.values())
     tensors = [*method.parameters(), *method.buffers()]
@@ -156,7 +156,7 @@ def available(device: torch.device | str = "cpu") -> int:
     raise OSError("this system does not say how much memory is free")
 
 
-def _kept(method: Method, function: Callable[[], dict[str, Tensor]]) -> tuple[dict[str, Tensor], int]:
+def _saved_bytes(method: Method, function: Callable[[], dict[str, Tensor]]) -> tuple[dict[str, Tensor], int]:
     """Return the function's result, and the bytes that autograd keeps for it, without the model's own tensors."""
     of_method = {t.untyped_storage().data_ptr() for t in [*method.parameters(), *method.buffers()]}
     held: dict[int, int] = {}

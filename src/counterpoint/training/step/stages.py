@@ -105,9 +105,9 @@ class Course:
         """Return a clock that says the stage, too."""
         return replace(clock, stage=self.span.stage.name)
 
-    def looks(self, clock: StepInfo, order: Order) -> bool:
-        """Return whether the method looks at all examples before a step: see `Method.look`."""
-        every = self._method.look_every
+    def starts_epoch(self, clock: StepInfo, order: Order) -> bool:
+        """Return whether the method looks at all examples before a step: see `Method.on_epoch_start`."""
+        every = self._method.epoch_start_every
         if not every or clock.step == self.span.first:
             return bool(every)
         before = order.clock(clock.step - 1, clock.steps)

@@ -69,11 +69,11 @@ class Grounding:
                 self.meanings[token(named(concept, "", count))] = 1 + number
 
     def naming(
-        self, model: LlavaForConditionalGeneration, projected: Float[Tensor, "n p w"], there: Targets
+        self, model: LlavaForConditionalGeneration, projected: Float[Tensor, "n p w"], targets: Targets
     ) -> Float[Tensor, ""]:
         """Return how far patches are from looking like the words for what they show: mean cross-entropies, averaged."""
         logits = model.lm_head(projected).float()
-        each = [_mean_of_named(logits, words[getattr(there, what)]) for what, words in self.names.items()]
+        each = [_mean_of_named(logits, words[getattr(targets, what)]) for what, words in self.names.items()]
         return torch.stack(each).mean()
 
     def pointing(
@@ -81,7 +81,7 @@ class Grounding:
         attention: Float[Tensor, "n h t s"],
         tokens: Int[Tensor, "n t"],
         sees: Bool[Tensor, "n t"],
-        there: Targets,
+        targets: Targets,
     ) -> Float[Tensor, ""]:
         """Compute ``−log`` of the attention that words for things pay to the patches that show them.
 
@@ -91,10 +91,10 @@ class Grounding:
             attention: of layer `LAYER`, whose first `HEADS` heads point.
             tokens: that are read.
             sees: which of them see the picture.
-            there: what the picture shows.
+            targets: what the picture shows.
         """
-        shown = self._shown(tokens, sees, there)[:, None]
-        paid = attention[:, :HEADS, :, FIRST : FIRST + there.concept.shape[1]].float()
+        shown = self._shown(tokens, sees, targets)[:, None]
+        paid = attention[:, :HEADS, :, FIRST : FIRST + targets.concept.shape[1]].float()
         right = torch.where(shown.any(-1), (paid * shown).sum(-1), 1 - paid.sum(-1))
         words = (self.meanings[tokens] > 0) & sees
         # An attention may be rounded to 0, whose logarithm has no end.
@@ -106,20 +106,20 @@ class Grounding:
         states: Float[Tensor, "n t w"],
         tokens: Int[Tensor, "n t"],
         sees: Bool[Tensor, "n t"],
-        there: Targets,
+        targets: Targets,
     ) -> Float[Tensor, ""]:
         """Return how far a word for a thing is from naming its colour and outer thirds: averaged mean cross-entropies.
 
         Args:
             model: whose head reads the words.
             states: behind layer `LAYER`.
-            tokens, sees, there: as for `pointing`.
+            tokens, sees, targets: as for `pointing`.
         """
-        shown = self._shown(tokens, sees, there)
+        shown = self._shown(tokens, sees, targets)
         normed = model.model.language_model.norm(states)
         losses = []
         for what in ("colour", "column", "row"):
-            classes = getattr(there, what)[:, None]
+            classes = getattr(targets, what)[:, None]
             most = classes.masked_fill(~shown, 0).amax(-1)
             # Where two things of a name differ, the word stands for neither's colour or place.
             one = shown.any(-1) & (shown & (classes != most[..., None])).logical_not().all(-1)
@@ -145,11 +145,11 @@ class Grounding:
         return _mean_of_named(model.lm_head(model.model.language_model.norm(states[known])), facts[known])
 
     def _shown(
-        self, tokens: Int[Tensor, "n t"], sees: Bool[Tensor, "n t"], there: Targets
+        self, tokens: Int[Tensor, "n t"], sees: Bool[Tensor, "n t"], targets: Targets
     ) -> Bool[Tensor, "n t p"]:
         """Return which patches show what a token that sees the patches is a word for."""
         meant = self.meanings[tokens] * sees
-        return (meant[:, :, None] == there.concept[:, None]) & (meant > 0)[:, :, None]
+        return (meant[:, :, None] == targets.concept[:, None]) & (meant > 0)[:, :, None]
 
 
 def _mean_of_named(logits: Float[Tensor, "*n v"], words: Int[Tensor, "*n"]) -> Float[Tensor, ""]:

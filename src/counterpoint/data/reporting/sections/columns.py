@@ -22,7 +22,7 @@ class ColumnsSection(ReportSection):
 
     def findings(self, seen: DataOverview) -> list[Finding]:
         findings = Findings(seen)
-        for name, column in seen.told.items():
+        for name, column in seen.label_columns.items():
             parts = [
                 f"{MODALITIES.get(column.modality).noun}{_made(column)}",
                 *_lengths(column),

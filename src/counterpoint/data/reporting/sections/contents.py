@@ -23,7 +23,7 @@ class Contents(ReportSection):
         if seen.part:
             findings.add("examples looked at", f"{len(seen):,}, a sample", len(seen))
         findings.add("modalities", ", ".join(seen.columns.values()), dict(seen.columns))
-        looked = len(seen.looks)
+        looked = len(seen.scans)
         if seen.sampled and looked < len(seen):
             findings.add("pictures looked at", f"{looked:,}, a sample", looked)
         sides = {side: seen.sides[side] for side in SIDES if seen.sides.get(side)}

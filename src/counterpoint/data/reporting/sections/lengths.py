@@ -23,7 +23,7 @@ class Lengths(ReportSection):
 
     def findings(self, seen: DataOverview) -> list[Finding]:
         column = next((it for it, modality in seen.columns.items() if MODALITIES.get(modality).unit), None)
-        lengths = np.array([look.length for look in seen.looks if look.broken is None])
+        lengths = np.array([look.length for look in seen.scans if look.broken is None])
         if column is None or not lengths.any():
             return []
         findings, modality = Findings(seen), MODALITIES.get(seen.columns[column])
@@ -40,6 +40,6 @@ class Lengths(ReportSection):
                 f"{percent(longer)} %; --towers.audio-seconds says how many it hears",
                 longer,
             )
-        flat = [look.row for look in seen.looks if look.flat]
+        flat = [look.row for look in seen.scans if look.flat]
         findings.count("silent, or the same all along", len(flat), len(lengths), seen.named(flat), above=_FEW)
         return findings.listed

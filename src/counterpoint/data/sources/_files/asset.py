@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self, final
 import numpy as np
 import polars as pl
 
-from .places import is_url, part_of, sought, suffix_of
+from .locations import is_url, part_of, sought, suffix_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

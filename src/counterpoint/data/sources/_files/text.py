@@ -9,7 +9,7 @@ import re
 
 from ....reasons import counted
 from .._ledger import Ledger
-from .places import opened
+from .locations import opened
 
 GUESSED = "not UTF-8, read as Windows-1252"
 _BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
@@ -20,17 +20,17 @@ _HALF = re.compile("[\ud800-\udfff]")  # of a character, as JSON has it whose te
 _TRANSLATION = re.compile(r"[a-z]{2,3}([_@-]\w+)*\.utf8=", re.IGNORECASE)
 
 
-def encoding(place: str, part: bytes | None = None) -> str:
+def encoding(location: str, part: bytes | None = None) -> str:
     """Return the encoding of a text file; ``"cp1252"`` is a guess, made where it can be nothing else.
 
     Args:
-        place: of the file.
+        location: of the file.
         part: of its content, which alone is looked at; all of it unless given.
 
     Raises:
         ValueError: if the file is no text.
     """
-    with opened(place) if part is None else io.BytesIO(part) as file:
+    with opened(location) if part is None else io.BytesIO(part) as file:
         start = file.read(1024)
         marked = _marked(start)
         if marked:
@@ -43,17 +43,17 @@ def encoding(place: str, part: bytes | None = None) -> str:
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:
             if b"\0" in start:
-                raise ValueError(f"{place} is no text: save it as UTF-8") from None
+                raise ValueError(f"{location} is no text: save it as UTF-8") from None
             return "cp1252"
     return "utf-8"
 
 
-def opened_text(place: str, ledger: Ledger, part: bytes | None = None) -> io.TextIOWrapper:
+def opened_text(location: str, ledger: Ledger, part: bytes | None = None) -> io.TextIOWrapper:
     """Open a text file, or a part of it that is read already, in its encoding; enter a guess into the ledger."""
-    coding = encoding(place, part)
+    coding = encoding(location, part)
     if coding == "cp1252":
-        ledger.add("guessed", GUESSED, place)
-    file = opened(place) if part is None else io.BytesIO(part)
+        ledger.add("guessed", GUESSED, location)
+    file = opened(location) if part is None else io.BytesIO(part)
     return io.TextIOWrapper(file, encoding=coding, errors="replace", newline="")
 
 

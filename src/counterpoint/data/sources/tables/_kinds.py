@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple
 
 from ....modalities import MODALITIES
-from .._files.places import is_url
+from .._files.locations import is_url
 from .._files.text import UNKNOWN
 
 SAMPLE = 1000

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 import polars as pl
 
 from ....modalities import MODALITIES
-from .._files.places import below, is_url
+from .._files.locations import below, is_url
 
 _INSIDE = ("clips", "wavs", "audio", "wav", "sounds", "waveforms")
 """Names of folders beside a table for the files that it names."""

@@ -7,7 +7,7 @@ from os.path import isfile
 
 import polars as pl
 
-from .._files.places import is_url
+from .._files.locations import is_url
 from .._ledger import Ledger
 from .._options import FACTS
 from .._record import LABEL, VALUE, Records

@@ -13,8 +13,8 @@ import polars as pl
 from ....modalities import MODALITIES
 from ...template import Template, columns_in, is_template
 from .._files.asset import arrow_file
+from .._files.locations import is_url, opened, part_of, sought, suffix_of
 from .._files.noted import columns_noted
-from .._files.places import is_url, opened, part_of, sought, suffix_of
 from .._files.text import label_text
 from .._options import FACTS
 from .._progress import shown

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from functools import lru_cache
 
-from .._files.places import is_url, suffix_of
+from .._files.locations import is_url, suffix_of
 from .._source import FileSpan
 
 MOST_ROWS, PART_ROWS = 1_000_000, 100_000

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from ....modalities import MODALITIES
-from .._files.places import beside, is_url
+from .._files.locations import is_url, sibling
 from .._ledger import Ledger
 from .._names import SPLITS, modality_of
 from .._options import FACTS
@@ -136,7 +136,7 @@ def is_address(name: pl.Expr) -> pl.Expr:
 
 def root_of(path: str, pictures: pl.Series) -> str:
     """Return the folder that pictures are named from: the table's, or the one above where the first is there alone."""
-    table_folder, above = beside(path, ""), beside(path, f"..{os.sep}")
+    table_folder, above = sibling(path, ""), sibling(path, f"..{os.sep}")
     if is_url(path) or Path(path).absolute().parent.name not in FOLDERS or not len(pictures):
         return table_folder
     here, there = (os.path.isfile(folder + pictures[0]) for folder in (table_folder, above))

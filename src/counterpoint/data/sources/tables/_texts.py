@@ -16,7 +16,7 @@ import polars as pl
 
 from ....modalities import MODALITIES
 from ...template import Template, columns_in, is_template
-from .._files.places import beside, suffix_of
+from .._files.locations import sibling, suffix_of
 from .._files.text import as_text, label_text, opened_text
 from .._ledger import Ledger
 from .._names import PICTURES
@@ -88,7 +88,7 @@ def first_files(path: str) -> list[str]:
     except (OSError, ValueError, csv.Error):
         return []
     endings = tuple(ending for modality in MODALITIES for ending in modality.endings)
-    folder = beside(path, "")
+    folder = sibling(path, "")
     cells = (cell.strip() for _, row in rows for cell in row.values() if isinstance(cell, str))
     named = (pl.Series([cell]) for cell in cells if cell.lower().endswith(endings))
     files = [folder + located(folder, cell)[0] for cell in named]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
 
-from .._files.places import state_of
+from .._files.locations import state_of
 from .._ledger import Ledger
 from .._options import SourceOptions
 from .._record import Records
@@ -39,7 +39,7 @@ class Arrow(Source):
 
     def open(self, shard: Shard, ledger: Ledger) -> Records:
         """Read an Arrow file; see `counterpoint.data.sources.tables.table.TableSource.open`."""
-        roles, blocks = _parquet.blocks_of(shard.place, shard.options.columns)
+        roles, blocks = _parquet.blocks_of(shard.location, shard.options.columns)
         return records_of(shard, roles, blocks, ledger)
 
 

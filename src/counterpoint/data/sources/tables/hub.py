@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, final
 
 from ....trust import check_address
-from .._files.places import files_of, short_names, suffix_of
+from .._files.locations import files_of, short_names, suffix_of
 from .._ledger import Ledger
 from .._options import SourceOptions
 from .._record import Records

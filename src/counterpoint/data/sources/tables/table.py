@@ -11,7 +11,7 @@ from typing import final
 
 import polars as pl
 
-from .._files.places import files_of, inside, short_names, suffix_of
+from .._files.locations import files_of, inside, short_names, suffix_of
 from .._ledger import COLUMNS, Ledger
 from .._names import CAPTION_COLUMNS, TEXT_ENDINGS, is_divided, split_of
 from .._options import SourceOptions
@@ -85,13 +85,13 @@ class TableSource(Source):
 
     def divided(self, shard: Shard) -> list[Shard]:
         """Return the parts of a large table, in each of which rows of one picture are one record."""
-        spans = spans_of(shard.place)
+        spans = spans_of(shard.location)
         return [replace(shard, name=f"{shard.name}[{s.start}:{s.stop}]", span=s) for s in spans] or [shard]
 
 
 def _blocks_of(shard: Shard, ledger: Ledger) -> tuple[Roles | TableColumns | None, Iterable[pl.DataFrame]]:
     """Return what the columns of a table are for, and its rows."""
-    path, user_columns, span = shard.place, shard.options.columns, shard.span
+    path, user_columns, span = shard.location, shard.options.columns, shard.span
     if suffix_of(path) == ".parquet":
         return _parquet.blocks_of(path, user_columns, span)
     return _texts.blocks_of(path, user_columns, ledger, span)
@@ -103,7 +103,7 @@ def records_of(
     """Return the records of a table, or of a stretch of it, whose rows are given block by block."""
     if roles is None:
         return Records.concat([])  # without columns, which another table of the data may have otherwise
-    path, outside, span = shard.place, shard.options.outside, shard.span
+    path, outside, span = shard.location, shard.options.outside, shard.span
     if roles.guess and (span is None or span.before == 0):
         ledger.add("guessed", COLUMNS, path, detail=roles.guess)
     if isinstance(roles, TableColumns):

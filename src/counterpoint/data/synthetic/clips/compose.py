@@ -55,7 +55,7 @@ def compose_clip(config: ClipConfig, seed: int, index: int, stream: str = "") ->
         rest = concepts[count:] if setting == "relation" else concepts[count : count + 1] * len(still)
         still = [part._replace(concept=name) for part, name in zip(still, rest, strict=True)]
     parts = [*still, *movers]
-    boxes, ways = _places(draws, parts)
+    boxes, ways = _trajectories(draws, parts)
     artist = ARTIST_NAMES.index(draws.choice("artist", config.artists))
     things = tuple(
         Thing(part.concept, part.colour, part.size, part.side, *_start(part, box), artist)
@@ -131,7 +131,7 @@ def _colour(draws: Rng, config: ClipConfig, purpose: str) -> Colour | None:
     return draws.choice(f"colour {purpose}", config.colours) if dyed else None
 
 
-def _places(draws: Rng, parts: Sequence[_Part]) -> tuple[list[Box], list[int]]:
+def _trajectories(draws: Rng, parts: Sequence[_Part]) -> tuple[list[Box], list[int]]:
     """Draw the box that each thing sweeps over, and its way: anywhere if room is found, else in the cells of a grid."""
     for attempt in range(_TRIES):
         longest = max(FAR[0], FAR[1] - 12 * attempt)

@@ -65,7 +65,7 @@ def _spoken(block: Sequence[Said]) -> tuple[list[np.ndarray], list[list[list[Any
     parts: list[np.ndarray] = []
     heard_events: list[list[Any]] = []
 
-    def heard(wave: Any, samples: int, events: Any) -> int:
+    def on_audio(wave: Any, samples: int, events: Any) -> int:
         if wave and samples > 0:
             parts.append(np.ctypeslib.as_array(wave, (samples,)).copy())
         index = 0
@@ -80,7 +80,7 @@ def _spoken(block: Sequence[Said]) -> tuple[list[np.ndarray], list[list[list[Any
     kind = ctypes.CFUNCTYPE(
         ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
     )
-    callback = kind(heard)  # kept while the library may call it
+    callback = kind(on_audio)  # kept while the library may call it
     library.espeak_SetSynthCallback(callback)
     waves, events = [], []
     for text, voice, pitch, speed, marked in block:

@@ -156,16 +156,18 @@ class Speech(SyntheticData[SpeechConfig, Scene], PairedData):
 
     def read(self, column: str, rows: Rows) -> Any:
         if column == "audio":
-            return Waves.of([self._heard(int(row), one) for row, one in self._there(rows)], self.rate)
+            return Waves.of(
+                [self._waveform(int(row), one) for row, one in self._with_speech(rows)], self.rate
+            )
         return super().read(column, rows)
 
-    def _there(self, rows: Rows) -> list[tuple[int, SpokenText | None]]:
+    def _with_speech(self, rows: Rows) -> list[tuple[int, SpokenText | None]]:
         """Return some rows with their speech; rows that lack it are not spoken for that."""
-        there = [int(row) for row in rows if not self.lacks("audio", int(row))]
-        spoken = dict(zip(there, self.spoken(np.array(there, int)), strict=True))
+        present = [int(row) for row in rows if not self.lacks("audio", int(row))]
+        spoken = dict(zip(present, self.spoken(np.array(present, int)), strict=True))
         return [(int(row), spoken.get(int(row))) for row in rows]
 
-    def _heard(self, row: int, spoken: SpokenText | None) -> Float32[np.ndarray, " T"]:
+    def _waveform(self, row: int, spoken: SpokenText | None) -> Float32[np.ndarray, " T"]:
         if spoken is None:
             return np.zeros(round(_SILENCE * self.rate), np.float32)
         samples = spoken.samples.astype(np.float32) / 32768

@@ -149,8 +149,8 @@ class OpenClipImage(ImageTower):
         x = self.normalise(images)
         if hasattr(visual, "trunk") and not hasattr(visual.head, "pool"):
             maps = place_features(visual.trunk, x)
-            places: Tensor = visual.head(maps.permute(0, 2, 3, 1).flatten(0, 2))
-            return places.view(len(x), *maps.shape[2:], -1).permute(0, 3, 1, 2)
+            projected: Tensor = visual.head(maps.permute(0, 2, 3, 1).flatten(0, 2))
+            return projected.view(len(x), *maps.shape[2:], -1).permute(0, 3, 1, 2)
         if not hasattr(visual, "ln_post") or visual.attn_pool is not None:
             return super().patches(images)
         intermediates = visual.forward_intermediates(
@@ -247,7 +247,7 @@ def open_clip_model(
             )
         changes["text_cfg"] = {**text, "layers": text_layers}
     if folder and path is not None:
-        changes |= _beside(path)
+        changes |= _saved_config(path)
     with source.reading(), _quiet(), seeded(seed, f"open_clip:{source.name}"):
         model = open_clip.create_model(
             name,
@@ -290,7 +290,7 @@ def _half(half: str, model: nn.Module, head: Head) -> tuple[dict[str, Any], dict
     return config, with_head(weights, head, _LAST[half], f"open_clip's {half} half")
 
 
-def _beside(folder: Path) -> dict[str, Any]:
+def _saved_config(folder: Path) -> dict[str, Any]:
     """Return the change of a folder's configuration that names the folder itself for a text encoder that lies in it.
 
     open_clip finds such an encoder by its name alone, which is a path that another machine may not have.

@@ -188,12 +188,12 @@ def _rows_of(table: pl.DataFrame) -> Iterator[tuple[str, Int[np.ndarray, " n"]]]
 
 
 def _best(
-    found: Sequence[tuple[Float[np.ndarray, "m _"], Int[np.ndarray, "m _"]]], k: int
+    results: Sequence[tuple[Float[np.ndarray, "m _"], Int[np.ndarray, "m _"]]], k: int
 ) -> tuple[Scores, Positions]:
     """Return the k best of what was found in several parts."""
-    if len(found) == 1 and found[0][0].shape[1] == k:
-        return found[0]
-    scores, rows = (np.concatenate(each, 1) for each in zip(*found, strict=True))
+    if len(results) == 1 and results[0][0].shape[1] == k:
+        return results[0]
+    scores, rows = (np.concatenate(each, 1) for each in zip(*results, strict=True))
     order = np.argsort(-scores, 1, kind="stable")[:, :k]
     lacking = ((0, 0), (0, k - order.shape[1]))
     best = np.pad(np.take_along_axis(scores, order, 1), lacking, constant_values=-np.inf)

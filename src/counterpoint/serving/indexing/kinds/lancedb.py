@@ -85,15 +85,15 @@ class LanceDB(IndexBackend):
     ) -> tuple[Scores, Positions]:
         # LanceDB reads the groups that are nearest to a query, whatever rows they hold.
         exactly = self.grouped and chosen is not None and chosen.modality is not None
-        scores, rows = self._found(queries, k, chosen, exactly=exactly)
+        scores, rows = self._search(queries, k, chosen, exactly=exactly)
         if self.grouped and not exactly:
             there = min(k, self.rows if chosen is None else int(chosen.mask.sum()))
             short = (rows >= 0).sum(1) < there
             if short.any():
-                scores[short], rows[short] = self._found(queries[short], k, chosen, exactly=True)
+                scores[short], rows[short] = self._search(queries[short], k, chosen, exactly=True)
         return scores, rows
 
-    def _found(
+    def _search(
         self, queries: Float[np.ndarray, "m d"], k: int, chosen: RowSelection | None, *, exactly: bool
     ) -> tuple[Scores, Positions]:
         """Search by LanceDB's own index, or compare queries with every row that counts."""

@@ -107,9 +107,9 @@ def with_things(clip: Clip, things: Sequence[Thing]) -> Clip:
     return replace(clip, scene=replace(clip.scene, things=tuple(things)))
 
 
-def changed(clip: Clip, places: Sequence[int], **fields: object) -> Clip:
+def changed(clip: Clip, indices: Sequence[int], **fields: object) -> Clip:
     """Return a clip in which some things are otherwise from the beginning."""
-    things = [replace(t, **fields) if p in places else t for p, t in enumerate(clip.scene)]  # type: ignore[arg-type] # fields of a Thing
+    things = [replace(t, **fields) if p in indices else t for p, t in enumerate(clip.scene)]  # type: ignore[arg-type] # fields of a Thing
     return with_things(clip, things)
 
 

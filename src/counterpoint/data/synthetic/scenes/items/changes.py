@@ -262,9 +262,9 @@ _BUILT: dict[str, Callable[[Scene, Rng, SceneConfig], Iterator[Change]]] = {
 }
 
 
-def _with(scene: Scene, places: tuple[int, ...], fields: Mapping[int, Option]) -> Change:
+def _with(scene: Scene, indices: tuple[int, ...], fields: Mapping[int, Option]) -> Change:
     things = tuple(replace(thing, **fields.get(index, {})) for index, thing in enumerate(scene))
-    return Change(replace(scene, things=things), places, places)
+    return Change(replace(scene, things=things), indices, indices)
 
 
 def _placed(thing: Thing, draws: Rng, purpose: str, fits: Callable[[Thing], bool]) -> Thing | None:

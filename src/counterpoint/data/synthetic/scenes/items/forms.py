@@ -38,7 +38,7 @@ from ..rows import SceneRows
 from ..scene import Scene, Thing
 from ..words.captions import short
 from ..words.grammar import Appearance, grammar
-from ..words.referring import groups, look
+from ..words.referring import groups, noun_phrase
 from ..words.wording import noun
 from .changes import EDITS, recount
 from .edits import edit
@@ -229,12 +229,12 @@ class SceneAssociations(RowPictures, Associations):
         self.attribution = world.attribution
 
 
-def _looks(kinds: Sequence[str], scene: Scene) -> list[tuple[str, Appearance]]:
+def _phrases(kinds: Sequence[str], scene: Scene) -> list[tuple[str, Appearance]]:
     """Return the looks of a scene's things: the plain name, for kind ``look`` all that captions say of a look."""
-    looks = {look(thing) for thing in scene}
+    phrases = {noun_phrase(thing) for thing in scene}
     named = {
-        "object": {Appearance(it.concept) for it in looks},
-        "look": {it for it in looks if it.size or it.colour},
+        "object": {Appearance(it.concept) for it in phrases},
+        "look": {it for it in phrases if it.size or it.colour},
     }
     return [(kind, it) for kind in kinds for it in sorted(named[kind], key=str)]
 
@@ -251,7 +251,7 @@ class SceneRegions(RowPictures, Regions):
         items = [
             (row, number, kind, it)
             for row in map(int, rows)
-            for number, (kind, it) in enumerate(_looks(kinds, world.scene(row)))
+            for number, (kind, it) in enumerate(_phrases(kinds, world.scene(row)))
         ]
         self.world, self.rows = world, np.array([row for row, _, _, _ in items], np.int64)
         self.ids = world.ids[self.rows] * PER_ROW + np.array([number for _, number, _, _ in items], np.int64)

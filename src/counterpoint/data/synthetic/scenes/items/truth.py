@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from ..pixels.palette import palette
 from ..scene import RELATIONS, Relation, RelationKind, Scene, Thing, relation_holds
 from ..words.grammar import Appearance
-from ..words.referring import Attribute, look, spoken
+from ..words.referring import Attribute, noun_phrase, spoken
 
 
 def true_of(said: Scene, shown: Scene, exact: Collection[Attribute] = ()) -> bool:
@@ -31,7 +31,7 @@ def true_of(said: Scene, shown: Scene, exact: Collection[Attribute] = ()) -> boo
     if any(shown.counts().get(concept) != count for concept, count in counts.items()):
         return False
     candidates = [
-        [index for index, other in enumerate(shown) if looks_like(look(thing, exact), other)]
+        [index for index, other in enumerate(shown) if looks_like(noun_phrase(thing, exact), other)]
         for thing in said
     ]
     related = sorted({index for r in said.relations for index in (r.subject, r.object)})

@@ -9,7 +9,7 @@ from typing import TypeVar
 from ....rng import Rng
 from ..config import ARTIST_NAMES, SIDES, SceneConfig
 from ..scene import Colour, Relation, Scene, Size, Thing
-from .placing import PlacedGroup, behind, inside, place
+from .placing import PlacedGroup, behind, centres, inside
 from .plan import ScenePlan
 
 T = TypeVar("T")
@@ -180,4 +180,4 @@ def _centres(draws: Rng, sides: Sequence[int], relation: Relation | None) -> lis
         along = 0 if relation.kind in ("left of", "right of") else 1
         nearer = relation.subject if relation.kind in ("left of", "above") else relation.object
         order = along, nearer
-    return place(draws, units, order)
+    return centres(draws, units, order)

@@ -56,7 +56,7 @@ def fits_behind(size: Size, cell: int) -> bool:
     return longest + 2 * longest * _HIDING[1] // 100 + 4 <= cell
 
 
-def place(draws: Rng, units: Sequence[PlacedGroup], order: tuple[int, int] | None) -> list[Point]:
+def centres(draws: Rng, units: Sequence[PlacedGroup], order: tuple[int, int] | None) -> list[Point]:
     """Return the centre of each member of each unit, in order.
 
     Places are drawn at random, and again where they overlap; where that goes on for too long, from the cells of
@@ -74,7 +74,7 @@ def place(draws: Rng, units: Sequence[PlacedGroup], order: tuple[int, int] | Non
 
 
 def _at_random(draws: Rng, sides: Sequence[int], order: tuple[int, int] | None) -> list[Point] | None:
-    centres = [] if order is None else _beside(draws, sides, *order)
+    centres = [] if order is None else _pair_centres(draws, sides, *order)
     for i in range(len(centres), len(sides)):
         half = sides[i] // 2
         for attempt in range(_TRIES):
@@ -90,7 +90,7 @@ def _at_random(draws: Rng, sides: Sequence[int], order: tuple[int, int] | None) 
     return centres
 
 
-def _beside(draws: Rng, sides: Sequence[int], along: int, nearer: int) -> list[Point]:
+def _pair_centres(draws: Rng, sides: Sequence[int], along: int, nearer: int) -> list[Point]:
     """Place two things, one after the other along an axis, their offset across it the smaller one."""
     near, far = sides[nearer], sides[1 - nearer]
     slack = UNIT - near - far

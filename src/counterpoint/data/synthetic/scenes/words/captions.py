@@ -21,7 +21,7 @@ from ..scene import Scene, Thing
 from .grammar import Appearance, Determiner, Grammar, Phrase, grammar
 from .lexicon import Case
 from .paragraphs import long
-from .referring import Attribute, Clause, Group, clauses, groups, look
+from .referring import Attribute, Clause, Group, clauses, groups, noun_phrase
 from .writing import Caption, Mention, Writer
 
 __all__ = ["Caption", "Mention", "long", "phrase", "short", "tags"]
@@ -58,7 +58,7 @@ def phrase(
         UnknownNameError: for a language without words.
         ValueError: for a count above 25.
     """
-    return grammar(language).phrase(look(thing, exact), count, determiner, case=case).text
+    return grammar(language).phrase(noun_phrase(thing, exact), count, determiner, case=case).text
 
 
 def short(
@@ -106,17 +106,17 @@ def _tell(
     writer: Writer,
     words: Grammar,
     clause: Clause,
-    looks: list[Appearance],
+    mentioned: list[Appearance],
     before: str,
     case: Case,
     word: int,
 ) -> None:
-    """Tell of a group and its relations; ``looks`` are of what was spoken of before, so that one more is "another"."""
+    """Tell of a group and its relations; ``mentioned`` was spoken of before, so that one more is "another"."""
 
     def named(group: Group, case: Case) -> Phrase:
-        more = any(group.look.covers(other) for other in looks)
-        looks.append(group.look)
-        return words.phrase(group.look, len(group.things), "a", more, case)
+        more = any(group.noun_phrase.covers(other) for other in mentioned)
+        mentioned.append(group.noun_phrase)
+        return words.phrase(group.noun_phrase, len(group.things), "a", more, case)
 
     writer.phrase(before, named(clause.subject, case), clause.subject)
     for number, (kind, other) in enumerate(clause.links):
@@ -138,6 +138,6 @@ def tags(scene: Scene, language: str = "en") -> tuple[str, ...]:
     """
     words = grammar(language)
     parts = groups(scene)
-    things = [words.phrase(group.look, len(group.things), "").text for group in parts]
-    kinds = [words.lexicon.kinds[CONCEPTS[group.look.concept].kind].singular for group in parts]
+    things = [words.phrase(group.noun_phrase, len(group.things), "").text for group in parts]
+    kinds = [words.lexicon.kinds[CONCEPTS[group.noun_phrase.concept].kind].singular for group in parts]
     return (*dict.fromkeys([*things, *kinds]), words.lexicon.backgrounds[scene.background][1])

@@ -80,7 +80,7 @@ class Grammar(ABC):
     @lru_cache(maxsize=2**16)  # noqa: B019 (there are four grammars, kept for good)
     def phrase(
         self,
-        look: Appearance,
+        noun_phrase: Appearance,
         count: int = 1,
         determiner: Determiner = "a",
         more: bool = False,
@@ -89,7 +89,7 @@ class Grammar(ABC):
         """Return a noun phrase for things of one look.
 
         Args:
-            look: what it says of its things.
+            noun_phrase: what it says of its things.
             count: how many they are.
             determiner: ``"a"``, ``"one"``, ``"the"`` or none.
             more: "another", for a thing that could be taken for one spoken of before; only with ``"a"``.
@@ -105,11 +105,13 @@ class Grammar(ABC):
         """
         if not 0 <= count < len(self.lexicon.numbers):
             raise ValueError(f"count must be 0 to {len(self.lexicon.numbers) - 1}, got {count}")
-        return _composed(self._words(look, self.lexicon.nouns[look.concept], count, determiner, more, case))
+        return _composed(
+            self._words(noun_phrase, self.lexicon.nouns[noun_phrase.concept], count, determiner, more, case)
+        )
 
     @abstractmethod
     def _words(
-        self, look: Appearance, noun: Noun, count: int, determiner: Determiner, more: bool, case: Case
+        self, noun_phrase: Appearance, noun: Noun, count: int, determiner: Determiner, more: bool, case: Case
     ) -> Words:
         """Return the words of a noun phrase in order; one that ends in an apostrophe has no space after it."""
 
@@ -125,11 +127,11 @@ class Grammar(ABC):
         """Return a number in place of its noun, as in "two on the left and one on the right"."""
         return self.lexicon.numbers[count]
 
-    def size(self, look: Appearance) -> Forms:
+    def size(self, noun_phrase: Appearance) -> Forms:
         """Return the forms of the word for a size."""
-        assert look.size is not None
-        words = self.lexicon.sizes[look.size]
-        return words[look.word % len(words)]
+        assert noun_phrase.size is not None
+        words = self.lexicon.sizes[noun_phrase.size]
+        return words[noun_phrase.word % len(words)]
 
     @lru_cache(maxsize=2**16)  # noqa: B019 (as above)
     def attach(self, before: str, phrase: Phrase) -> tuple[str, int]:
@@ -166,10 +168,10 @@ class English(Grammar):
     nearest = True
 
     def _words(
-        self, look: Appearance, noun: Noun, count: int, determiner: Determiner, more: bool, case: Case
+        self, noun_phrase: Appearance, noun: Noun, count: int, determiner: Determiner, more: bool, case: Case
     ) -> Words:
-        size = self.size(look)[0] if look.size else ""
-        colour = self.lexicon.colours[look.colour][0] if look.colour else ""
+        size = self.size(noun_phrase)[0] if noun_phrase.size else ""
+        colour = self.lexicon.colours[noun_phrase.colour][0] if noun_phrase.colour else ""
         name = noun.singular if count == 1 else noun.plural
         number = self.number(noun, count) if count else "no"
         if determiner == "the":
@@ -187,8 +189,8 @@ class English(Grammar):
         if colour:
             yield colour, "colour"
         yield name, "noun"
-        if look.facing:
-            yield self.lexicon.facing[look.facing][0], "facing"
+        if noun_phrase.facing:
+            yield self.lexicon.facing[noun_phrase.facing][0], "facing"
 
     def agreeing(self, forms: Forms, noun: Noun, count: int) -> str:
         return forms[0]
@@ -231,7 +233,7 @@ class German(Grammar):
     verb_second = True
 
     def _words(
-        self, look: Appearance, noun: Noun, count: int, determiner: Determiner, more: bool, case: Case
+        self, noun_phrase: Appearance, noun: Noun, count: int, determiner: Determiner, more: bool, case: Case
     ) -> Words:
         column = _GERMAN_ORDER["plural" if count != 1 else noun.gender]
         declension = "strong"
@@ -248,12 +250,12 @@ class German(Grammar):
         ending = _GERMAN_ADJECTIVE[declension][case][column]
         if more:
             yield f"weiter{ending}", "count"
-        if look.facing:
-            yield self.lexicon.facing[look.facing][0] + ending, "facing"
-        if look.size:
-            yield self.size(look)[0] + ending, "size"
-        if look.colour:
-            yield self.lexicon.colours[look.colour][0] + ending, "colour"
+        if noun_phrase.facing:
+            yield self.lexicon.facing[noun_phrase.facing][0] + ending, "facing"
+        if noun_phrase.size:
+            yield self.size(noun_phrase)[0] + ending, "size"
+        if noun_phrase.colour:
+            yield self.lexicon.colours[noun_phrase.colour][0] + ending, "colour"
         yield self._declined(noun, count, case), "noun"
 
     def _declined(self, noun: Noun, count: int, case: Case) -> str:
@@ -278,10 +280,10 @@ class French(Grammar):
     """Two genders; sizes before the noun, colours after it; elision before a vowel and a silent h."""
 
     def _words(
-        self, look: Appearance, noun: Noun, count: int, determiner: Determiner, more: bool, case: Case
+        self, noun_phrase: Appearance, noun: Noun, count: int, determiner: Determiner, more: bool, case: Case
     ) -> Words:
-        size = _romance(self.size(look), noun, count) if look.size else ""
-        before = bool(size) and look.size != "medium"  # "petit chat", but "chat de taille moyenne"
+        size = _romance(self.size(noun_phrase), noun, count) if noun_phrase.size else ""
+        before = bool(size) and noun_phrase.size != "medium"  # "petit chat", but "chat de taille moyenne"
         name = noun.plural if count > 1 else noun.singular
         feminine = noun.gender == "f"
         if determiner == "the":
@@ -296,12 +298,12 @@ class French(Grammar):
         if before:
             yield size, "size"
         yield name, "noun"
-        if look.colour:
-            yield _romance(self.lexicon.colours[look.colour], noun, count), "colour"
+        if noun_phrase.colour:
+            yield _romance(self.lexicon.colours[noun_phrase.colour], noun, count), "colour"
         if size and not before:
             yield size, "size"
-        if look.facing:
-            yield _romance(self.lexicon.facing[look.facing], noun, count), "facing"
+        if noun_phrase.facing:
+            yield _romance(self.lexicon.facing[noun_phrase.facing], noun, count), "facing"
 
     def agreeing(self, forms: Forms, noun: Noun, count: int) -> str:
         return _romance(forms, noun, count)
@@ -318,7 +320,7 @@ class Spanish(Grammar):
     """Two genders; adjectives after the noun; "el" and "un" before a feminine noun with a stressed a."""
 
     def _words(
-        self, look: Appearance, noun: Noun, count: int, determiner: Determiner, more: bool, case: Case
+        self, noun_phrase: Appearance, noun: Noun, count: int, determiner: Determiner, more: bool, case: Case
     ) -> Words:
         name = noun.plural if count > 1 else noun.singular
         feminine = noun.gender == "f"
@@ -334,12 +336,12 @@ class Spanish(Grammar):
             one = {0: ("ningún", "ninguna"), 1: ("un", "una")}
             yield one[count][article] if count < 2 else self.number(noun, count), "count"
         yield name, "noun"
-        if look.colour:
-            yield _romance(self.lexicon.colours[look.colour], noun, count), "colour"
-        if look.size:
-            yield _romance(self.size(look), noun, count), "size"
-        if look.facing:
-            yield _romance(self.lexicon.facing[look.facing], noun, count), "facing"
+        if noun_phrase.colour:
+            yield _romance(self.lexicon.colours[noun_phrase.colour], noun, count), "colour"
+        if noun_phrase.size:
+            yield _romance(self.size(noun_phrase), noun, count), "size"
+        if noun_phrase.facing:
+            yield _romance(self.lexicon.facing[noun_phrase.facing], noun, count), "facing"
 
     def agreeing(self, forms: Forms, noun: Noun, count: int) -> str:
         return _romance(forms, noun, count)

@@ -77,7 +77,7 @@ class Lexicon:
         conjunction: between the last two of a list; ``also`` where the list begins after a clause of its own.
         stands, is_: "is" of a place, "is" of a property.
         at: between a noun and its place.
-        looks, facing: verb and adjective of looking left or right.
+        look_verb, facing: verb and adjective of looking left or right.
         contractions: of a preposition's last word with a phrase's first; one that ends in an apostrophe leaves the
             phrase whole.
         actions: what happens in clips: the verb, and what follows it.
@@ -104,7 +104,7 @@ class Lexicon:
     stands: Forms
     is_: Forms
     at: str
-    looks: Mapping[str, Forms]
+    look_verb: Mapping[str, Forms]
     facing: Mapping[str, Forms]
     contractions: Mapping[str, str]
     actions: Mapping[str, tuple[str, str]]
@@ -150,7 +150,7 @@ def lexicon(language: str) -> Lexicon:
         stands=tuple(read["stands"]),
         is_=tuple(read["is"]),
         at=read["at"],
-        looks=_forms(read["looks"]),
+        look_verb=_forms(read["looks"]),
         facing=_forms(read["facing"]),
         contractions=read["contractions"],
         actions={name: (verb, rest) for name, (verb, rest) in read["clips"]["actions"].items()},

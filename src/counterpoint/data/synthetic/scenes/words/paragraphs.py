@@ -10,7 +10,7 @@ from ..concepts import FACED
 from ..scene import OPPOSITE, UNIT, Relation, Scene
 from .grammar import Appearance, Determiner, Grammar, Phrase, grammar
 from .lexicon import Case
-from .referring import Group, all_hold, groups, look, spoken
+from .referring import Group, all_hold, groups, noun_phrase, spoken
 from .writing import Caption, Writer
 
 _PLACES = 3  # that one sentence names; things in more of them are told by column
@@ -45,7 +45,7 @@ class _Paragraph:
         word = draws.integer("word", 0, 11) if draws else 0
         self._word = word
         self._groups = groups(scene, word=word, most=len(scene.things))
-        self._looks = {index: look(scene.things[index], word=word) for index in spoken(scene)}
+        self._looks = {index: noun_phrase(scene.things[index], word=word) for index in spoken(scene)}
 
     def sentences(self) -> Iterator[Caption]:
         if not self._groups:
@@ -64,7 +64,7 @@ class _Paragraph:
         """Write the first sentence, as in "The picture shows two cats and a dog."."""
         concepts: dict[str, list[int]] = {}
         for group in self._groups:
-            concepts.setdefault(group.look.concept, []).extend(group.things)
+            concepts.setdefault(group.noun_phrase.concept, []).extend(group.things)
         lists = [Group(tuple(places), Appearance(concept)) for concept, places in concepts.items()]
         openings = self._lexicon.openings
         frame = self._draws.choice("opening", openings) if self._draws else openings[0]
@@ -79,11 +79,11 @@ class _Paragraph:
 
     def _where(self, group: Group) -> Caption:
         """Write where a group is, as in "Two red cats are at the top left and one on the right."."""
-        noun = self._lexicon.nouns[group.look.concept]
-        places = self._places(group)
+        noun = self._lexicon.nouns[group.noun_phrase.concept]
+        places = self._positions(group)
         writer = Writer(self._grammar)
         for number, (where, things) in enumerate(places.items()):
-            part = Group(tuple(things), group.look)
+            part = Group(tuple(things), group.noun_phrase)
             if number == 0:
                 determiner: Determiner = "one"
                 if len(places) == 1:
@@ -100,23 +100,23 @@ class _Paragraph:
 
     def _described(self, group: Group) -> bool:
         """Return whether a sentence gives the group's colour and size as news; three attributes would be clumsy."""
-        news = sum(attribute is not None for attribute in (group.look.colour, group.look.size))
+        news = sum(attribute is not None for attribute in (group.noun_phrase.colour, group.noun_phrase.size))
         return (
             self._draws is not None
             and len(group.things) == 1
-            and self._unique(Group(group.things, Appearance(group.look.concept)))
-            and 1 <= news <= (1 if group.look.concept in FACED else 2)
+            and self._unique(Group(group.things, Appearance(group.noun_phrase.concept)))
+            and 1 <= news <= (1 if group.noun_phrase.concept in FACED else 2)
             and self._draws.happens(f"described {group.things}", 0.4)
         )
 
     def _how(self, group: Group) -> Caption:
         """Write how a thing looks, as in "The cat at the top left is small and red."."""
-        noun, its = self._lexicon.nouns[group.look.concept], group.look
+        noun, its = self._lexicon.nouns[group.noun_phrase.concept], group.noun_phrase
         bare = Group(group.things, Appearance(its.concept))
         writer = Writer(self._grammar)
         writer.phrase("", self._phrase(bare, "the"), bare)
         writer.words(f" {self._lexicon.at} " if self._lexicon.at else " ")
-        writer.words(next(iter(self._places(group))), "position", group.things)
+        writer.words(next(iter(self._positions(group))), "position", group.things)
         writer.words(f" {self._lexicon.is_[0]} ")
         if its.size:
             plainest = self._lexicon.sizes[its.size][0]  # nobody says "the hammer is little"
@@ -132,9 +132,9 @@ class _Paragraph:
     def _facing(self, writer: Writer, group: Group) -> None:
         """Add " and faces left", where words can say that of all of a group."""
         facings = {self._scene.things[index].facing for index in group.things}
-        if group.look.concept in FACED and len(facings) == 1:
+        if group.noun_phrase.concept in FACED and len(facings) == 1:
             writer.words(self._lexicon.conjunction)
-            forms = self._lexicon.looks[facings.pop()]
+            forms = self._lexicon.look_verb[facings.pop()]
             writer.words(forms[len(group.things) > 1], "facing", group.things)
 
     def _relations(self) -> Iterator[Caption]:
@@ -158,14 +158,16 @@ class _Paragraph:
         whole = of[relation.subject], of[relation.object]
         if all_hold(self._scene, relation, *whole):
             return whole
-        return Group((relation.subject,), whole[0].look), Group((relation.object,), whole[1].look)
+        return Group((relation.subject,), whole[0].noun_phrase), Group(
+            (relation.object,), whole[1].noun_phrase
+        )
 
     def _relation(self, relation: Relation, subject: Group, object: Group) -> Caption:
         ways = self._lexicon.relations[relation.kind]
         writer = Writer(self._grammar)
         subject, object = self._named(subject), self._named(object)
         kinds: list[Determiner] = ["the" if self._unique(group) else "a" for group in (subject, object)]
-        another = kinds[1] == "a" and object.look.covers(subject.look)
+        another = kinds[1] == "a" and object.noun_phrase.covers(subject.noun_phrase)
         writer.phrase("", self._phrase(subject, kinds[0]), subject)
         writer.words(f" {self._lexicon.stands[len(subject.things) > 1]} ")
         named = self._phrase(object, kinds[1], "dative", another)
@@ -174,7 +176,7 @@ class _Paragraph:
 
     def _named(self, group: Group) -> Group:
         """Return a group, called by its concept alone if that is enough."""
-        bare = Group(group.things, Appearance(group.look.concept))
+        bare = Group(group.things, Appearance(group.noun_phrase.concept))
         return bare if self._unique(bare) else group
 
     def _background(self) -> Caption:
@@ -185,9 +187,9 @@ class _Paragraph:
 
     def _unique(self, group: Group) -> bool:
         """Return whether the description of a group is true of that group alone."""
-        return sum(group.look.covers(other) for other in self._looks.values()) == len(group.things)
+        return sum(group.noun_phrase.covers(other) for other in self._looks.values()) == len(group.things)
 
-    def _places(self, group: Group) -> dict[str, list[int]]:
+    def _positions(self, group: Group) -> dict[str, list[int]]:
         """Return the things of a group by where they are, from top to bottom and left to right."""
         thirds = {
             index: (min(2, thing.y * 3 // UNIT), min(2, thing.x * 3 // UNIT))
@@ -195,14 +197,14 @@ class _Paragraph:
             for thing in [self._scene.things[index]]
         }
         fine = len(set(thirds.values())) <= _PLACES
-        places: dict[str, list[int]] = {}
+        positions: dict[str, list[int]] = {}
         for index in sorted(group.things, key=lambda index: thirds[index] if fine else thirds[index][1:]):
             row, column = thirds[index]
             position = self._lexicon.positions[row][column] if fine else self._lexicon.columns[column]
-            places.setdefault(position, []).append(index)
-        return places
+            positions.setdefault(position, []).append(index)
+        return positions
 
     def _phrase(
         self, group: Group, determiner: Determiner, case: Case = "nominative", more: bool = False
     ) -> Phrase:
-        return self._grammar.phrase(group.look, len(group.things), determiner, more, case)
+        return self._grammar.phrase(group.noun_phrase, len(group.things), determiner, more, case)

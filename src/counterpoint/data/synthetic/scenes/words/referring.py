@@ -19,11 +19,11 @@ class Group(NamedTuple):
 
     Attributes:
         things: their places in the scene.
-        look: what is said of all of them.
+        noun_phrase: what is said of all of them.
     """
 
     things: tuple[int, ...]
-    look: Appearance
+    noun_phrase: Appearance
 
 
 class Clause(NamedTuple):
@@ -39,7 +39,7 @@ def spoken(scene: Scene) -> tuple[int, ...]:
     return places or tuple(range(len(scene.things)))
 
 
-def look(thing: Thing, exact: Collection[Attribute] = (), word: int = 0) -> Appearance:
+def noun_phrase(thing: Thing, exact: Collection[Attribute] = (), word: int = 0) -> Appearance:
     """Return the look of a thing: its colour, its size unless medium; ``exact`` adds a medium size, or the facing."""
     return Appearance(
         thing.concept,
@@ -63,7 +63,7 @@ def groups(scene: Scene, exact: Collection[Attribute] = (), word: int = 0, most:
     of_concept: dict[str, list[int]] = {}
     for index in spoken(scene):
         of_concept.setdefault(scene.things[index].concept, []).append(index)
-    looks = {index: look(scene.things[index], exact, word) for index in spoken(scene)}
+    looks = {index: noun_phrase(scene.things[index], exact, word) for index in spoken(scene)}
     groups_of: list[Group] = []
     for places in of_concept.values():
         if len(places) == 1:
@@ -77,14 +77,14 @@ def groups(scene: Scene, exact: Collection[Attribute] = (), word: int = 0, most:
 
 
 def _partitions(
-    places: Sequence[int], looks: Mapping[int, Appearance], exact: Collection[Attribute]
+    indices: Sequence[int], noun_phrases: Mapping[int, Appearance], exact: Collection[Attribute]
 ) -> Iterator[list[list[int]]]:
     """Yield the things told apart in three ways: by colour and size, by colour, not at all."""
     for attributes in ({"colour", "size"}, {"colour"}, set[str]()):
         key_attributes = attributes.union(exact)
         parts: dict[tuple[str | None, ...], list[int]] = {}
-        for index in places:
-            its = looks[index]
+        for index in indices:
+            its = noun_phrases[index]
             key = (
                 its.colour if "colour" in key_attributes else None,
                 its.size if "size" in key_attributes else None,
@@ -94,13 +94,13 @@ def _partitions(
         yield list(parts.values())
 
 
-def _shared(looks: Sequence[Appearance]) -> Appearance:
-    first = looks[0]
+def _shared(noun_phrases: Sequence[Appearance]) -> Appearance:
+    first = noun_phrases[0]
     return Appearance(
         first.concept,
-        first.size if all(other.size == first.size for other in looks) else None,
-        first.colour if all(other.colour == first.colour for other in looks) else None,
-        first.facing if all(other.facing == first.facing for other in looks) else None,
+        first.size if all(other.size == first.size for other in noun_phrases) else None,
+        first.colour if all(other.colour == first.colour for other in noun_phrases) else None,
+        first.facing if all(other.facing == first.facing for other in noun_phrases) else None,
         first.word,
     )
 
@@ -173,12 +173,12 @@ def _needed_elsewhere(scene: Scene, relation: Relation, subject: Group, object: 
 
 
 def _single(scene: Scene, index: int, exact: Collection[Attribute], free: dict[int, Group]) -> Group:
-    return Group((index,), look(scene.things[index], exact, free[index].look.word))
+    return Group((index,), noun_phrase(scene.things[index], exact, free[index].noun_phrase.word))
 
 
 def _take(free: dict[int, Group], taken: Group) -> None:
     """Strike things out, and out of the groups that they were in."""
     for index in taken.things:
         group = free.pop(index)
-        left = Group(tuple(other for other in group.things if other not in taken.things), group.look)
+        left = Group(tuple(other for other in group.things if other not in taken.things), group.noun_phrase)
         free.update((other, left) for other in left.things)

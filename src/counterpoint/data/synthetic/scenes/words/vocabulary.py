@@ -126,6 +126,11 @@ def _turns(lexicon: Lexicon) -> Iterator[str]:
     yield from (*lexicon.numbers, *lexicon.columns, *lexicon.stands, *lexicon.is_)
     yield from lexicon.contractions.values()
     groups: list[Iterable[Iterable[str]]] = [lexicon.relations.values(), lexicon.backgrounds.values()]
-    groups += [lexicon.looks.values(), lexicon.positions, lexicon.colours.values(), *lexicon.sizes.values()]
+    groups += [
+        lexicon.look_verb.values(),
+        lexicon.positions,
+        lexicon.colours.values(),
+        *lexicon.sizes.values(),
+    ]
     yield from (text for group in groups for texts in group for text in texts)
     yield from (text for frame in (*lexicon.frames, *lexicon.openings) for text in (frame.one, frame.several))

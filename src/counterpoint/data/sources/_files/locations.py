@@ -183,7 +183,7 @@ def part_of(location: str, offset: int = 0, size: int | None = None) -> bytes:
     return part if len(part) <= size else part[offset : offset + size]
 
 
-def beside(location: str, name: str) -> str:
+def sibling(location: str, name: str) -> str:
     """Return the location of a file that is named from the folder of another one."""
     if is_url(location):
         return f"{location.rpartition('/')[0]}/{name}"

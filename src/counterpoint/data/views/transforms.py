@@ -43,7 +43,7 @@ class ViewOptions(captions.CaptionOptions, named_pictures.ImageOptions, Protocol
     """The keys of a recipe's ``augmentation`` section that views read."""
 
 
-def looks(views: ViewSpec, augmentation: ViewOptions) -> dict[str, Look]:
+def transforms(views: ViewSpec, augmentation: ViewOptions) -> dict[str, Look]:
     """Return the look of every view.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...data.loading.features import DeterministicView, Memory
-from ...data.views.look import looks
+from ...data.views.transforms import transforms
 from ...methods.tower_method import TowerMethod
 from ...modalities import MODALITIES, noun_of
 from ...networks import MomentumCopy
@@ -36,13 +36,13 @@ def remember(method: TowerMethod, recipe: Recipe) -> dict[str, DeterministicView
         )
     shown = {name: view for name, view in method.views.items() if method.columns[view.column] in frozen}
     plain = {name: replace(view, augmentation=PLAIN, like="") for name, view in shown.items()}
-    as_it_is = looks(plain, recipe.augmentation)
-    for name, look in looks(shown, recipe.augmentation).items():
+    as_it_is = transforms(plain, recipe.augmentation)
+    for name, look in transforms(shown, recipe.augmentation).items():
         # By what a look does and not by its name: recipes may give a name another content.
         if look != as_it_is[name]:
             view = shown[name]
             plainer = recipe.augmentation.model_copy(update={"paired": PLAIN})
-            mended = looks({name: replace(view, like="")}, plainer)
+            mended = transforms({name: replace(view, like="")}, plainer)
             mend = "write augmentation.paired=plain, or " if mended[name] == as_it_is[name] else ""
             raise ValueError(
                 f"towers.keep: {noun_of(view.modality)} are looked at through {view.augmentation!r}, which is never "
