@@ -90,7 +90,7 @@ def run(lab: Lab) -> Iterator[Result]:
         scores = first[classifier]
         return above(
             scores["Sy-CON"] - scores["fine-tuning"],
-            name="accuracy of the first task after the last, Sy-CON − fine-tuning",
+            name="kept of the first task after the last, Sy-CON − fine-tuning",
         )
 
     yield from decides(
@@ -106,7 +106,7 @@ def run(lab: Lab) -> Iterator[Result]:
         *(
             above(
                 first[classifier]["Sy-CON"] - first_same[classifier]["fine-tuning"],
-                name="accuracy of the first task after the last, Sy-CON − fine-tuning at the same learning rate",
+                name="kept of the first task after the last, Sy-CON − fine-tuning at the same learning rate",
             )
             for classifier in classifiers
         ),
@@ -123,7 +123,7 @@ def run(lab: Lab) -> Iterator[Result]:
         f"recipe seconds: batch 32, {STEPS // TASKS} steps a task, queues of 128, m = 0.99, τ = τ' = {TAU}. Learning",
         "rates by validation under a seed that is not tested "
         f"({', '.join(f'{name}: {rate:g}' for name, rate in rates.items())}). In the first task both are MoCo over",
-        "both views, so that what is accuracy of it at the end is what forgetting has left. The comparison at the same",
+        "both views, so that what is kept of it at the end is what forgetting has left. The comparison at the same",
         "rate was added after the first run, since validation hardly tells the rates apart; as far as it leaves the",
         "gain open, the verdict rests on the choice of rates. Probes of the subgroup, trained on labels of all tasks;",
         "their accuracy on all: "
