@@ -10,7 +10,7 @@ bin=$1
 "$bin/counterpoint" list methods >/dev/null
 "$bin/counterpoint" papers show clip-rocket >/dev/null
 "$bin/counterpoint" compare --help >/dev/null
-# "$bin/counterpoint" check siglip # added with counterpoint check
+"$bin/counterpoint" check barlow-twins >/dev/null
 
 # The block of README's section "Losses in your own loop".
 {

@@ -127,6 +127,7 @@ DECIDES = {
     "study/summary.py": "shows how a text is embedded, which needs no file",
     "study/words/learning.py": "texts beside something are its captions",
     "study/words/remarks.py": "the size of pictures",
+    "testing/": "examples of every modality to check methods, tasks and towers with",
 }
 """Files, and rooms of them, in which something depends on the name of a modality: each with what it is about.
 

@@ -45,7 +45,7 @@ from counterpoint.testing._stubs import TAGS as TAGS
 from counterpoint.testing._stubs import StubImage as StubImage
 from counterpoint.testing._stubs import StubSound as StubSound
 from counterpoint.testing._stubs import StubText as StubText
-from counterpoint.testing._stubs import Words as Words
+from counterpoint.testing._stubs import WordTokenizer as WordTokenizer
 from counterpoint.testing._stubs import batch as batch
 from counterpoint.testing._stubs import loaded as loaded
 from counterpoint.testing._stubs import prepared as prepared
@@ -111,7 +111,7 @@ class ThroughText(TextTower):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.width, self.tokenizer = width, Words()
+        self.width, self.tokenizer = width, WordTokenizer()
 
     def forward(self, tokens: Tensor, dropout: float = 0.0) -> Tensor:
         return tokens

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from method_stubs import LATE, Words, batch, build
+from method_stubs import LATE, WordTokenizer, batch, build
 from torch import Tensor
 
 from counterpoint.methods import BestAlignment
@@ -21,8 +21,8 @@ from counterpoint.types import Batch
 def a_batch(method: Any, size: int = 4) -> Batch:
     given = batch(method, size=size, dtype=torch.float64)
     tokens = given["text"].clone()
-    tokens[0] = torch.tensor([7, 7, 9, Words.end, 0])
-    tokens[1] = torch.tensor([3, Words.end, 0, 0, 0])
+    tokens[0] = torch.tensor([7, 7, 9, WordTokenizer.end, 0])
+    tokens[1] = torch.tensor([3, WordTokenizer.end, 0, 0, 0])
     return replace(given, views={**given.views, "text": tokens})
 
 
@@ -34,7 +34,7 @@ def losses(method: Any, given: Batch) -> dict[str, Tensor]:
 def test_ctc_is_minus_the_log_of_the_share_of_the_paths_that_say_the_text() -> None:
     method = build("best-alignment", frames=1, weight=0.0).double()
     sounds = torch.randn(1, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    said = [7, 7, Words.end]  # a token twice, between which CTC needs a blank
+    said = [7, 7, WordTokenizer.end]  # a token twice, between which CTC needs a blank
     given = Batch(torch.arange(1), {"audio": sounds, "text": torch.tensor([said])})
     with torch.no_grad():
         p = method.head(method.states("audio", sounds)).softmax(-1)[0]
@@ -107,13 +107,13 @@ def test_tokens_are_masked_before_a_step_and_never_the_end() -> None:
     changed = seen != tokens
     assert changed.any()
     assert (seen[changed] == 0).all()
-    assert (tokens[changed] != Words.end).all()
+    assert (tokens[changed] != WordTokenizer.end).all()
     method = method.double()
     assert not torch.equal(method.encode(prepared)["text"], method.encode(given)["text"])
     assert build("best-alignment", masked=0.0).prepare(given, LATE) is given
 
 
-class Readable(Words):
+class Readable(WordTokenizer):
     def decode(self, tokens: Tensor) -> str:
         return " ".join(map(str, tokens.tolist()))
 
@@ -121,7 +121,7 @@ class Readable(Words):
 def test_what_is_written_down_is_the_likeliest_token_of_each_frame() -> None:
     method = build("best-alignment")
     sounds = Waves.of([torch.randn(40).numpy(), torch.randn(12).numpy()], 8000)
-    with pytest.raises(LookupError, match="Words cannot turn tokens into text"):
+    with pytest.raises(LookupError, match="WordTokenizer cannot turn tokens into text"):
         method.transcribe(sounds)
     method.text_tower.tokenizer = Readable()
     whole = method.transcribe(sounds)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from method_stubs import LATE, Words, batch, build, features, run, through, total
+from method_stubs import LATE, WordTokenizer, batch, build, features, run, through, total
 from torch import Tensor, nn
 
 from counterpoint.methods import Arm
@@ -217,7 +217,7 @@ def test_the_local_head_can_be_asked_for() -> None:
     run(method, batch(method))
     captions = ["a red cat", "the old hill", "a green hill"]
     method.eval()
-    z = method.local_projections["text"](method.text_tower(Words()(captions)))
+    z = method.local_projections["text"](method.text_tower(WordTokenizer()(captions)))
     torch.testing.assert_close(method.embed("text", captions, "local"), F.normalize(z, dim=-1).detach())
     assert not torch.allclose(method.embed("text", captions), method.embed("text", captions, "local"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from method_stubs import Words, batch, build, run, teacher, total
+from method_stubs import WordTokenizer, batch, build, run, teacher, total
 
 from counterpoint.losses import DiHTLoss
 from counterpoint.types import Batch
@@ -25,10 +25,10 @@ def test_is_hard_negatives_and_two_soft_cross_entropies() -> None:
         student = method.student_concepts(z["image"]).log_softmax(-1)
     distilled, fitted = [], []
     for i in range(6):
-        best = sorted(range(Words.vocabulary), key=lambda c, i=i: -float(seen[i, c]))[:3]
+        best = sorted(range(WordTokenizer.vocabulary), key=lambda c, i=i: -float(seen[i, c]))[:3]
         mass = sum(float(seen[i, c]) for c in best)
         distilled.append(-sum(float(seen[i, c]) / mass * float(student[i, c]) for c in best))
-        own = {int(t) for t in given["text"][i] if int(t) != Words.end}
+        own = {int(t) for t in given["text"][i] if int(t) != WordTokenizer.end}
         fitted.append(-sum(float(seen[i, c].log()) for c in own) / len(own))
     assert losses["concepts"].item() == pytest.approx(0.5 * sum(distilled) / 6, rel=1e-9)
     assert losses["teacher"].item() == pytest.approx(sum(fitted) / 6, rel=1e-9)
@@ -51,7 +51,7 @@ def test_the_teacher_stays_and_only_its_head_learns_of_captions() -> None:
 
 def test_what_every_caption_says_is_no_concept() -> None:
     method = build("diht-distilled")
-    end = Words.end
+    end = WordTokenizer.end
     tokens = torch.tensor([[5, 7, end, 9], [5, 8, 7, end], [5, 8, 8, end]])
     there = method.concepts(tokens)
     assert [row.nonzero().flatten().tolist() for row in there] == [
@@ -71,7 +71,7 @@ def test_captions_without_concepts_cost_the_teacher_nothing() -> None:
 
 
 def test_more_concepts_than_there_are_are_all_of_them() -> None:
-    few, all_ = (build("diht-distilled", top=k) for k in (Words.vocabulary, 10_000))
+    few, all_ = (build("diht-distilled", top=k) for k in (WordTokenizer.vocabulary, 10_000))
     given = batch(few, 4)
     assert torch.equal(run(few, given)["concepts"], run(all_, given)["concepts"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from method_stubs import SIZE, StubImage, Words, batch, build, run
+from method_stubs import SIZE, StubImage, WordTokenizer, batch, build, run
 from torch import Tensor, nn
 
 from counterpoint import methods
@@ -43,11 +43,11 @@ def test_what_is_used_is_the_similarity_that_was_trained() -> None:
     method = build("filip").eval()
     a, b = method.embed("image", PICTURES), method.embed("text", CAPTIONS)
     assert a.shape == (5, 2 * 8)
-    assert b.shape == (4, Words.context * 8)
+    assert b.shape == (4, WordTokenizer.context * 8)
     with torch.no_grad():
         maps = method.image_tower.patches(method.image_tower.input(PICTURES))
         x = F.normalize(method.projections["image"](maps.flatten(2).mT), dim=-1)
-        states = method.text_tower.states(Words()(CAPTIONS))
+        states = method.text_tower.states(WordTokenizer()(CAPTIONS))
         y = [F.normalize(method.projections["text"](own[own.ne(0).any(-1)]), dim=-1) for own in states]
     assert [len(own) for own in y] == [4, 4, 3, 6]
     expected = torch.tensor([[towards(i, t) for t in y] for i in x])
@@ -81,8 +81,8 @@ def test_places_are_compared_with_phrases_by_themselves() -> None:
 
 
 def test_the_transformers_states_are_what_it_pools() -> None:
-    text = TextTransformer(Words(), width=8, depth=1, heads=2)
-    tokens = Words()(CAPTIONS)
+    text = TextTransformer(WordTokenizer(), width=8, depth=1, heads=2)
+    tokens = WordTokenizer()(CAPTIONS)
     states = text.states(tokens)
     assert states.shape == (*tokens.shape, 8)
     assert (states[2, 3:] == 0).all()
@@ -112,7 +112,7 @@ def test_a_tower_without_tokens_is_refused() -> None:
 
         def __init__(self) -> None:
             super().__init__()
-            self.tokenizer = Words()
+            self.tokenizer = WordTokenizer()
 
         def forward(self, tokens: Tensor, dropout: float = 0.0) -> Tensor:
             return torch.zeros(len(tokens), 4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from method_stubs import LATE, SIZE, Words, batch, build, run
+from method_stubs import LATE, SIZE, WordTokenizer, batch, build, run
 from torch import Tensor
 
 from counterpoint import methods
@@ -77,7 +77,7 @@ def test_what_is_used_is_the_similarity_that_was_trained(pooling: str, non_local
         x = F.normalize(
             method.projections["image"](method.image_tower.patches(prepared).flatten(2).mT), dim=-1
         )
-        y = F.normalize(method.projections["text"](method.text_tower(Words()(CAPTIONS))), dim=-1)
+        y = F.normalize(method.projections["text"](method.text_tower(WordTokenizer()(CAPTIONS))), dim=-1)
         expected = pooled(torch.einsum("rnd,cd->rcn", x, y), pooling)
         if non_local:
             g = F.normalize(method.non_local(x).mean(1), dim=-1)
@@ -104,7 +104,7 @@ def test_places_are_compared_with_phrases_by_themselves() -> None:
 
 
 def test_one_place_and_one_caption_are_clips_loss() -> None:
-    words = Words()
+    words = WordTokenizer()
     recipe = Recipe(towers=Towers(image_size=16))
     towers = {"image": ConvNet(16), "text": TextTransformer(words)}
     mil = methods.create("mil", towers, recipe, temperature=0.07)
@@ -132,4 +132,4 @@ def test_a_tower_without_places_is_refused() -> None:
             return self.linear(images.mean((2, 3)))
 
     with pytest.raises(LookupError, match="Flat has no features of single places"):
-        methods.create("mil", {"image": Flat(), "text": TextTransformer(Words())}, Recipe())
+        methods.create("mil", {"image": Flat(), "text": TextTransformer(WordTokenizer())}, Recipe())

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from method_stubs import LATE, RECIPE, StubSound, StubText, Words, batch, build
+from method_stubs import LATE, RECIPE, StubSound, StubText, WordTokenizer, batch, build
 from transformers.models.clap.modeling_clap import contrastive_loss
 
 from counterpoint import methods
@@ -41,7 +41,7 @@ def test_a_projection_is_that_of_the_release() -> None:
     assert not torch.allclose(head.train()(u), wanted)  # half of the second part is dropped
 
 
-class WithExclamations(Words):
+class WithExclamations(WordTokenizer):
     """A tokenizer in which padding and "!" have one id, as in GPT-2's vocabulary."""
 
     context = 8
@@ -50,7 +50,7 @@ class WithExclamations(Words):
 def test_a_text_is_read_at_its_last_real_token_whatever_its_ids() -> None:
     tower = TextTransformer(WithExclamations(), width=16, depth=2, heads=2).eval()
     method = methods.create("msclap", {"audio": StubSound(), "text": tower}, RECIPE)
-    end = Words.end
+    end = WordTokenizer.end
     tokens = torch.tensor([[5, 0, 7, end, 0, 0], [5, 0, 0, end, 0, 0], [9, 4, 3, 2, 1, end]])
     with torch.no_grad():
         states, found = tower.states(tokens), tower(tokens)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from method_stubs import LATE, RECIPE, Words, batch, build, prepared, run
+from method_stubs import LATE, RECIPE, WordTokenizer, batch, build, prepared, run
 from torch import Tensor
 
 from counterpoint.data import views
@@ -18,7 +18,7 @@ from counterpoint.recipes import override
 from counterpoint.types import Batch
 
 F64 = torch.float64
-END = Words.end
+END = WordTokenizer.end
 
 
 def padded(*rows: list[int]) -> Tensor:

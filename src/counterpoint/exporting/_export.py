@@ -10,10 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..execution.folders import check_writable
+from ..extras import missing_package
 from ..files import writing_folder
 from ..methods.tower_method import TowerMethod
 from ..models import load
-from ..registry import Registry, missing_package, require
+from ..registry import Registry, require
 from ._card import Origin, write_card
 from ._comparison import MOST, ExportComparison, compare
 from ._layout import Layout

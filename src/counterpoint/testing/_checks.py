@@ -31,11 +31,17 @@ class ConformanceError(AssertionError):
 
 
 def failure_of(check: Check) -> str:
-    """Return what a check says of its failure; an empty text if the property holds."""
+    """Return what a check says of its failure; an empty text if the property holds.
+
+    Raises:
+        ModuleNotFoundError: if a package that the check needs is not installed, which says nothing of the property.
+    """
     try:
         check()
     except AssertionError as error:
         return str(error).strip() or "the assertion failed"
+    except ModuleNotFoundError:
+        raise
     except Exception as error:
         return f"expected no error; raised {type(error).__name__}: {error}"
     return ""

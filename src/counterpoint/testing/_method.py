@@ -348,7 +348,7 @@ def _refusals(case: MethodCase) -> None:
         expect(False, f"an UnknownNameError for {what}", "no error")
     wrong = {
         "image": [7],
-        "text": _stubs.Words()(_stubs.INPUTS["text"]),
+        "text": _stubs.WordTokenizer()(_stubs.INPUTS["text"]),
         "audio": _stubs.INPUTS["audio"].samples,
     }
     for name, inputs in wrong.items():

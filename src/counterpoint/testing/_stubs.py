@@ -54,7 +54,7 @@ CELLS = ("first", "second", "third", "fourth")
 """Columns of numbers of the tables here."""
 
 
-class Words:
+class WordTokenizer:
     """A tokenizer: a word's id is the sum of its letters; no two of the words in use here share one."""
 
     context, vocabulary, end = 6, 64, 63
@@ -98,8 +98,8 @@ class StubText(TextTower):
 
     def __init__(self, width: int = 10) -> None:
         super().__init__()
-        self.width, self.tokenizer = width, Words()
-        self.words = nn.Embedding(Words.vocabulary, width)
+        self.width, self.tokenizer = width, WordTokenizer()
+        self.words = nn.Embedding(WordTokenizer.vocabulary, width)
         self.linear = nn.Linear(width, width)
         self.dropouts: list[float] = []
 
@@ -209,7 +209,7 @@ def loaded(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtyp
         elif view.modality == "table":
             views[name] = torch.randn(size, len(CELLS), generator=generator, dtype=dtype)
         elif view.modality == "text":
-            views[name] = torch.randint(1, Words.end, (size, 5), generator=generator)
+            views[name] = torch.randint(1, WordTokenizer.end, (size, 5), generator=generator)
         else:
             raise ValueError(f"no batch can be made of {view.modality}: give batch=")
     tags = torch.randint(-1, 2, (size, len(TAGS.classes)), generator=generator)

@@ -122,7 +122,7 @@ def _random(prompt: Prompt, word: str = "", seed: int = 0) -> float:
     return random.Random(f"{prompt.text}{shown!r}{word}{seed}").random()
 
 
-class Pairs(PairedData):
+class SamplePairs(PairedData):
     """Pictures and captions alone, without labels and items."""
 
     name = "pairs"
@@ -358,7 +358,7 @@ def _one_row(case: TaskCase) -> None:
 
 
 def _pairs_alone(case: TaskCase) -> None:
-    data, task = Pairs(), case.build()
+    data, task = SamplePairs(), case.build()
     result = case.score_or_refuse(data, data.splits.test["some"])
     needs = task.labels is not None or task.form is not None
     if (case.asked or task.asks[0]) == "embedder" and needs:
