@@ -41,6 +41,7 @@ ROOMS = (
     "catalog",
     "types",
     "registry",
+    "testing",
 )
 
 
