@@ -26,7 +26,7 @@ LOOKS = (
         "counterpoint diagnose MODEL --what lens --image PICTURE",
     ),
     ("counterpoint.diagnostics.assistants", "counterpoint diagnose MODEL --what language"),
-    ("counterpoint.evaluation.answering.in_context", "counterpoint diagnose MODEL --what in-context"),
+    ("counterpoint.evaluation.in_context", "counterpoint diagnose MODEL --what in-context"),
     ("counterpoint.diagnostics", "counterpoint diagnose RUN"),
 )
 

@@ -13,7 +13,7 @@ from counterpoint.losses import NTXentLoss, SupConLoss
 from counterpoint.study.opened import relabelled
 from counterpoint_reproductions import amcl, cacr, poly_view, teaching_matters
 from counterpoint_reproductions.lab import data_emoji_views as pictures
-from counterpoint_reproductions.lab import descent, exact, things
+from counterpoint_reproductions.lab import descent, gradients, things
 from counterpoint_reproductions.lab.data_emoji import SIDE
 from counterpoint_reproductions.lab.data_unpeopled import LABEL, PEOPLE, UNPEOPLED
 
@@ -112,8 +112,8 @@ def test_a_crop_is_a_window_of_the_picture() -> None:
 
 
 def test_supcon_without_labels_is_ntxent_at_the_same_temperature_alone() -> None:
-    assert exact.disagreement(SupConLoss(0.1), NTXentLoss(0.1)) < 1e-12
-    assert exact.disagreement(SupConLoss(0.1), NTXentLoss(0.2)) > 0.1
+    assert gradients.disagreement(SupConLoss(0.1), NTXentLoss(0.1)) < 1e-12
+    assert gradients.disagreement(SupConLoss(0.1), NTXentLoss(0.2)) > 0.1
 
 
 def test_amcl_with_one_head_and_constant_temperatures_is_decoupled_infonce() -> None:

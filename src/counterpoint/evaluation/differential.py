@@ -32,7 +32,7 @@ class Differential:
         describe: what tells two of them apart.
         template: what is said where nothing is known.
 
-    >>> from counterpoint.evaluation.describing import from_grammar
+    >>> from counterpoint.evaluation import from_grammar
     >>> among = Differential(["a lemon", "a carrot", "a pear"], from_grammar)
     >>> among((0, 1))[0][:2]
     ('a picture of a lemon, which is yellow', 'a picture of a lemon, which is oval')

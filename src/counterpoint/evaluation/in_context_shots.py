@@ -187,8 +187,8 @@ class InContext:
     ...         return [prompt.turns[0].reply for prompt in prompts]
     ...     def word_logits(self, prompts, words): ...
     >>> grey = torch.zeros(3, 4, 4, dtype=torch.uint8)
-    >>> shown = InContext(Echo(), [InContextExample(grey, "What is there?", "a cat", aside="cat")], Shots(1),
-    MultiTask(OBJECTS))
+    >>> pool = [InContextExample(grey, "What is there?", "a cat", aside="cat")]
+    >>> shown = InContext(Echo(), pool, Shots(1), MultiTask(OBJECTS))
     >>> shown.reply([Prompt("What is there?", grey)])
     ['A cat.']
     """

@@ -105,7 +105,9 @@ def test_a_use_that_is_named_twice_or_not_at_all_is_refused() -> None:
 
 
 def test_columns_of_what_is_no_table_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="columns= says nothing about what is read as Folder; leave it out"):
+    with pytest.raises(
+        ValueError, match="columns= says nothing about what is read by FolderSource; leave it out"
+    ):
         load(str(tmp_path), columns={"image": "path"})
 
 

@@ -28,7 +28,7 @@ class Mine(Source):
         return [Shard(part.name, str(part), "", str(part.stat().st_mtime_ns)) for part in sorted(home.iterdir())]
 
     def open(self, shard, ledger):
-        files = sorted(Path(shard.place).iterdir())
+        files = sorted(Path(shard.location).iterdir())
         sides = {"0": "train", "1": "validation", "2": "test"}
         return Records.collect(
             Record({"image": Asset.of(file), "text": (f"number {file.stem}",)}, file.stem, split=sides[shard.name])

@@ -60,8 +60,10 @@ class FilenameCaptions:
     def of(self, path: PurePath) -> str:
         """Return the caption of a file by its path from the folder that was given; empty where there is no name.
 
-        >>> FilenameCaptions("path").of(PurePath("birds/snowy_owl-2.png")), FilenameCaptions("folder", "a
-        {}").of(PurePath("birds/1.png")) ('birds snowy owl 2', 'a birds')
+        >>> FilenameCaptions("path").of(PurePath("birds/snowy_owl-2.png"))
+        'birds snowy owl 2'
+        >>> FilenameCaptions("folder", "a {}").of(PurePath("birds/1.png"))
+        'a birds'
         """
         parts = {"name": (path.stem,), "folder": path.parts[-2:-1], "path": (*path.parts[:-1], path.stem)}
         words = " ".join(word for part in parts[self.part] for word in re.split(r"[\W_]+", part) if word)

@@ -143,7 +143,7 @@ def shards_of(location: str, options: SourceOptions, ledger: Ledger) -> list[Sha
     source = recognised(location, asked)
     if unmeant := [name for name in asked if name not in source.takes]:
         raise ValueError(
-            f"{location}: {unmeant[0]}= says nothing about what is read as {type(source).__name__}; leave it out"
+            f"{location}: {unmeant[0]}= says nothing about what is read by {type(source).__name__}; leave it out"
         )
     _check_whole(Path(location))
     listed = source.shards(location, options, ledger)
