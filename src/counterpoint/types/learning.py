@@ -8,11 +8,14 @@ from typing import Literal, final
 
 @dataclass(frozen=True)
 class StepInfo:
-    """The position of a run: ``step`` of ``steps`` (from 0), in ``epoch`` (from 0).
+    """The position of a run in its training.
 
-    ``ends_task``: after this step another task begins (see `counterpoint.data.loading.order.SequentialOrder`).
-        ``stage``: the
-    name of the stage that the step belongs to; empty for methods that have none.
+    Attributes:
+        step: from 0.
+        steps: of the run.
+        epoch: from 0.
+        ends_task: whether another task begins after this step (`counterpoint.data.loading.order.SequentialOrder`).
+        stage: the name of the stage that the step belongs to; empty for methods that have none.
     """
 
     step: int
