@@ -20,8 +20,8 @@ def steered(model: Any, directions: Mapping[int, Float[Tensor, " d"]], gamma: fl
     """Add directions inside, ``h_l ← h_l + γ·d_l``, at every position that writes: the prompt's last and all later.
 
     Layers count as in `ReplyReading`: l is the stream after l blocks, so that a direction between `prompt_states` is
-    added where it was measured. Meant for ``generate`` with a cache, greedily, sampled or in beams; prompts are padded on the
-    left. A large γ gives fluent text about something else: look at whether the answers are still right.
+    added where it was measured. Meant for ``generate`` with a cache, greedily, sampled or in beams; prompts are padded
+    on the left. A large γ gives fluent text about something else: look at whether the answers are still right.
 
     Args:
         model: a model of transformers.
