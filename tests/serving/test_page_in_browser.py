@@ -27,6 +27,7 @@ from fixtures.rows import ROWS, index_of, write_rows
 from fixtures.served import served
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]
+expect.set_options(timeout=60_000)  # ms to wait for a state of the page: the machine may be busy
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 POINTS = 20_000

@@ -339,13 +339,8 @@ def _refusals(case: MethodCase) -> None:
     column, head = method.embeds[0], method.heads[0][:-1]
     raw = case.raw(method, column)
     for what, words in {"an unknown column": ("imag", raw), "an unknown head": (column, raw, head)}.items():
-        try:
+        with expect_error(what, error=UnknownNameError):
             method.embed(*words)
-        except UnknownNameError:
-            continue
-        except Exception as error:
-            expect(False, f"an UnknownNameError for {what}", f"{type(error).__name__}: {error}")
-        expect(False, f"an UnknownNameError for {what}", "no error")
     wrong = {
         "image": [7],
         "text": _stubs.WordTokenizer()(_stubs.INPUTS["text"]),
