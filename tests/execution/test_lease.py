@@ -495,7 +495,8 @@ with lease.leased(folder):
     for step in itertools.count():
         time.sleep(0.05)
         lease.check_held(folder)
-        (folder / "written").write_text(str(step))
+        with open(folder / "written", "a") as file:
+            print(step, file=file)
 """
 
 
@@ -515,12 +516,13 @@ def test_a_hanging_process_loses_its_folder_and_ends_when_it_wakes(
             pass
         os.kill(hangs.pid, signal.SIGSTOP)
         with leased(folder, wait=True):
-            last = (folder / "written").read_text()
+            before = len((folder / "written").read_text().splitlines())
             os.kill(hangs.pid, signal.SIGCONT)
             _, said = hangs.communicate(timeout=30)
             assert hangs.returncode == 1
             assert f"another process took over {folder} while this one was suspended" in said
-            assert (folder / "written").read_text() == last, "nothing was written by who had lost the folder"
+            # The signal may stop the process between its check and its write: this one write ends, no other begins.
+            assert len((folder / "written").read_text().splitlines()) <= before + 1
 
 
 def test_a_stale_handle_of_a_file_that_another_process_took_loses_the_folder(
