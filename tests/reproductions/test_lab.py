@@ -276,6 +276,19 @@ def test_a_value_with_one_interval_cannot_be_one_of_several_that_decide() -> Non
         corrected(decides(one, above(A, **SHARE)))
 
 
+def test_a_result_that_holds_for_all_outcomes_does_not_decide() -> None:
+    always, never_below = best([A, C]) - C, worst([A, C]) - C
+    for result in (above(always, **SHARE), below(never_below, **SHARE)):
+        with pytest.raises(ValueError, match="whatever the scores of its arms are"):
+            corrected(decides(result))
+        corrected(secondary(result))
+    corrected(
+        decides(
+            above(best([A, B]) - C, **SHARE), below(A / B, 1.0, **SHARE), above(mean([A, B]) - C, **SHARE)
+        )
+    )
+
+
 @pytest.mark.parametrize("confidence", [0.95, 0.975, 1 - 0.05 / 14])
 def test_enough_resamples_lie_beyond_either_end(confidence: float) -> None:
     assert resamples(confidence) * (1 - confidence) / 2 >= TAIL * (1 - 1e-9)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypedDict, Unpack
 
+import numpy as np
 from pydantic import PrivateAttr
 
 from counterpoint.catalog.evidence import RequiredData, Result, ThresholdOrigin
@@ -16,6 +17,8 @@ from .score import Score, ScoreEstimate
 
 POWER = 0.8
 """Share of repetitions in which the seeds that are said to decide a result do so."""
+DRAWS = 200
+"""Random outcomes under which a deciding result must fail at least once."""
 
 
 class Rule(TypedDict, total=False):
@@ -49,6 +52,7 @@ class MeasuredResult(Result):
 
     _measured: ScoreEstimate = PrivateAttr(default_factory=ScoreEstimate)
     _again: Callable[[float], ScoreEstimate] | None = PrivateAttr(None)
+    _score: Score | None = PrivateAttr(None)
 
     @property
     def measured(self) -> ScoreEstimate:
@@ -67,6 +71,20 @@ class MeasuredResult(Result):
                 "confidence; give a Score, or Measured(again=...)"
             )
         return self._again(confidence)
+
+    def can_fail(self) -> bool:
+        """Return whether some outcomes of two or more arms lie on the other side of the bound.
+
+        The arms' scores are drawn at random, so every order of the arms occurs. A result such as "the better of A and B
+        is better than B" holds for all of them: it says nothing about a method.
+        """
+        if self._score is None or len(self._score.arms) < 2:
+            return True
+        rng = np.random.default_rng(0)
+        sign = 1 if self.expected == "above" else -1
+        draws = rng.random((DRAWS, len(self._score.arms)))
+        values = (self._score.value(dict(zip(self._score.arms, draw, strict=True))) for draw in draws)
+        return any(sign * (value - self.bound) < 0 for value in values)
 
 
 def above(score: Score | ScoreEstimate, bound: float = 0.0, **rule: Unpack[Rule]) -> Result:
@@ -117,7 +135,8 @@ def corrected(results: Iterable[Result]) -> tuple[Result, ...]:
     claim, whose results may come from several calls of `decides`. Results without a role stay as they are.
 
     Raises:
-        ValueError: if a value with a role cannot be measured at another confidence.
+        ValueError: if a value with a role cannot be measured at another confidence, or if a deciding result about
+            superiority holds whatever the arms do.
     """
     results = tuple(results)
     k = sum(result.decides and result.chance for result in results)
@@ -130,6 +149,11 @@ def _corrected(result: Result, k: int) -> Result:
         return plain
     if not isinstance(result, MeasuredResult):
         raise ValueError(f"{result.name}: make results with a role by above, below or within")
+    if result.decides and result.role == "superiority" and not result.can_fail():
+        raise ValueError(
+            f"{result.name}: it lies {result.expected} {result.bound:g} whatever the scores of its arms are; compare "
+            "fixed arms, or report it as secondary"
+        )
     wide = result.measured if k == 1 else result.at(refuting(k))
     if wide.low is None or wide.high is None:
         raise ValueError(f"{result.name}: it has an interval at 95 %, but none at {refuting(k):.2%}")
@@ -224,6 +248,7 @@ def _judged(expected: Direction, score: Score | ScoreEstimate, bound: float, rul
     )
     result._measured = measured
     result._again = score.measure if isinstance(score, Score) else score.again
+    result._score = score if isinstance(score, Score) else None
     return result.model_copy(update={"needed": needed(result, measured)}) if role is None else result
 
 
