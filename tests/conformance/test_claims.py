@@ -12,6 +12,7 @@ from counterpoint import catalog
 from counterpoint.catalog.evidence import Evidence
 from counterpoint_reproductions import CLAIMS, reproduce
 from counterpoint_reproductions._registry import module
+from counterpoint_reproductions.lab import quick, score
 from fixtures.undeclared import UNDECLARED, WITHOUT_CHANCE
 
 every = pytest.mark.parametrize("slug", CLAIMS.names())
@@ -53,6 +54,10 @@ def test_its_smoke_run_goes_the_whole_way_from_training_to_evidence(
     slug: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    # One seed and few resamples go the same way as two and thousands, in a third of the time.
+    monkeypatch.setattr(quick, "SEEDS", 1)
+    monkeypatch.setattr(score, "RESAMPLES", 50)
+    monkeypatch.setattr(score, "TAIL", 1)
     evidence = reproduce(slug, quick=True)
     assert not list(tmp_path.iterdir())
     assert evidence.quick

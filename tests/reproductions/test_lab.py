@@ -272,7 +272,7 @@ def test_a_value_with_one_interval_cannot_be_one_of_several_that_decide() -> Non
     fixed = ScoreEstimate(0.1, 0.05, 0.15, 5)
     one = above(fixed, name="x", metric="y", **SHARE)
     assert corrected(decides(one))[0].wide == (0.05, 0.15)
-    with pytest.raises(ValueError, match=r"give a Score, or Measured\(again=...\)"):
+    with pytest.raises(ValueError, match=r"give a Score, or ScoreEstimate\(again=...\)"):
         corrected(decides(one, above(A, **SHARE)))
 
 

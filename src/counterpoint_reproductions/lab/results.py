@@ -68,7 +68,7 @@ class MeasuredResult(Result):
         if self._again is None:
             raise ValueError(
                 f"{self.name}: it is one of several results that decide, so its interval is needed at another "
-                "confidence; give a Score, or Measured(again=...)"
+                "confidence; give a Score, or ScoreEstimate(again=...)"
             )
         return self._again(confidence)
 
@@ -145,7 +145,7 @@ def corrected(results: Iterable[Result]) -> tuple[Result, ...]:
 
 def _corrected(result: Result, k: int) -> Result:
     plain = Result.model_validate({name: getattr(result, name) for name in Result.model_fields})
-    if result.role is None or not result.chance or result.low is None or result.high is None:
+    if result.role is None or not result.chance:
         return plain
     if not isinstance(result, MeasuredResult):
         raise ValueError(f"{result.name}: make results with a role by above, below or within")
@@ -155,6 +155,8 @@ def _corrected(result: Result, k: int) -> Result:
             "fixed arms, or report it as secondary"
         )
     wide = result.measured if k == 1 else result.at(refuting(k))
+    if result.low is None or result.high is None:
+        return plain
     if wide.low is None or wide.high is None:
         raise ValueError(f"{result.name}: it has an interval at 95 %, but none at {refuting(k):.2%}")
     # The two rest on different resamples.
