@@ -7,10 +7,14 @@ BIN := $(VENV)/bin
 # Compiled files are kept, whatever the environment says: tests start hundreds of processes that read the package.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo core test test-slow lint docs bench
+.PHONY: demo check core test test-slow lint docs bench
 
 demo: $(VENV)/.installed-study
 	$(BIN)/counterpoint compare clip slip siglip --data emoji --seeds 3
+
+# The tests of one package, and the conformance suite of its files that changed: make check ROOM=losses
+check: $(VENV)/.installed-dev
+	$(BIN)/python scripts/check.py $(ROOM)
 
 # In an environment with the hard dependencies alone: losses, lists and help work, a missing extra is one line.
 core: $(VENV)-core/.installed
