@@ -45,6 +45,14 @@ def state_home(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Repeat a failed test of other processes once where ``RERUN_SYSTEM`` is set; pytest's summary names it."""
+    if os.environ.get("RERUN_SYSTEM"):
+        for item in items:
+            if item.get_closest_marker("system"):
+                item.add_marker(pytest.mark.flaky(reruns=1))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
     checks.begin()

@@ -47,17 +47,18 @@ def test_counts_per_family_are_those_of_the_survey() -> None:
     assert {paper.kind for paper in catalog.papers()} == set(catalog.KINDS)
 
 
-@pytest.mark.parametrize("paper", catalog.papers(), ids=lambda paper: paper.slug)
-def test_entry_is_well_formed(paper: catalog.Paper) -> None:
-    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", paper.slug)
-    assert re.fullmatch(r"\d{4}\.\d{4,5}", paper.arxiv)
-    assert paper.url.endswith(paper.arxiv)
-    # arXiv's numbers begin with the year; the stated year may be the publication's, a year or so later
-    assert -1 <= paper.year - (2000 + int(paper.arxiv[:2])) <= 1
-    assert paper.modalities
-    assert all(re.fullmatch(r"[a-z0-9-]+", modality) for modality in paper.modalities)
-    assert len(re.findall(r"[.!?](?: |$)", paper.summary)) in (1, 2)
-    assert len(paper.summary.split()) <= 60
+def test_entry_is_well_formed(subtests: pytest.Subtests) -> None:
+    for paper in catalog.papers():
+        with subtests.test(paper.slug):
+            assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", paper.slug)
+            assert re.fullmatch(r"\d{4}\.\d{4,5}", paper.arxiv)
+            assert paper.url.endswith(paper.arxiv)
+            # arXiv's numbers begin with the year; the stated year may be the publication's, a year or so later
+            assert -1 <= paper.year - (2000 + int(paper.arxiv[:2])) <= 1
+            assert paper.modalities
+            assert all(re.fullmatch(r"[a-z0-9-]+", modality) for modality in paper.modalities)
+            assert len(re.findall(r"[.!?](?: |$)", paper.summary)) in (1, 2)
+            assert len(paper.summary.split()) <= 60
 
 
 def test_one_paper_and_an_unknown_one() -> None:

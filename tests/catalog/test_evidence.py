@@ -216,11 +216,12 @@ def test_a_verdict_that_is_decided_leaves_nothing_open() -> None:
     assert evidence(open_result(0.3), refuted).undecided == ()
 
 
-@pytest.mark.parametrize("path", sorted(evidence_folder().glob("*.json")), ids=lambda path: path.stem)
-def test_committed_evidence_that_is_undecided_says_what_would_decide_it(path: Path) -> None:
-    for one in Evidence.read(path).undecided:
-        assert one.needed is not None
-        assert undecided(one)
+def test_committed_evidence_that_is_undecided_says_what_would_decide_it(subtests: pytest.Subtests) -> None:
+    for path in sorted(evidence_folder().glob("*.json")):
+        with subtests.test(path.stem):
+            for one in Evidence.read(path).undecided:
+                assert one.needed is not None
+                assert undecided(one)
 
 
 def leaning_result(towards: str, seeds: int | None, **changes: Any) -> Result:

@@ -22,30 +22,34 @@ ROOMS: dict[str, Registry] = {room.kind: room for room in (LOSSES, METHODS, TASK
 REGISTERED = [(kind, name) for kind, room in ROOMS.items() for name in room.names()]
 
 
-@pytest.mark.parametrize("paper", IMPLEMENTED, ids=lambda paper: paper.slug)
-def test_what_the_catalog_names_exists(paper: catalog.Paper) -> None:
-    assert paper.symbols, "a recipe or a claim without anything that implements the paper"
-    for symbol in (*paper.symbols, *((paper.claim,) if paper.claim else ())):
-        assert symbol.startswith(("counterpoint.", "counterpoint_reproductions."))
-        found = load(symbol)
-        papers = getattr(found, "papers", None)
-        assert papers is None or paper.slug in papers, f"{symbol} does not name {paper.slug} among its papers"
-    if paper.recipe:
-        assert (files("counterpoint") / "recipes" / f"{paper.recipe}.yaml").is_file()
+def test_what_the_catalog_names_exists(subtests: pytest.Subtests) -> None:
+    for paper in IMPLEMENTED:
+        with subtests.test(paper.slug):
+            assert paper.symbols, "a recipe or a claim without anything that implements the paper"
+            for symbol in (*paper.symbols, *((paper.claim,) if paper.claim else ())):
+                assert symbol.startswith(("counterpoint.", "counterpoint_reproductions."))
+                found = load(symbol)
+                papers = getattr(found, "papers", None)
+                assert papers is None or paper.slug in papers, (
+                    f"{symbol} does not name {paper.slug} among its papers"
+                )
+            if paper.recipe:
+                assert (files("counterpoint") / "recipes" / f"{paper.recipe}.yaml").is_file()
 
 
-@pytest.mark.parametrize(("kind", "name"), REGISTERED)
-def test_what_is_registered_is_in_the_catalog(kind: str, name: str) -> None:
-    found = ROOMS[kind].get(name)
-    papers: tuple[str, ...] = getattr(found, "papers", ())
-    if (
-        kind in {"loss", "method", "decoding method"} and name != "plain"
-    ):  # a task or a baseline may be nobody's paper
-        assert papers, f"{kind} {name} names no paper"
-    for slug in papers:
-        assert found in [load(symbol) for symbol in catalog.paper(slug).symbols], (
-            f"{slug} does not list {name}"
-        )
+def test_what_is_registered_is_in_the_catalog(subtests: pytest.Subtests) -> None:
+    for kind, name in REGISTERED:
+        with subtests.test(f"{kind} {name}"):
+            found = ROOMS[kind].get(name)
+            papers: tuple[str, ...] = getattr(found, "papers", ())
+            if (
+                kind in {"loss", "method", "decoding method"} and name != "plain"
+            ):  # a task or a baseline may be nobody's paper
+                assert papers, f"{kind} {name} names no paper"
+            for slug in papers:
+                assert found in [load(symbol) for symbol in catalog.paper(slug).symbols], (
+                    f"{slug} does not list {name}"
+                )
 
 
 def test_evidence_belongs_to_an_implemented_paper_and_is_no_smoke_run() -> None:

@@ -15,8 +15,6 @@ from counterpoint_reproductions._registry import module
 from counterpoint_reproductions.lab import quick, score
 from fixtures.undeclared import UNDECLARED, WITHOUT_CHANCE
 
-every = pytest.mark.parametrize("slug", CLAIMS.names())
-
 
 def of_each_room() -> list[object]:
     """Return all claims; the first of every room that trains no study is quick to check, the others are slow."""
@@ -39,14 +37,15 @@ def test_the_catalog_names_the_same_claims() -> None:
     assert {paper.slug for paper in catalog.papers() if paper.claim} == set(CLAIMS.names())
 
 
-@every
-def test_it_says_what_is_claimed_and_what_would_refute_it(slug: str) -> None:
-    claim = module(slug)
-    assert catalog.paper(slug).claim == CLAIMS.reference(slug)
-    assert claim.__doc__
-    assert claim.CLAIM.endswith(".")
-    assert claim.REFUTED
-    assert not claim.REFUTED.endswith(".")  # it ends the sentence "Refuted if …."
+def test_it_says_what_is_claimed_and_what_would_refute_it(subtests: pytest.Subtests) -> None:
+    for slug in CLAIMS.names():
+        with subtests.test(slug):
+            claim = module(slug)
+            assert catalog.paper(slug).claim == CLAIMS.reference(slug)
+            assert claim.__doc__
+            assert claim.CLAIM.endswith(".")
+            assert claim.REFUTED
+            assert not claim.REFUTED.endswith(".")  # it ends the sentence "Refuted if …."
 
 
 @pytest.mark.parametrize("slug", of_each_room())

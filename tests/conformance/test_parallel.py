@@ -14,7 +14,7 @@ from torch import Tensor
 from training_jobs import job_exchanges, job_refused, job_run
 
 from counterpoint import losses, methods
-from fixtures.slow import on_ranks, slow
+from fixtures.slow import slow
 
 KINDS = {
     "self-distillation": "byolip",

@@ -42,9 +42,6 @@ def found() -> list[tuple[type, str]]:
 
 
 ARGUMENTS = found()
-every = pytest.mark.parametrize(
-    ("kind", "name"), ARGUMENTS, ids=[f"{kind.__name__}-{name}" for kind, name in ARGUMENTS]
-)
 
 
 def parts(hint: Any) -> Iterator[Any]:
@@ -105,27 +102,29 @@ def after(number: type, value: Any) -> Any:
     return value + 1 if number is int else math.nextafter(value, math.inf)
 
 
-@every
-def test_what_is_outside_is_refused_by_the_name_the_range_and_the_value(kind: Any, name: str) -> None:
-    hint = declared(kind)[name]
-    tuple_of = get_args(hint) if get_origin(hint) is tuple else None
-    for part in parts(tuple_of[0] if tuple_of else hint):
-        for value, range_ in refused(part):
-            with pytest.raises(ValueError) as error:  # noqa: PT011 # looked at below
-                kind(**{name: (value,) * len(tuple_of) if tuple_of else value})
-            message = str(error.value)
-            assert message.startswith(f"{name} of {kind.__name__} must be ")
-            assert range_ in message
-            assert message.endswith(f", got {value!r}")
+def test_what_is_outside_is_refused_by_the_name_the_range_and_the_value(subtests: pytest.Subtests) -> None:
+    for kind, name in ARGUMENTS:
+        with subtests.test(f"{kind.__name__}, {name}"):
+            hint = declared(kind)[name]
+            tuple_of = get_args(hint) if get_origin(hint) is tuple else None
+            for part in parts(tuple_of[0] if tuple_of else hint):
+                for value, range_ in refused(part):
+                    with pytest.raises(ValueError) as error:  # noqa: PT011 # looked at below
+                        kind(**{name: (value,) * len(tuple_of) if tuple_of else value})
+                    message = str(error.value)
+                    assert message.startswith(f"{name} of {kind.__name__} must be ")
+                    assert range_ in message
+                    assert message.endswith(f", got {value!r}")
 
 
-@every
-def test_what_is_inside_is_accepted_and_so_is_the_default(kind: Any, name: str) -> None:
-    hint = declared(kind)[name]
-    if get_origin(hint) is not tuple:
-        for part in parts(hint):
-            for value in accepted(part):
-                kind.__new__(kind, **{name: value})
-    parameter = inspect.signature(kind.__init__).parameters.get(name)
-    if parameter is not None and parameter.default is not parameter.empty:
-        kind.__new__(kind, **{name: parameter.default})
+def test_what_is_inside_is_accepted_and_so_is_the_default(subtests: pytest.Subtests) -> None:
+    for kind, name in ARGUMENTS:
+        with subtests.test(f"{kind.__name__}, {name}"):
+            hint = declared(kind)[name]
+            if get_origin(hint) is not tuple:
+                for part in parts(hint):
+                    for value in accepted(part):
+                        kind.__new__(kind, **{name: value})
+            parameter = inspect.signature(kind.__init__).parameters.get(name)
+            if parameter is not None and parameter.default is not parameter.empty:
+                kind.__new__(kind, **{name: parameter.default})

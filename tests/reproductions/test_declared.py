@@ -25,12 +25,15 @@ def declares(slug: str) -> bool:
     return any(alias.name == "effects" for n in nodes if isinstance(n, ast.ImportFrom) for alias in n.names)
 
 
-@pytest.mark.parametrize("slug", CLAIMS.names())
-def test_a_claim_declares_its_effects_unless_it_is_listed(slug: str) -> None:
-    if slug in UNDECLARED:
-        assert not declares(slug), f"{slug} declares its effects: remove it from UNDECLARED"
-    elif slug not in WITHOUT_CHANCE:
-        assert declares(slug), f"{slug}: give each deciding part a delta, a margin or a level with its source"
+def test_a_claim_declares_its_effects_unless_it_is_listed(subtests: pytest.Subtests) -> None:
+    for slug in CLAIMS.names():
+        with subtests.test(slug):
+            if slug in UNDECLARED:
+                assert not declares(slug), f"{slug} declares its effects: remove it from UNDECLARED"
+            elif slug not in WITHOUT_CHANCE:
+                assert declares(slug), (
+                    f"{slug}: give each deciding part a delta, a margin or a level with its source"
+                )
 
 
 def test_listed_claims_exist() -> None:

@@ -51,38 +51,48 @@ def of_claims(statement: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", sorted({*of_claims("COMPARISON")} - {*of_claims("PRESET")}))
-def test_arms_of_a_claim_that_take_other_steps_get_the_same_of_something_else_as_a_preset(name: str) -> None:
-    # ``steps`` of a claim make passes or time equal on its own data; on a user's the budget has to.
-    assert (find(name).budget == "steps") == (not module(name).COMPARISON.steps)
+def test_arms_of_a_claim_that_take_other_steps_get_the_same_of_something_else_as_a_preset(
+    subtests: pytest.Subtests,
+) -> None:
+    for name in sorted({*of_claims("COMPARISON")} - {*of_claims("PRESET")}):
+        with subtests.test(name):
+            # ``steps`` of a claim make passes or time equal on its own data; on a user's the budget has to.
+            assert (find(name).budget == "steps") == (not module(name).COMPARISON.steps)
 
 
-@pytest.mark.parametrize("name", [*PRESETS, *of_claims("PRESET"), *of_claims("COMPARISON")])
-def test_a_preset_names_what_exists(name: str) -> None:
-    preset = find(name)
-    assert preset.name == name
-    assert preset.baseline in preset.arms
-    assert len(set(preset.arms)) == len(preset.arms)
-    for arm in preset.arms:
-        Arm.parse(arm)
-    for task in preset.tasks:
-        assert task in TASKS
+def test_a_preset_names_what_exists(subtests: pytest.Subtests) -> None:
+    for name in [*PRESETS, *of_claims("PRESET"), *of_claims("COMPARISON")]:
+        with subtests.test(name):
+            preset = find(name)
+            assert preset.name == name
+            assert preset.baseline in preset.arms
+            assert len(set(preset.arms)) == len(preset.arms)
+            for arm in preset.arms:
+                Arm.parse(arm)
+            for task in preset.tasks:
+                assert task in TASKS
 
 
-@pytest.mark.parametrize("slug", [*PRESETS, *of_claims("PRESET"), *of_claims("COMPARISON")])
-def test_no_two_arms_of_a_preset_are_the_same_but_for_defaults_that_one_states(slug: str) -> None:
-    def whole(spec: str) -> object:
-        arm = Arm.parse(spec)
-        constructor = arm._constructor()
-        defaults = {
-            n: p.default for n, p in signature(constructor).parameters.items() if p.default is not p.empty
-        }
-        name = arm.method if arm.loss is None else arm.loss[1]
-        options = defaults | read(name, constructor, arm.options)
-        return replace(arm, spec="", options={}), tuple(map(str, sorted(options.items(), key=str)))
+def test_no_two_arms_of_a_preset_are_the_same_but_for_defaults_that_one_states(
+    subtests: pytest.Subtests,
+) -> None:
+    for slug in [*PRESETS, *of_claims("PRESET"), *of_claims("COMPARISON")]:
+        with subtests.test(slug):
 
-    found = [whole(arm) for arm in find(slug).arms]
-    assert all(found.count(arm) == 1 for arm in found)
+            def whole(spec: str) -> object:
+                arm = Arm.parse(spec)
+                constructor = arm._constructor()
+                defaults = {
+                    n: p.default
+                    for n, p in signature(constructor).parameters.items()
+                    if p.default is not p.empty
+                }
+                name = arm.method if arm.loss is None else arm.loss[1]
+                options = defaults | read(name, constructor, arm.options)
+                return replace(arm, spec="", options={}), tuple(map(str, sorted(options.items(), key=str)))
+
+            found = [whole(arm) for arm in find(slug).arms]
+            assert all(found.count(arm) == 1 for arm in found)
 
 
 @pytest.mark.slow
