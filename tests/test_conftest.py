@@ -31,7 +31,7 @@ def test_examples_of_checked_functions_are_found() -> None:
     assert {"counterpoint.registry.unknown", "counterpoint.registry.Registry"} <= found
 
 
-def test_of_many_calls_in_a_test_the_first_are_checked_and_in_the_next_test_again() -> None:
+def test_of_many_calls_in_test_first_checked_in_next_test_again() -> None:
     for _ in range(checks.CALLS):
         registry.unknown("method", "clip", [])
     registry.unknown(1, "clip", [])  # type: ignore[arg-type] # that it passes is the test

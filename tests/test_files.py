@@ -108,7 +108,7 @@ def test_a_table_with_other_columns(tmp_path: Path) -> None:
         read_table(tmp_path / "b.parquet", {"b": pl.Int64}, "")
 
 
-def test_content_is_on_the_disk_before_its_name_and_its_name_before_the_end(
+def test_content_is_on_disk_before_name_and_its_name_before_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
@@ -147,7 +147,7 @@ def test_nothing_is_left_of_what_failed(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_text() == "old"
 
 
-def test_what_a_dead_process_left_goes_when_the_folder_is_next_opened(tmp_path: Path) -> None:
+def test_what_dead_process_left_goes_when_folder_is_next_opened(tmp_path: Path) -> None:
     script = (
         "import os, sys; from pathlib import Path; from counterpoint.files import writing, writing_folder\n"
         "with writing(Path(sys.argv[1]) / 'a') as part, writing_folder(Path(sys.argv[1]) / 'b') as folder:\n"
@@ -226,7 +226,7 @@ def test_a_write_that_fails_names_the_file(
 @pytest.mark.parametrize(
     ("size", "takes"), [(3 * 2**20, "about 3 MB"), (0, "more than 5 KB")], ids=["known", "unknown"]
 )
-def test_a_full_disk_is_told_with_the_room_that_is_needed_and_there(
+def test_full_disk_is_told_with_room_that_is_needed_and_there(
     error: Exception, size: int, takes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "metrics.parquet"

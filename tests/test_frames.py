@@ -66,7 +66,7 @@ def cropped(it: Tensor, box: list[int], flip: bool) -> Tensor:
     return v2.functional.horizontal_flip(it) if flip else it
 
 
-def test_boxes_and_masks_go_where_torchvisions_do_under_the_same_crop() -> None:
+def test_boxes_masks_go_where_torchvisions_do_under_same_crop() -> None:
     view = ImageView(crop=(0.3, 0.8), mirror=0.5)
     pictures = torch.randint(256, (16, 3, SIDE, SIDE), dtype=torch.uint8)
     draw, frames = view.draw(KEYS, SIDE, SIDE, 48), view.frames(pictures, KEYS, Square(48))
@@ -109,7 +109,7 @@ def batches(views: dict[str, View], rank: int = 0, world: int = 1) -> Batch:
     return loader.batch(0)
 
 
-def test_a_batch_holds_the_frames_that_are_asked_for_and_carries_them_along() -> None:
+def test_batch_holds_frames_are_asked_for_and_carries_them_along() -> None:
     views = {
         "a": View("image", "simclr", framed=True),
         "b": View("image", "weak"),
@@ -139,7 +139,7 @@ def test_pictures_are_cut_once_for_all_views_of_a_column(monkeypatch: pytest.Mon
     assert calls == ["image"]
 
 
-def test_a_small_view_has_the_frame_of_a_large_one_of_the_same_crop() -> None:
+def test_small_view_has_frame_of_a_large_one_of_the_same_crop() -> None:
     views = {
         "a": View("image", "simclr", framed=True),
         "b": View("image", "plain", like="a", size=0.5, framed=True),

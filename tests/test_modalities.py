@@ -231,7 +231,7 @@ def test_saying_a_name_is_no_decision(code: str) -> None:
     assert not decides(ast.parse(code), {"TEXT"})
 
 
-def test_nothing_is_decided_by_the_name_of_a_modality_but_what_is_about_one() -> None:
+def test_nothing_is_decided_by_name_of_modality_but_is_about_one() -> None:
     trees = {
         str(path.relative_to(SOURCE)): ast.parse(path.read_text(encoding="utf-8"))
         for path in SOURCE.rglob("*.py")

@@ -64,7 +64,7 @@ def test_a_value_outside_is_refused(kind: Any, args: Any, options: dict[str, Any
         kind(*args, **options)
 
 
-def test_numbers_of_other_libraries_and_what_else_a_union_names_are_accepted() -> None:
+def test_numbers_of_other_libraries_else_union_names_accepted() -> None:
     assert Module(np.float32(0.5), count=np.int64(3)).count == 3
     assert Module(nn.Identity(), -1.0).scale is not None
     assert Module(None).scale is None

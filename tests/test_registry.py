@@ -38,7 +38,7 @@ def test_where_there_is_no_name_at_all_it_is_said() -> None:
     assert str(unknown("label", "kind", [])) == "unknown label 'kind'. (known: none)"
 
 
-def test_a_file_is_listed_without_being_imported_and_got_by_its_name(write: Write) -> None:
+def test_file_is_listed_without_being_imported_and_got_by_name(write: Write) -> None:
     write("wide/two_words.py", "class _Helper: ...\nclass TwoWordsLoss:\n    number = 2\n")
     write("wide/_helpers.py", "class Helper: ...\n")
     write("_hidden/three.py", "class Three: ...\n")

@@ -165,7 +165,7 @@ def test_a_unit_names_no_code(study: Path, tmp_path: Path, evil: Evil) -> None:
 
 
 @pytest.mark.parametrize("kind", ["embedding", "counting"])
-def test_units_that_write_above_their_folder_lie_in_the_folder_of_parts(kind: str, tmp_path: Path) -> None:
+def test_units_that_write_above_folder_lie_in_folder_of_parts(kind: str, tmp_path: Path) -> None:
     unit = load_symbol(UNITS[kind])
     with pytest.raises(ValueError, match=r"lies in no \.parts"):
         unit.parse({}, tmp_path / "a", Counting("a", tmp_path).needs)
@@ -379,7 +379,7 @@ def test_jobs_of_slurm_allow_what_the_command_does(tmp_path: Path, monkeypatch: 
     assert f"export {trust.VARIABLE}=12ab" in (tmp_path / "study" / "slurm" / "runs.sh").read_text()
 
 
-def test_a_users_own_loss_is_trained_by_child_processes_and_read_again(
+def test_users_loss_is_trained_by_child_processes_and_read_again(
     tmp_path: Path, pairs: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

@@ -181,7 +181,7 @@ def test_what_would_decide_must_follow_from_the_numbers() -> None:
         result(needed=RequiredData(towards="reproduced", effect=0.2))
 
 
-def test_what_would_decide_is_read_back_and_only_written_where_there_is_something(tmp_path: Path) -> None:
+def test_would_decide_read_back_written_where_there_something(tmp_path: Path) -> None:
     stated = open_result(0.3, RequiredData(towards="reproduced", effect=0.3, seeds=12, examples=1.0))
     found = evidence(stated, result())
     found.write(tmp_path / "siglip.json")
@@ -216,7 +216,7 @@ def test_a_verdict_that_is_decided_leaves_nothing_open() -> None:
     assert evidence(open_result(0.3), refuted).undecided == ()
 
 
-def test_committed_evidence_that_is_undecided_says_what_would_decide_it(subtests: pytest.Subtests) -> None:
+def test_committed_evidence_is_undecided_says_would_decide_it(subtests: pytest.Subtests) -> None:
     for path in sorted(evidence_folder().glob("*.json")):
         with subtests.test(path.stem):
             for one in Evidence.read(path).undecided:
@@ -256,7 +256,7 @@ def test_a_second_run_has_seeds_for_the_cheapest_decision(
         assert left.second_seconds == pytest.approx(first.seconds * seeds / 5)
 
 
-def test_a_second_run_keeps_the_first_and_is_the_same_when_made_again(tmp_path: Path) -> None:
+def test_second_run_keeps_first_and_is_the_same_when_made_again(tmp_path: Path) -> None:
     first = evidence(leaning_result("reproduced", 12))
     second = evidence(result(n_seeds=24), earlier=first.left_open())
     path = tmp_path / "siglip.json"

@@ -52,7 +52,7 @@ def test_what_is_registered_is_in_the_catalog(subtests: pytest.Subtests) -> None
                 )
 
 
-def test_evidence_belongs_to_an_implemented_paper_and_is_no_smoke_run() -> None:
+def test_evidence_belongs_to_implemented_paper_and_no_smoke_run() -> None:
     for path in sorted(evidence_folder().glob("*.json")):
         evidence = Evidence.read(path)
         paper = catalog.paper(evidence.slug)

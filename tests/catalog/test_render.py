@@ -80,7 +80,7 @@ def test_words_stay_whole_at_eighty_columns(measured: catalog.Paper) -> None:
     assert "expected > 0, measured 0.031 (95 % interval 0.012 … 0.05, 5 seeds)" in text
 
 
-def test_results_that_do_not_decide_are_in_brackets_that_are_explained(measured: catalog.Paper) -> None:
+def test_results_do_not_decide_are_in_brackets_are_explained(measured: catalog.Paper) -> None:
     text = shown(render.page(measured))
     assert "in brackets" not in text
     assert measured.evidence is not None

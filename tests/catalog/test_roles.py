@@ -106,7 +106,7 @@ def test_a_role_needs_its_number(role: Role, rule: dict[str, Any], message: str)
     size=st.integers(1, 64),
     k=st.booleans(),
 )
-def test_a_wider_interval_never_decides_what_a_narrower_one_left_open(
+def test_wider_interval_never_decides_narrower_one_left_open(
     role: Role, low: float, length: float, more: float, wider: float, size: int, k: bool
 ) -> None:
     rule, high = rule_of(role, size / 64), low + length
@@ -119,7 +119,7 @@ def test_a_wider_interval_never_decides_what_a_narrower_one_left_open(
 
 
 @given(low=Units, length=Lengths, more=Lengths, spare=st.integers(1, 64))
-def test_an_interval_narrower_than_the_smallest_effect_always_decides(
+def test_interval_narrower_than_smallest_effect_always_decides(
     low: float, length: float, more: float, spare: int
 ) -> None:
     high = low + length
@@ -129,7 +129,7 @@ def test_an_interval_narrower_than_the_smallest_effect_always_decides(
 
 
 @given(low=Units, length=Lengths, bound=Units)
-def test_with_one_part_and_no_smallest_effect_the_rule_is_that_at_the_bound(
+def test_with_one_part_and_no_smallest_effect_rule_is_at_bound(
     low: float, length: float, bound: float
 ) -> None:
     high = low + length
@@ -231,7 +231,7 @@ def test_all_deciding_results_declare_or_none_does() -> None:
         record(result(), result(wide=None))
 
 
-def test_a_record_with_roles_is_read_back_and_one_without_has_none_of_their_fields(tmp_path: Path) -> None:
+def test_record_with_roles_read_back_one_without_none_of_fields(tmp_path: Path) -> None:
     written = record(result(), declared="0123456789abcdef")
     written.write(tmp_path / "siglip.json")
     assert Evidence.read(tmp_path / "siglip.json") == written
@@ -358,7 +358,7 @@ def test_rules_in_a_few_signs() -> None:
     assert render.expectation(result(bound=0.5, **near)) == "within 0.5±0.01"
 
 
-def test_an_open_result_states_its_width_and_what_would_decide_it() -> None:
+def test_open_result_states_its_width_and_what_would_decide_it() -> None:
     shown = render.questions(record(open_result(seeds=12, examples=1.0, by="width")))
     assert shown[0] == (
         "Undecided: gain. Its interval is 0.3 wide; δ is 0.006. About 12 seeds would decide it by an interval narrower "

@@ -74,7 +74,7 @@ def test_a_list_for_programs_is_of_names_alone(capsys: pytest.CaptureFixture[str
     assert json.loads(capsys.readouterr().out) == list(methods.names())
 
 
-def test_modalities_are_listed_with_what_they_are_read_from_and_trained_with(
+def test_modalities_listed_with_they_read_from_and_trained_with(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "300")
@@ -251,7 +251,7 @@ def test_a_warning_is_one_line_without_a_place_in_the_source(
     assert warnings.formatwarning is before
 
 
-def test_tasks_that_cannot_be_asked_are_refused_before_anything_is_measured(
+def test_tasks_cannot_asked_refused_before_anything_is_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -369,7 +369,7 @@ def test_status_as_json_is_not_watched(tmp_path: Path, capsys: pytest.CaptureFix
         (["report"], "stopped by SIGTERM; the same command goes on from here."),
     ],
 )
-def test_only_a_command_that_continues_says_so_when_it_is_stopped(
+def test_only_command_that_continues_says_so_when_it_is_stopped(
     words: list[str],
     said: str,
     tmp_path: Path,

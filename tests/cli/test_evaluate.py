@@ -29,7 +29,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_rows_that_it_was_trained_on_are_left_out_of_other_data_and_said(
+def test_rows_it_trained_on_are_left_out_of_other_data_and_said(
     work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(work)
@@ -68,7 +68,7 @@ def test_what_was_guessed_is_said_of_the_data_that_were_opened(
     assert "guessed: " in capsys.readouterr().out
 
 
-def test_all_rows_are_scored_where_asked_and_those_of_training_are_counted(
+def test_rows_scored_where_asked_and_those_of_training_counted(
     work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(work)
@@ -91,7 +91,7 @@ def test_data_without_a_row_that_is_new_to_the_run_are_refused(
     assert "seen.csv has no other rows to score: give other data, or --split all" in capsys.readouterr().err
 
 
-def test_a_table_that_is_all_test_and_has_no_labels_is_scored_with_a_word_on_the_rest(
+def test_table_test_and_has_no_labels_scored_with_word_on_rest(
     work: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(work)
@@ -103,7 +103,7 @@ def test_a_table_that_is_all_test_and_has_no_labels_is_scored_with_a_word_on_the
     assert "left out: probe needs labels" in said.err or "left out: probe learns" in said.err
 
 
-def test_its_own_data_is_found_from_another_folder_and_missed_by_name(
+def test_data_is_found_from_another_folder_and_missed_by_name(
     work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -53,7 +53,7 @@ def test_elsewhere_than_on_a_terminal_there_is_a_line_a_minute(clock: _Clock, tm
     ]
 
 
-def test_what_is_counted_elsewhere_than_on_a_terminal_is_told_once_a_minute(clock: _Clock) -> None:
+def test_counted_elsewhere_than_on_terminal_is_told_once_minute(clock: _Clock) -> None:
     console = _console()
     with counting(console, "rows", clock) as notify:
         for second in range(130):

@@ -161,7 +161,7 @@ with raised(), distributed.joined() as ranks:
 
 
 @pytest.mark.parametrize("moment", ["before", "while"])
-def test_a_launcher_that_asks_the_others_to_end_does_not_hide_the_cause(moment: str, tmp_path: Path) -> None:
+def test_launcher_that_asks_others_to_end_does_not_hide_cause(moment: str, tmp_path: Path) -> None:
     first, second = of_two(_ASKED_MEANWHILE, moment)
     second.communicate()
     said = first.communicate()[1].splitlines()[-1]
@@ -185,7 +185,7 @@ with distributed.joined():
 
 @pytest.mark.slow
 @pytest.mark.system
-def test_the_others_wait_for_the_first_for_longer_than_their_group_does() -> None:
+def test_others_wait_for_first_for_longer_than_their_group_does() -> None:
     first, second = of_two(_LONG_WORK)
     for process in (first, second):
         _, said = process.communicate()
@@ -217,7 +217,7 @@ class Breaks(torch.nn.Module):
         ("os.kill(os.getpid(), signal.SIGKILL)", "is gone without a word"),
     ],
 )
-def test_a_rank_that_fails_ends_all_at_once_and_a_restart_goes_on(
+def test_rank_that_fails_ends_all_at_once_and_a_restart_goes_on(
     deed: str, reason: str, tmp_path: Path
 ) -> None:
     data, run = write_pairs(tmp_path / "pairs"), tmp_path / "run"

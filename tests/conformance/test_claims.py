@@ -49,7 +49,7 @@ def test_it_says_what_is_claimed_and_what_would_refute_it(subtests: pytest.Subte
 
 
 @pytest.mark.parametrize("slug", of_each_room())
-def test_its_smoke_run_goes_the_whole_way_from_training_to_evidence(
+def test_its_smoke_run_goes_whole_way_from_training_to_evidence(
     slug: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -73,7 +73,7 @@ def test_it_equals_a_plain_loop_of_two_runs(whole: tuple) -> None:
 
 
 @pytest.mark.parametrize("until", [3, *slow(2, 4, 6)])
-def test_a_run_goes_on_bit_exactly_inside_a_stage_between_two_and_before_a_look(
+def test_run_goes_bit_exactly_inside_stage_between_two_before(
     until: int, tmp_path: Path, whole: tuple
 ) -> None:
     job_hooked(0, 1, folder=tmp_path, until=until)

@@ -92,7 +92,7 @@ def test_what_stands_in_a_gap_does_not_matter(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "first"), pairs())
-def test_methods_of_any_two_columns_train_on_sounds_and_on_series(name: str, first: str) -> None:
+def test_methods_of_two_columns_train_on_sounds_and_on_series(name: str, first: str) -> None:
     sound_or_series = StubSound() if first == "audio" else _series()
     towers: dict[str, Tower] = {first: sound_or_series, "text": StubText()}
     for column, tower in towers.items():

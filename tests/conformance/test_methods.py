@@ -37,7 +37,7 @@ def test_what_is_entered_by_hand_is_of_methods_that_there_are() -> None:
     assert set(method_stubs.REQUIRED) <= {o for it in known if issubclass(it, Method) for o in required(it)}
 
 
-def test_a_method_that_needs_more_than_its_class_says_is_told_where_to_be_entered(
+def test_method_needs_more_than_class_says_told_where_to_entered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(method_stubs, "REQUIRED", {})

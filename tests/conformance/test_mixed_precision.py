@@ -172,7 +172,7 @@ def test_a_step_waits_once_for_the_device(
 
 
 class TestPrecision:
-    def test_an_overflow_of_float16_is_not_taken_and_lowers_the_scale(self) -> None:
+    def test_overflow_of_float16_is_not_taken_and_lowers_the_scale(self) -> None:
         weight = nn.Parameter(torch.ones(1))
         optimizer, precision = torch.optim.SGD([weight], lr=1.0), Precision("16-mixed", torch.device("cpu"))
         scale = precision.scaler.get_scale()
@@ -186,7 +186,7 @@ class TestPrecision:
             assert weight.item() == pytest.approx(before - expected * 60_000.0 * factor, rel=1e-3)
             assert precision.scaler.get_scale() == scale / 2
 
-    def test_a_step_asks_nothing_of_the_device_but_whether_gradients_overflow(self) -> None:
+    def test_step_asks_nothing_device_but_whether_gradients_overflow(self) -> None:
         weight = nn.Parameter(torch.zeros(2))
         optimizer, precision = torch.optim.SGD([weight], lr=1.0), Precision("16-mixed", torch.device("cpu"))
         for factor, taken in ((0.3, True), (torch.inf, False), (0.3, True)):
@@ -196,7 +196,7 @@ class TestPrecision:
                 assert step(precision, optimizer, 1.0) is taken
             assert waits.count == 1
 
-    def test_gradients_are_clipped_by_their_own_norm_and_not_the_scaled_one(self) -> None:
+    def test_gradients_are_clipped_by_own_norm_and_not_scaled_one(self) -> None:
         weight = nn.Parameter(torch.zeros(2))
         optimizer, precision = torch.optim.SGD([weight], lr=1.0), Precision("16-mixed", torch.device("cpu"))
         precision.backward((weight * torch.tensor([0.3, 0.4])).sum())

@@ -14,7 +14,7 @@ from counterpoint.networks.mixup import PARTNER, PARTNER_ID, SHARE, mixup
 from fixtures.slow import on_ranks
 
 
-def test_views_are_blends_and_labels_stay_beside_those_of_the_partner() -> None:
+def test_views_blends_and_labels_stay_beside_those_of_partner() -> None:
     batch = whole()
     torch.manual_seed(3)
     mixed = mixup(batch, 0.4)

@@ -351,7 +351,7 @@ def test_columns_that_a_method_does_not_take_are_named(arm: str, data: Data, mes
         Arm.parse(arm).reads(data.columns)
 
 
-def test_of_more_columns_than_a_method_takes_the_pairs_are_listed() -> None:
+def test_of_more_columns_than_method_takes_the_pairs_are_listed() -> None:
     three = {"image": "image", "text": "text", "ring": "ring"}
     with pytest.raises(ValueError, match=r"write one of clip,columns=image\+text, clip,columns=image\+ring"):
         Arm.parse("clip").reads(three)

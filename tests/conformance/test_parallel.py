@@ -121,7 +121,7 @@ def test_half_precision_trains_on_ranks_too(mode: str, rank_pool: Callable[[int]
         assert told == pytest.approx(whole, rel=2**-7)
 
 
-def test_gradients_are_exchanged_behind_the_last_microbatch_alone(
+def test_gradients_are_exchanged_behind_last_microbatch_alone(
     rank_pool: Callable[[int], RankPool],
 ) -> None:
     for whole, in_three in rank_pool(2).run(job_exchanges):

@@ -108,7 +108,7 @@ def test_of_damaged_parts_the_checkpoint_before_is_taken(in_parts: tuple[Path, d
         checkpoints.load(folder)
 
 
-def test_a_full_disk_of_one_rank_is_told_by_all_and_spoils_nothing(
+def test_full_disk_of_one_rank_is_told_by_all_and_spoils_nothing(
     tmp_path: Path, rank_pool: Callable[[int], RankPool]
 ) -> None:
     for said in rank_pool(2).run(job_full_disk, tmp_path):

@@ -102,7 +102,7 @@ def after(number: type, value: Any) -> Any:
     return value + 1 if number is int else math.nextafter(value, math.inf)
 
 
-def test_what_is_outside_is_refused_by_the_name_the_range_and_the_value(subtests: pytest.Subtests) -> None:
+def test_what_is_outside_is_refused_by_name_range_and_the_value(subtests: pytest.Subtests) -> None:
     for kind, name in ARGUMENTS:
         with subtests.test(f"{kind.__name__}, {name}"):
             hint = declared(kind)[name]

@@ -330,7 +330,7 @@ def test_a_source_gives_the_pairs_that_were_written(suffix: str, tmp_path: Path)
 
 
 @every
-def test_ids_are_unique_and_those_of_the_user_stay_when_rows_are_added(suffix: str, tmp_path: Path) -> None:
+def test_ids_unique_and_those_of_user_stay_when_rows_are_added(suffix: str, tmp_path: Path) -> None:
     few = Pairs(written(tmp_path, suffix, ROWS[1:], "few"), 8)
     more = Pairs(written(tmp_path, suffix, ROWS, "more"), 8)
     before, after = names(few), names(more)
@@ -393,7 +393,7 @@ def test_a_file_that_is_none_is_refused_in_a_line_that_names_it(
     assert "\n" not in str(told.value)
 
 
-def test_a_file_of_no_source_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
+def test_file_of_no_source_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
     put(path := tmp_path / "pairs.xlsx", b"")
     with pytest.raises(ValueError, match=r"pairs\.xlsx: expected a folder or one of \.csv, .*\.tar"):
         load(str(path), 8)

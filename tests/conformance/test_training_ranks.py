@@ -77,13 +77,13 @@ def test_a_loader_of_other_ranks_is_refused(rank_pool: Callable[[int], RankPool]
     assert "give it rank=1, world=2" in second
 
 
-def test_a_gradient_that_some_ranks_lack_counts_as_0_and_one_that_all_lack_stays_none(
+def test_gradient_some_ranks_lack_counts_0_one_lack_stays_none(
     rank_pool: Callable[[int], RankPool],
 ) -> None:
     assert rank_pool(2).run(job_partial_gradients) == 2 * [[[0.5, 0.5], [0.5], None]]
 
 
-def test_what_has_gradients_is_agreed_without_a_wait_for_the_device(
+def test_what_has_gradients_is_agreed_without_wait_for_device(
     rank_pool: Callable[[int], RankPool],
 ) -> None:
     assert rank_pool(2).run(job_far_gradients) == 2 * [[None]]

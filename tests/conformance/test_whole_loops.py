@@ -69,9 +69,7 @@ def buffers_of(name: str) -> set[str]:
 
 @pytest.mark.slow
 @every
-def test_a_run_that_was_killed_ends_bit_by_bit_as_if_it_had_not_been(
-    name: str, reference: Path, dead: Path
-) -> None:
+def test_run_was_killed_ends_bit_by_bit_as_if_it_had_not_been(name: str, reference: Path, dead: Path) -> None:
     looked: list[int] = []
     whole = trained(name, reference, on_look=looked.append)
     assert looked == list(looks(name))

@@ -216,7 +216,7 @@ def test_an_option_is_the_presets_or_the_configurations(kind: str) -> None:
 
 
 @every_kind
-def test_what_is_missing_is_grey_and_empty_and_nothing_else_changes(kind: str) -> None:
+def test_is_missing_is_grey_and_empty_and_nothing_else_changes(kind: str) -> None:
     lacking = [f for f in type(world(f"{kind}:basic").preset.config).model_fields if f.startswith("missing_")]
     if kind == "speech":  # which refuses what it takes over from scenes and has not
         lacking = [f for f in lacking if f not in ("missing_tables", "missing_clicks")]

@@ -75,7 +75,7 @@ def test_unwritable_folder_is_one_clear_error(tmp_path: Path) -> None:
         pass
 
 
-def test_a_disk_that_fills_up_is_one_clear_error_and_leaves_nothing(tmp_path: Path) -> None:
+def test_disk_fills_up_is_one_clear_error_and_leaves_nothing(tmp_path: Path) -> None:
     target = tmp_path / "table"
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 

@@ -45,11 +45,11 @@ def test_complexity_is_the_most_relations_of_a_thing(caption: str, relations: in
     ("caption", "acts"),
     [("a man riding a horse", True), ("the painted wall", True), ("a red ball", False), ("dogs", False)],
 )
-def test_actions_are_verbs_that_can_be_nothing_else_or_their_forms(caption: str, acts: bool) -> None:
+def test_actions_are_verbs_that_can_be_nothing_else_or_forms(caption: str, acts: bool) -> None:
     assert has_action(caption) is acts
 
 
-def test_a_caption_is_read_off_where_it_holds_whole_words_of_the_picture() -> None:
+def test_caption_read_off_where_it_holds_whole_words_of_picture() -> None:
     assert is_read_off("Open 24 hours, come in", ["OPEN 24 HOURS"])
     assert not is_read_off("an opener", ["open"])
     assert not is_read_off("a shop", ["", "!"])

@@ -93,7 +93,7 @@ def texts(source: PairedData) -> dict[str, tuple[str, ...]]:
     return {source.key(row): tuple(source.captions(row)) for row in range(len(source))}
 
 
-def test_stamps_have_a_caption_in_one_language_and_the_folder_as_their_kind(tmp_path: Path) -> None:
+def test_stamps_have_caption_in_one_language_and_folder_as_kind(tmp_path: Path) -> None:
     found = opened(f"stamps:{stamps(tmp_path / 'stamps')}")
     assert len(found) == 31
     assert texts(found)["animals/more/thing3"] == ("A thing 3.",)

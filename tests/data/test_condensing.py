@@ -44,7 +44,7 @@ def real() -> RealPictures:
     return RealPictures(classes)
 
 
-def test_the_distance_is_of_the_rows_of_every_layer_and_vectors_count_nothing() -> None:
+def test_distance_of_rows_of_layer_and_vectors_count_nothing() -> None:
     ours, theirs = some((3, 2, 2), (4,), (2, 5)), some((3, 2, 2), (4,), (2, 5))
     expected = 0.0
     for a, b in zip(ours, theirs, strict=True):
@@ -56,7 +56,7 @@ def test_the_distance_is_of_the_rows_of_every_layer_and_vectors_count_nothing() 
     assert float(distance(ours, scaled)) == pytest.approx(0, abs=1e-5)
 
 
-def test_the_orders_differ_in_when_the_sum_is_taken_and_agree_for_one_class() -> None:
+def test_orders_differ_in_when_sum_taken_and_agree_for_one_class() -> None:
     ours, theirs = ([some((2, 3), (4, 2)) for _ in range(2)] for _ in range(2))
     each = sum(float(distance(a, b)) for a, b in zip(ours, theirs, strict=True))
     summed = [[(a + b) / 2 for a, b in zip(*both, strict=True)] for both in (ours, theirs)]
@@ -87,9 +87,7 @@ def test_the_mean_of_class_gradients_is_that_of_the_whole_set(real: RealPictures
 
 
 @pytest.mark.parametrize("order", ["dcc", "dc"])
-def test_pictures_move_towards_the_gradients_and_go_on_where_they_stood(
-    real: RealPictures, order: Any
-) -> None:
+def test_pictures_move_towards_gradients_and_go_on_where_stood(real: RealPictures, order: Any) -> None:
     begun = start(real, 1)
     states = list(condensed(real, begun, order, iterations=4, width=4))
     assert [state.iteration for state in states] == [1, 2, 3, 4]
@@ -219,7 +217,7 @@ def test_what_cannot_be_is_refused(tmp_path: Path, change: dict[str, Any], match
         condense("digits", tmp_path, **SMALL | change)
 
 
-def test_data_without_pictures_and_a_folder_of_something_else_are_refused(tmp_path: Path) -> None:
+def test_data_without_pictures_folder_of_something_else_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has no pictures to condense"):
         condense("glosses", tmp_path / "new", **SMALL)
     (tmp_path / "mine.txt").write_text("mine")

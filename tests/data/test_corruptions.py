@@ -49,7 +49,7 @@ def test_contrast_shrinks_the_distance_to_the_mean_grey() -> None:
         assert found.amax().item() - found.amin().item() == pytest.approx(200 * left, abs=1)
 
 
-def test_blur_spreads_a_point_by_the_stated_deviation_and_keeps_flat_pictures() -> None:
+def test_blur_spreads_point_stated_deviation_keeps_flat_pictures() -> None:
     size = 96
     flat = torch.full((1, 3, size, size), 77, dtype=torch.uint8)
     torch.testing.assert_close(blur(flat, IDS[:1], 2), flat, rtol=0, atol=0)

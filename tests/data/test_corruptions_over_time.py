@@ -48,7 +48,7 @@ def distance(changed: Tensor, values: Tensor) -> float:
 
 
 @pytest.mark.parametrize(("worse", "raw"), CASES)
-def test_stronger_is_further_away_and_depends_on_example_and_id_alone(worse: Any, raw: Any) -> None:
+def test_stronger_is_further_away_and_depends_on_example_and_id(worse: Any, raw: Any) -> None:
     before, distances = raw.values.clone(), []
     for strength in STRENGTHS:
         whole = worse(raw, IDS, strength)
@@ -87,7 +87,7 @@ def test_clipping_keeps_the_peak_and_gain_scales() -> None:
     torch.testing.assert_close(sounds.gain(SOUNDS, IDS, 1).samples[0], SOUNDS.samples[0] / 10)
 
 
-def test_drift_ends_as_far_away_as_stated_and_noise_has_the_stated_deviation() -> None:
+def test_drift_ends_as_far_away_as_stated_noise_stated_deviation() -> None:
     raw = walks()
     known = raw.measured[2]
     spread = known.std(0, correction=0)
@@ -112,7 +112,7 @@ def test_channels_are_lost_one_after_the_other_and_one_is_left() -> None:
     torch.testing.assert_close(series.dropped(single, IDS[:1], 2).measured, single.measured)
 
 
-def test_a_slower_rate_keeps_single_steps_and_what_lies_between_runs_straight() -> None:
+def test_slower_rate_keeps_single_steps_lies_between_runs() -> None:
     line = np.stack([np.arange(60), 3 - 2 * np.arange(60)], 1).astype(np.float32)
     line[5:9, 1] = np.nan
     straight = Series.of([line])

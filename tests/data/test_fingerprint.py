@@ -94,7 +94,7 @@ def test_scenes_in_a_folder_are_known_by_their_files(tmp_path: Path) -> None:
     assert read(tmp_path / "b").fingerprint.parts != before
 
 
-def test_a_sound_is_told_by_its_samples_and_its_rate_and_not_by_what_it_is_padded_to() -> None:
+def test_sound_told_by_samples_and_rate_and_not_by_it_padded_to() -> None:
     short, long = np.ones(3, np.float32), np.ones(5, np.float32)
     alone, beside = Waves.of([short], 8), Waves.of([short, long], 8)
     assert bytes_of(alone) == bytes_of(beside[0]) != bytes_of(beside[1])

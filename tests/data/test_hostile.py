@@ -160,7 +160,7 @@ def test_other_formats_are_refused(form: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_a_jpeg_that_is_read_in_scans_is_not_reduced_before_its_memory_is_taken() -> None:
+def test_jpeg_read_in_scans_not_reduced_before_memory_is_taken() -> None:
     file = made.saved(Image.new("L", (12_000, 9_000)), "JPEG")
     assert decode(file, SIDE).shape == (3, SIDE, SIDE)
     scans = made.saved(Image.new("L", (12_000, 9_000)), "JPEG", progressive=True)

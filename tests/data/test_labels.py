@@ -130,7 +130,7 @@ def test_whole_numbers_are_numbers_where_it_is_said(
     assert re.search(r"age +numbers from 20 to 28, ", capsys.readouterr().out)
 
 
-def test_a_warning_names_numbers_that_are_none_and_classes_that_could_be_some(cached: Path) -> None:
+def test_warning_names_numbers_none_and_classes_could_be_some(cached: Path) -> None:
     written(rows(cached).with_columns(age=pl.Series([20 + k % 9 for k in range(40)])), cached / "it.csv")
     data = load_any(str(cached / "it.csv"))
     with pytest.raises(LabelTypeError, match=r"; --numbers age reads whole numbers of your files as such$"):
@@ -143,7 +143,7 @@ def test_a_warning_names_numbers_that_are_none_and_classes_that_could_be_some(ca
     assert words.refused["kind"] == "said to be numbers, and some values are none"
 
 
-def test_marks_of_what_is_not_known_make_no_class_among_numbers_but_one_among_words() -> None:
+def test_marks_not_known_make_no_class_among_numbers_but_one() -> None:
     labels, refused = labels_of(
         {
             "age": pl.Series(["NA", "1", "2", "nan", None]),
@@ -209,7 +209,7 @@ def test_pairs_of_zeros_and_ones_and_of_words_are_no_points() -> None:
     assert (list(labels), refused) == (["size_x", "size_y"], {})
 
 
-def test_there_may_be_any_number_of_folders_but_not_of_other_classes() -> None:
+def test_there_may_be_number_of_folders_but_not_of_other_classes() -> None:
     many = pl.Series([f"kind {k % 300}" for k in range(600)])
     labels, refused = labels_of({"folder": many, "kind": many})
     assert (len(labels["folder"].names), refused) == (300, {"kind": "300 values"})
@@ -233,7 +233,7 @@ class _OfTags(_OfNumbers):
     name, kind = "multi_label", Tags
 
 
-def test_a_task_is_refused_a_label_of_another_kind_with_those_that_there_are() -> None:
+def test_task_refused_label_of_another_kind_with_those_there_are() -> None:
     data: Data = EveryKind()
     check_data(_OfNumbers(), data)
     check_data(_OfTags("things"), data)
@@ -248,7 +248,7 @@ def test_a_task_is_refused_a_label_of_another_kind_with_those_that_there_are() -
         check_data(_OfTags(), TinyData())
 
 
-def test_a_method_is_told_the_kind_of_its_label_and_refused_another_kind() -> None:
+def test_method_is_told_kind_of_label_and_refused_another_kind() -> None:
     data, supcon = EveryKind(), Arm.parse("supcon,on=images")
     target = target_of(supcon, "tone", data)
     assert target is not None

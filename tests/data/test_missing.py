@@ -49,7 +49,7 @@ def test_any_order_of_rows_and_any_batch_have_the_same_gaps(seed: int) -> None:
     assert turned.present("text", EVERY).tolist() == [there[number] for number in turned.ids]
 
 
-def test_more_gaps_hold_the_fewer_ones_and_columns_are_independent() -> None:
+def test_more_gaps_hold_fewer_ones_and_columns_are_independent() -> None:
     few, many = (missing(f"text:{share}").present("text", EVERY) for share in (0.3, 0.6))
     assert (few >= many).all()
     assert 0.5 < few.mean() < 0.9
@@ -121,7 +121,7 @@ def test_raw_forms_keep_what_is_not_withheld() -> None:
     assert cells[1].isnan().all()
 
 
-def test_gaps_are_a_part_of_the_datas_name_and_of_its_fingerprint(pairs: Any) -> None:
+def test_gaps_are_part_of_the_datas_name_and_of_its_fingerprint(pairs: Any) -> None:
     told = with_gaps(str(pairs), ["text:0.5,in=train"])
     data, whole = load_any(told), load_any(str(pairs))
     assert isinstance(data, MissingValuesData)

@@ -102,7 +102,7 @@ def test_validation_and_test_sets_stay_apart() -> None:
     assert (data.splits.train[:16] < len(tiny)).any()
 
 
-def test_a_row_is_read_from_its_source_and_lacks_what_the_source_lacks() -> None:
+def test_row_is_read_from_its_source_and_lacks_what_source_lacks() -> None:
     data = mixed()
     tiny = len(data.sources[0])
     rows = np.array([tiny + 3, 5, tiny, 6])
@@ -163,7 +163,7 @@ def test_pictures_of_two_sizes_become_those_of_the_larger() -> None:
     assert both.read("image", np.array([0, len(data)])).shape[-1] == SIDE
 
 
-def test_every_source_has_its_share_of_a_batch_and_comes_round_by_itself() -> None:
+def test_source_has_share_of_batch_and_comes_round_by_itself() -> None:
     few, many = np.arange(6), np.arange(100, 140)
     order = Mixture([many, few], [0.75, 0.25], 8, seed=3)
     steps = [order.at(step)[0] for step in range(24)]
@@ -229,7 +229,7 @@ def test_a_row_that_comes_round_is_seen_in_another_way() -> None:
     assert all(not torch.equal(views[0], views[1]) for views in twice)
 
 
-def test_a_row_that_comes_round_within_an_epoch_is_seen_in_another_way() -> None:
+def test_row_comes_round_within_epoch_is_seen_in_another_way() -> None:
     few, many = np.arange(4), np.arange(4, 70)
     order = Mixture([many, few], [0.5, 0.5], 8, seed=3)
     loader = Loader(

@@ -185,7 +185,7 @@ def test_noise_and_imbalance_need_two_classes(text: str) -> None:
         relabelled(text, data)
 
 
-def test_similar_classes_of_data_without_pictures_need_an_encoder() -> None:
+def test_similar_classes_of_data_without_pictures_need_encoder() -> None:
     data = Many()
     data.columns = {"series": "series"}
     with pytest.raises(ValueError, match="name what compares them, encoder=MODEL"):

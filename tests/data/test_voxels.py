@@ -33,14 +33,14 @@ def test_rows_splits_labels_and_captions_are_the_pictures_own() -> None:
     assert "simulated" in data.findings()["voxels"]
 
 
-def test_signals_have_variance_one_over_the_rows_to_train_on_alone() -> None:
+def test_signals_have_variance_one_over_rows_to_train_on_alone() -> None:
     data = voxels()
     signal = data.signal[data.splits.train]
     np.testing.assert_allclose(signal.mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(signal.std(0), 1, atol=1e-4)
 
 
-def test_early_voxels_follow_from_pixels_and_late_ones_from_labels() -> None:
+def test_early_voxels_follow_from_pixels_late_ones_from_labels() -> None:
     class Grey(TinyData):
         """The same labels, other pictures."""
 
@@ -68,7 +68,7 @@ def test_the_ceiling_is_the_correlation_with_the_signal() -> None:
     np.testing.assert_allclose(voxels(noise=0.0).cells(np.arange(5)), voxels(noise=0.0).signal[:5], atol=1e-6)
 
 
-def test_a_row_measures_the_same_whichever_others_are_read_and_in_another_process() -> None:
+def test_row_measures_same_whichever_others_read_another_process() -> None:
     data = voxels()
     whole = data.cells(np.arange(70))
     assert (data.cells(np.array([7, 3])) == whole[[7, 3]]).all()
@@ -80,7 +80,7 @@ def test_voxels_do_not_depend_on_the_size_that_a_tower_asks_for() -> None:
     assert (data.sized(24).cells(np.arange(5)) == data.cells(np.arange(5))).all()  # type: ignore[attr-defined] # voxels
 
 
-def test_correlations_are_shares_of_the_ceiling_and_dead_voxels_have_none() -> None:
+def test_correlations_shares_of_ceiling_dead_voxels_have_none() -> None:
     draws = np.random.default_rng(0)
     x, y = draws.standard_normal((2, 30, 3))
     x[:, 2] = 1.0

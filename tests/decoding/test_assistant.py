@@ -106,7 +106,7 @@ def test_turns_and_their_pictures_are_shown_in_order() -> None:
     assert assistant(method).reply([PROMPTS[2]]) == [expected]
 
 
-def test_the_neutral_question_is_decoded_and_the_leading_one_subtracted() -> None:
+def test_neutral_question_is_decoded_and_leading_one_subtracted() -> None:
     neutral, leading = (encoded(f"<s> <image> is it{lead} :", picture(0)) for lead in ("", " a cat"))
     method = LeadingQueryContrastive(alpha=3.0)
     expected = written(neutral, custom_generate=method.on(neutral, leading=leading))
@@ -138,7 +138,7 @@ def test_the_picture_is_transformed_before_the_processor() -> None:
     assert assistant(both).reply([PROMPTS[0]]) == [expected]
 
 
-def test_descriptions_are_made_once_a_picture_and_read_where_a_method_asks_for_it() -> None:
+def test_descriptions_made_once_picture_read_where_method_asks() -> None:
     asking = encoded("<s> <image> what :", picture(0))
     description = describe(tiny("Llava"), asking, max_new_tokens=6)
     (words,) = processor_of().batch_decode(description.words, skip_special_tokens=True)
@@ -155,7 +155,7 @@ def test_descriptions_are_made_once_a_picture_and_read_where_a_method_asks_for_i
     assert asked.cost.passes["describing"] == described
 
 
-def test_prompts_without_pictures_are_decoded_plainly_where_the_picture_is_contrasted() -> None:
+def test_prompts_without_pictures_decoded_plainly_where_picture() -> None:
     blind = [Prompt("is it a dog"), Prompt("what")]
     assert assistant(VisualContrastive(alpha=5.0)).reply(blind) == assistant().reply(blind)
     method = ExampleContrastive()
@@ -178,7 +178,7 @@ def test_what_a_method_costs_adds_up() -> None:
     assert plain.cost.relative_passes == 1.0
 
 
-def test_samples_depend_on_the_seed_and_the_prompt_and_not_on_the_batch() -> None:
+def test_samples_depend_on_seed_and_prompt_and_not_on_the_batch() -> None:
     some = assistant(Plain(), do_sample=True, temperature=2.0)
     replies = some.reply(PROMPTS, seed=1)
     assert replies == some.reply(PROMPTS, seed=1)

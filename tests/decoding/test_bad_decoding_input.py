@@ -81,7 +81,7 @@ def test_a_separate_language_model(text_model: Any) -> None:
     )
 
 
-def test_a_separate_language_model_reads_the_prompt_as_it_was_written(text_model: Any) -> None:
+def test_separate_language_model_reads_prompt_as_it_was_written(text_model: Any) -> None:
     """Template and tokens are the user's own: all of the prompt but the picture, then what was generated."""
     inputs, read = KIND.row(1), []
     hook = text_model.register_forward_pre_hook(

@@ -70,6 +70,6 @@ def test_tokens_a_branch_lacks_are_not_contrasted() -> None:
     assert torch.equal(comparable(torch.full_like(own, -torch.inf), own), own)
 
 
-def test_a_padded_branch_that_agrees_on_what_it_knows_changes_nothing() -> None:
+def test_padded_branch_agrees_on_what_it_knows_changes_nothing() -> None:
     own = random(0)
     torch.testing.assert_close(comparable(own[:, :6] + 5.0, own), own + 5.0)

@@ -106,7 +106,7 @@ def test_beams_equal_the_slow_loop(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_beams_with_a_branch_without_the_picture_equal_the_slow_loop(name: str) -> None:
+def test_beams_with_branch_without_picture_equal_the_slow_loop(name: str) -> None:
     kind, model = KINDS[name], tiny(name)
 
     def by_entropy(logits: Sequence[Tensor]) -> Tensor:
@@ -172,7 +172,7 @@ def test_weight_zero_is_plain_decoding_token_for_token(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_identical_branches_are_plain_decoding_where_weights_sum_to_one(name: str) -> None:
+def test_identical_branches_plain_decoding_where_weights_sum_one(name: str) -> None:
     kind, model = KINDS[name], tiny(name)
     inputs = kind.batch([kind.row(1, length=5), kind.row(2, length=3)])
     for mode in ({}, {"num_beams": 3}, {"do_sample": True, "temperature": 2.0}):
@@ -305,7 +305,7 @@ def test_it_ends_at_the_end_token_row_by_row() -> None:
         assert not any(row[stop:])
 
 
-def test_mvcd_ends_at_the_end_token_that_it_chooses_and_not_at_one_of_its_branches() -> None:
+def test_mvcd_ends_at_end_token_chooses_not_at_one_of_branches() -> None:
     kind, model = KINDS["Llava"], tiny("Llava")
     for seed in range(
         1, 60, 2

@@ -122,7 +122,7 @@ def test_ritual_adds() -> None:
     compare(scores(Ritual(), own, other), formula, own, other)
 
 
-def test_ritual_on_the_same_picture_is_temperature_one_over_one_plus_alpha() -> None:
+def test_ritual_same_picture_temperature_one_over_one_plus_alpha() -> None:
     own = logits(0)
     torch.testing.assert_close(scores(Ritual(alpha=3.0, beta=0), own, own), own / 0.25)
 
@@ -180,7 +180,7 @@ def test_divergence_of_the_card() -> None:
 
 
 @given(st.integers(0, 10_000), st.sampled_from([0.2, 0.5, 1.0]))
-def test_divergence_is_bounded_symmetric_and_grows_towards_the_other(seed: int, exponent: float) -> None:
+def test_divergence_is_bounded_symmetric_and_grows_towards_other(seed: int, exponent: float) -> None:
     p, q = (logits(seed + offset, rows=1).softmax(-1) for offset in (0, 1))
     steps = [bounded_divergence(p, torch.lerp(p, q, share), exponent) for share in (0.0, 0.3, 0.6, 1.0)]
     values = [float(step) for step in steps]
@@ -190,7 +190,7 @@ def test_divergence_is_bounded_symmetric_and_grows_towards_the_other(seed: int, 
     torch.testing.assert_close(bounded_divergence(p, q, exponent), bounded_divergence(q, p, exponent))
 
 
-def test_vdgd_scores_are_the_negative_divergence_inside_the_nucleus() -> None:
+def test_vdgd_scores_are_negative_divergence_inside_the_nucleus() -> None:
     own = logits(0)
     places = [logits(seed).log_softmax(-1) for seed in (1, 2, 3)]  # q_j, a description of three places
     support = torch.stack(places).amax(0)

@@ -59,7 +59,7 @@ def end() -> Iterator[int]:
     model.generation_config.eos_token_id = None
 
 
-def test_a_description_is_greedy_and_keeps_the_distribution_of_every_place(end: int) -> None:
+def test_description_greedy_and_keeps_distribution_of_place(end: int) -> None:
     rows = [KIND.row(1), KIND.row(2, length=3)]
     description = describe(tiny("Llava"), KIND.batch(rows), max_new_tokens=8)
     found = [slow_description(row, 8, end) for row in rows]
@@ -78,7 +78,7 @@ def test_a_description_is_greedy_and_keeps_the_distribution_of_every_place(end: 
     assert description.passes == max(len(places) for _, places in found)
 
 
-def test_a_description_is_of_raw_logits_whatever_decoding_made_it() -> None:
+def test_description_is_of_raw_logits_whatever_decoding_made_it() -> None:
     model, row = tiny("Llava"), KIND.row(1)
     plain = describe(model, row, max_new_tokens=3)
     model.generation_config.repetition_penalty = 5.0
@@ -153,7 +153,7 @@ def test_vdgd_equals_the_slow_loop_with_returned_sequences() -> None:
     assert many[::3, -6:].tolist() == expected, "rows of the table follow those of generate"
 
 
-def test_vdgd_chooses_no_token_that_pads_the_vocabulary_whatever_the_description_says_of_it() -> None:
+def test_vdgd_chooses_no_token_pads_vocabulary_whatever() -> None:
     model = copy.deepcopy(tiny("Llava"))
     model.resize_token_embeddings(VOCABULARY + 8, mean_resizing=False)
     with torch.no_grad():

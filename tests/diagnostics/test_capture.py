@@ -38,7 +38,7 @@ def timm_vit(**options: Any) -> TimmTower:
     return TimmTower(model, 24, (0.5,) * 3, (0.5,) * 3).eval()
 
 
-def test_built_in_states_and_attention_are_those_of_its_equations() -> None:
+def test_built_in_states_and_attention_are_those_of_equations() -> None:
     tower, x = vit(), pictures(24)
     found = captured(tower, x)
     patches = F.pixel_unshuffle(tower.normalise(x), 8).flatten(2).transpose(1, 2)
@@ -97,7 +97,7 @@ def test_open_clip_towers_of_both_kinds(tmp_path: Path) -> None:
     torch.testing.assert_close(of_images.attention[0], weights)
 
 
-def test_text_states_are_laid_out_per_caption_and_attention_is_causal() -> None:
+def test_text_states_laid_out_per_caption_and_attention_causal() -> None:
     tokenizer = BytePairTokenizer.train(CAPTIONS, 300, 12)
     tower = TextTransformer(tokenizer, width=16, depth=2, heads=2)
     initialise(tower, 0)

@@ -59,7 +59,7 @@ def test_frames_and_simplices_are_known_whatever_the_imbalance() -> None:
     assert orthogonal_frame(torch.ones(13, 5), labels) == pytest.approx(math.sqrt(2 - 2 / math.sqrt(3)))
 
 
-def test_one_class_has_no_geometry_and_labels_are_one_for_each_row() -> None:
+def test_one_class_has_no_geometry_and_labels_one_for_each_row() -> None:
     z = torch.randn(4, 3)
     for measure in (orthogonal_frame, simplex, within_class_variation, mean_cosine):
         assert math.isnan(measure(z, torch.tensor([2, 2, -1, 2])))

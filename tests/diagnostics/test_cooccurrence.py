@@ -51,7 +51,7 @@ def test_induced_positives_are_a_chance_to_meet_through_a_text() -> None:
     torch.testing.assert_close(met.sum(1), p.sum(1))
 
 
-def test_images_through_texts_and_images_with_texts_share_their_subspaces() -> None:
+def test_images_through_texts_images_with_texts_share_subspaces() -> None:
     p = joint()
     a = normalised(p)
     torch.testing.assert_close(normalised(induced_positives(p)), a @ a.T)
@@ -67,7 +67,7 @@ def test_principal_angles_are_those_of_scipy(k: int, m: int) -> None:
     torch.testing.assert_close(angles, expected, rtol=1e-9, atol=1e-12)
 
 
-def test_angles_do_not_depend_on_the_basis_and_small_ones_are_exact() -> None:
+def test_angles_do_not_depend_on_basis_and_small_ones_are_exact() -> None:
     e = torch.eye(5, dtype=F64)
     tilted = torch.stack([e[0], math.cos(1e-9) * e[1] + math.sin(1e-9) * e[2]], 1)
     mixed = e[:, :2] @ matrix(2, 2, 0)

@@ -24,7 +24,7 @@ def maps(b: int, p: int, d: int, seed: int = 0) -> Tensor:
     return torch.randn(b, p, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def test_pixels_of_the_same_place_are_found_through_crop_and_mirror() -> None:
+def test_pixels_of_same_place_are_found_through_crop_and_mirror() -> None:
     # The right half at twice the resolution across: its columns 0, 1 lie in the whole's column 2, and 2, 3 in 3.
     half = of_boxes(torch.tensor([[0.5, 0.0, 1.0, 1.0]]))
     found = at_same_place(half, WHOLE, (4, 4)).reshape(4, 4)
@@ -33,12 +33,12 @@ def test_pixels_of_the_same_place_are_found_through_crop_and_mirror() -> None:
     assert at_same_place(WHOLE, mirrored, (2, 3)).tolist() == [[2, 1, 0, 5, 4, 3]]
 
 
-def test_pixels_of_the_same_place_are_found_through_a_quarter_turn() -> None:
+def test_pixels_of_same_place_are_found_through_a_quarter_turn() -> None:
     turned = torch.tensor([[[0.0, -1.0, 1.0], [1.0, 0.0, 0.0]]])  # right in the view is down in the picture
     assert at_same_place(turned, WHOLE, (2, 2)).tolist() == [[1, 3, 0, 2]]
 
 
-def test_crops_that_do_not_meet_have_no_positives_and_are_left_out() -> None:
+def test_crops_do_not_meet_have_no_positives_and_are_left_out() -> None:
     first = of_boxes(torch.tensor([[0.0, 0, 0.5, 0.5]] * 2))
     second = of_boxes(torch.tensor([[0.5625, 0.5625, 1, 1], [0.0, 0, 0.5, 0.5]]))
     match = at_same_place(first, second, (2, 2))
@@ -67,7 +67,7 @@ def test_alignment_equals_loops_and_ignores_lengths() -> None:
         unwrap(dense_alignment)(z, other[:2], match)
 
 
-def test_the_most_similar_pixel_is_of_the_same_picture_and_has_no_gradient() -> None:
+def test_most_similar_pixel_of_same_picture_and_has_no_gradient() -> None:
     a = maps(2, 6, 5).requires_grad_()
     order = torch.randperm(6, generator=torch.Generator().manual_seed(3))
     found = most_similar(a, a[:, order])
@@ -101,7 +101,7 @@ def test_pixels_of_a_picture_hide_the_spread_between_pictures() -> None:
     assert found.between < found.all < found.within
 
 
-def test_sets_without_pairs_are_undefined_and_many_pixels_are_sampled(
+def test_sets_without_pairs_undefined_and_many_pixels_sampled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert math.isnan(dense_uniformity(maps(1, 5, 3)).between)

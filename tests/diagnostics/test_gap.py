@@ -30,7 +30,7 @@ def test_accuracy_is_held_out() -> None:
     assert 0.3 < separability(*clouds(60, 200, 0.0)) < 0.7
 
 
-def test_clouds_can_be_separable_without_a_distance_of_their_centres() -> None:
+def test_clouds_can_be_separable_without_distance_of_centres() -> None:
     # Along the second axis the modalities differ always, but the first carries nearly all of the length.
     n = 100
     side = torch.where(torch.arange(n) % 2 == 0, 1.0, -1.0)

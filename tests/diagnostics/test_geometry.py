@@ -69,7 +69,7 @@ def test_alignment_equals_loops_and_ignores_lengths(alpha: float) -> None:
 
 
 @given(st.integers(2, 12), st.integers(1, 5), st.integers(1, 4), st.integers(0, 9))
-def test_tolerance_is_the_mean_cosine_of_distinct_items_of_a_class(n: int, d: int, k: int, seed: int) -> None:
+def test_tolerance_is_mean_cosine_of_distinct_items_of_a_class(n: int, d: int, k: int, seed: int) -> None:
     z = cloud(n, d, seed)
     labels = torch.randint(-1, k, (n,), generator=torch.Generator().manual_seed(seed))
     pairs = [(i, j) for i in range(n) for j in range(n) if i != j and labels[i] == labels[j] >= 0]
@@ -78,7 +78,7 @@ def test_tolerance_is_the_mean_cosine_of_distinct_items_of_a_class(n: int, d: in
     assert math.isnan(found) if not pairs else found == pytest.approx(sum(cosines) / len(pairs), abs=1e-9)
 
 
-def test_tolerance_rises_to_one_under_collapse_where_uniformity_falls() -> None:
+def test_tolerance_rises_one_under_collapse_where_uniformity() -> None:
     labels = torch.arange(40) % 4
     spread = cloud(40, 16)
     for z in (spread, spread + 3, spread + 1e4):

@@ -125,7 +125,7 @@ def test_what_cannot_be_inverted_is_named() -> None:
         to_image(model("cnn"), CAPTIONS)
 
 
-def test_average_precision_equals_scikit_learn_without_the_query_itself() -> None:
+def test_average_precision_equals_scikit_learn_without_query() -> None:
     z = F.normalize(torch.randn(90, 5, generator=torch.Generator().manual_seed(0)), dim=1)
     classes = torch.arange(90) % 4
     found = average_precision(z, z, lambda part: classes[part, None] == classes, torch.arange(90))

@@ -41,7 +41,7 @@ def test_numbers_are_those_of_the_rows(tiny_data: TinyData) -> None:
     assert describe(model, tiny_data, rows) == found
 
 
-def test_one_row_leaves_what_needs_pairs_undefined_and_none_is_an_error(tiny_data: TinyData) -> None:
+def test_one_row_leaves_needs_pairs_undefined_and_none_is_error(tiny_data: TinyData) -> None:
     found = describe(Pixels(), tiny_data, np.array([3]))
     assert math.isnan(found["uniformity_image"])
     assert math.isnan(found["gap_separability"])
@@ -56,7 +56,7 @@ def test_data_without_attributes_has_no_arithmetic() -> None:
     assert set(describe(Pixels(), data, np.arange(20))) == {n for n in NAMES if "arithmetic" not in n}
 
 
-def test_features_ask_the_model_once_for_each_input_and_keep_the_order(tiny_data: TinyData) -> None:
+def test_features_ask_model_once_for_each_input_and_keep_order(tiny_data: TinyData) -> None:
     images = torch.eye(70)
     model = Oracle(tiny_data, images, {f"t{i}": images[i] for i in range(70)})
     features = EmbeddingCache(model, tiny_data)

@@ -65,7 +65,7 @@ def test_cells_keep_their_sign() -> None:
     assert [text.get_text() for text in axes.texts] == ["−.05", ".00"]
 
 
-def test_contours_are_of_the_values_that_are_finite_and_a_plain_has_none() -> None:
+def test_contours_are_of_values_are_finite_and_plain_has_none() -> None:
     at = np.linspace(-1, 1, 5)
     values = np.add.outer(at**2, 2 * at**2)
     values[0, 0] = np.inf

@@ -97,7 +97,7 @@ def test_the_commands_of_a_page_can_be_typed(page: Path) -> None:
             begin(command)
 
 
-def test_the_commands_of_the_papers_pages_can_be_typed_and_name_what_their_arms_take(
+def test_commands_of_papers_pages_can_typed_and_name_arms_take(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.syspath_prepend(ROOT / "docs" / "_ext")

@@ -56,7 +56,7 @@ def test_the_answer_follows_the_verdict(table: Any, monkeypatch: pytest.MonkeyPa
             assert table.answer(gaps) == answer
 
 
-def test_a_baseline_and_a_method_with_a_claim_that_failed_are_no_answer(
+def test_baseline_and_method_with_claim_failed_are_no_answer(
     table: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_verdict(table, monkeypatch, "missing-modality-prediction", "reproduced")
@@ -73,7 +73,7 @@ def test_a_baseline_and_a_method_with_a_claim_that_failed_are_no_answer(
     assert table.answer(PRESETS["text-pairs"]) == "take `conan`"  # and not what its claim is held against
 
 
-def test_papers_of_pairs_of_pictures_and_captions_say_nothing_of_other_columns(table: Any) -> None:
+def test_papers_pairs_pictures_captions_say_nothing_other(table: Any) -> None:
     assert "(../papers/missing-modality-prediction.md)" in table.found(PRESETS["gaps"])
     assert "(../papers/siglip.md)" not in table.found(PRESETS["sound-text"])
     assert "(../papers/clip-rocket.md)" not in table.found(PRESETS["no-labels"])

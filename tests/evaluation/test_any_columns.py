@@ -148,7 +148,7 @@ THREE = Made(
 )
 
 
-def test_every_pair_is_asked_about_and_a_model_only_about_what_it_embeds() -> None:
+def test_every_pair_is_asked_about_and_model_about_it_embeds() -> None:
     rows = np.arange(3)
     assert [*ways(THREE.columns)] == [
         *("p2t", "t2p", "pulse2note", "note2pulse", "text2note", "note2text"),
@@ -180,7 +180,7 @@ def scored(folder: Path, *columns: str, data: Data = THREE, task: str = "retriev
     return RunScores(folder)
 
 
-def test_arms_that_share_some_pairs_are_compared_by_the_first_of_them(tmp_path: Path) -> None:
+def test_arms_share_some_pairs_are_compared_by_first_of_them(tmp_path: Path) -> None:
     arms = {"all": ("pulse", "text", "note"), "some": ("pulse", "note")}
     for order in ((*arms,), (*reversed(arms),)):
         runs: dict[str, dict[int, RunScores | None]] = {}
@@ -233,7 +233,7 @@ def test_arms_that_were_asked_about_other_examples_are_left_out(tmp_path: Path) 
     assert StudyScores({arm: runs[arm] for arm in ("one", "other")}, margin=0.01).of_some == {}
 
 
-def test_arms_are_refused_where_no_two_of_them_are_asked_the_same() -> None:
+def test_arms_are_refused_where_no_two_of_them_are_asked_same() -> None:
     data = Made(THREE.columns, **THREE.cells)
     arms = [Arm.parse(f"clip,columns={pair}") for pair in ("pulse+text", "pulse+note", "text+note")]
     retrieval, probe = create("retrieval"), create("probe")
@@ -252,7 +252,7 @@ def test_arms_are_refused_where_no_two_of_them_are_asked_the_same() -> None:
     check_comparable(arms, (retrieval, probe), data)
 
 
-def test_labels_are_asked_about_of_the_first_column_that_is_no_text() -> None:
+def test_labels_are_asked_about_of_first_column_that_is_no_text() -> None:
     data = Made(
         {"text": "text", "pulse": "pulse"}, text=[f"w {k % 2}" for k in range(12)], pulse=[0.0, 1.0] * 6
     )
@@ -275,7 +275,7 @@ def test_failures_of_what_cannot_be_drawn_are_named(tmp_path: Any) -> None:
     assert failures(scores, Line("pulse", "note"), THREE, np.arange(3), tmp_path / "all.png").exists()
 
 
-def test_failures_name_answers_whose_ids_have_more_bits_than_an_outcome(tmp_path: Path) -> None:
+def test_failures_name_answers_whose_ids_more_bits_than_outcome(tmp_path: Path) -> None:
     data = Made(THREE.columns, **THREE.cells)
     data.ids = 2**62 + 1 + 4096 * np.arange(3)
     model = Line("pulse", "note")

@@ -65,7 +65,7 @@ class Judge:
         return a @ b.T
 
 
-def test_rows_that_features_take_for_another_class_are_found_with_that_class() -> None:
+def test_rows_features_take_for_another_class_found_with_class() -> None:
     found = suspects(oracle(), wrong(), ROWS, "subgroup")
     assert sorted(found["row"].to_list()) == FLIPPED.tolist()
     names = DATA.labels["subgroup"].names
@@ -98,7 +98,7 @@ def test_a_model_that_judges_its_labels_is_asked() -> None:
     assert sorted(suspects(Judge(posterior), wrong(), ROWS, "subgroup")["row"].to_list()) == FLIPPED.tolist()
 
 
-def test_rows_without_a_class_and_classes_of_one_row_are_left_out() -> None:
+def test_rows_without_class_and_classes_of_one_row_are_left_out() -> None:
     data = wrong()
     values = data.labels["subgroup"].values.copy()
     values[FLIPPED[0]] = -1
@@ -135,7 +135,7 @@ def test_a_missing_tag_is_found_and_those_that_are_given_stay() -> None:
     assert sorted(suspects(judge, data, ROWS, "tags")["row"].to_list()) == FLIPPED.tolist()
 
 
-def test_a_tag_that_is_likely_everywhere_is_not_the_one_that_is_proposed() -> None:
+def test_tag_is_likely_everywhere_is_not_one_that_is_proposed() -> None:
     data, names = TinyData(), (*DATA.labels["subgroup"].names, "seen")
     values = np.zeros((70, 8), dtype=np.int8)
     values[ROWS, TRUE] = 1
@@ -168,7 +168,7 @@ def test_where_no_label_is_suspected_there_is_nothing_to_correct(
     assert "train again" not in said
 
 
-def test_the_command_writes_a_table_and_a_page_and_says_what_to_do(
+def test_command_writes_a_table_and_a_page_and_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

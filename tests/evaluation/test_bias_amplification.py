@@ -72,7 +72,7 @@ def test_true_labels_as_predictions_amplify_nothing() -> None:
     assert undirected((attributes, groups), (attributes, groups), sets).mean == 0
 
 
-def test_a_combination_that_single_attributes_hide_is_seen_in_sets() -> None:
+def test_combination_that_single_attributes_hide_is_seen_in_sets() -> None:
     train, true = hidden(20_000, 0), hidden(20_000, 1)
     agree = true[0][:, 0] == true[0][:, 1]
     predicted = one_hot(agree.astype(int))  # the best prediction from the attributes
@@ -101,7 +101,7 @@ def test_sets_that_are_never_predicted_are_skipped_and_counted() -> None:
     assert found.skipped == 4
 
 
-def test_sets_are_frequent_in_training_as_they_are_and_in_test_with_others() -> None:
+def test_sets_frequent_in_training_as_and_in_test_with_others() -> None:
     train = np.array([[1, 1, 0]] * 3 + [[1, 0, 0]] * 2 + [[0, 0, 0]] * 5, dtype=bool)
     test = np.array([[1, 1, 1]] * 3, dtype=bool)
     assert attribute_sets(train, test) == ((0,), (0, 1))
@@ -187,7 +187,7 @@ def test_a_model_that_knows_everything_amplifies_nothing() -> None:
     assert scores.metrics["multi_signed"].chance == 0
 
 
-def test_a_model_that_guesses_from_the_combination_is_caught_by_sets_alone() -> None:
+def test_model_that_guesses_from_combination_is_caught_by_sets() -> None:
     data = Labelled(3000)
     agree = data.attributes[:, 0] == data.attributes[:, 1]
     scores = create(TASK)(Knows(np.column_stack([agree, ~agree])), data, data.splits.test["t"])

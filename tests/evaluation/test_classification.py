@@ -115,7 +115,7 @@ def test_numbers_are_scikit_learns(classes: tuple[str, ...]) -> None:
     assert scores.constant("macro_f1") == pytest.approx(f1_score(truth, commonest, average="macro"))
 
 
-def test_the_own_answer_is_told_by_class_by_shot_and_beside_its_confidence() -> None:
+def test_answer_is_told_by_class_by_shot_and_beside_confidence() -> None:
     data = Cells()
     # Of the first class 18 rows are to train on, of the others 20 and more.
     data.splits = Splits(np.arange(60), {}, data.splits.test)
@@ -176,7 +176,7 @@ def test_withheld_columns() -> None:
     np.testing.assert_allclose(lacking["importance_second"].to_numpy(), 0, atol=1e-7)
 
 
-def test_a_model_that_needs_all_columns_is_not_asked_what_it_does_without() -> None:
+def test_model_needs_all_columns_is_not_asked_it_does_without() -> None:
     with pytest.raises(ValueError, match="missing_modality withholds columns, and Nearest needs all of"):
         evaluate(model(incomplete="drop"), Cells(), ["missing_modality"])
 

@@ -75,7 +75,7 @@ def test_the_easy_covariance_is_the_stated_one() -> None:
     np.testing.assert_allclose(x[y == 0].var(0), [8] * 4 + [1] * 4, rtol=0.05)
 
 
-def test_naive_bayes_needs_few_examples_and_logistic_regression_more() -> None:
+def test_naive_bayes_needs_few_examples_logistic_regression_more() -> None:
     problem = GaussianClasses(3, 30)
     few = examples_needed(problem, naive_bayes, repeats=3, test_size=4000)
     many = examples_needed(problem, logistic, repeats=3, test_size=4000)

@@ -13,7 +13,7 @@ from counterpoint.evaluation.tasks import FewShot
 from fixtures.tiny import Oracle, Pixels, TinyData, TraitsData
 
 
-def test_an_episode_is_the_nearest_centroids_answer_on_classes_that_no_training_row_has() -> None:
+def test_episode_nearest_centroids_answer_classes_no_training() -> None:
     data = TinyData()
     shape = data.labels["subgroup"].values
     data.splits = Splits(np.flatnonzero(shape < 2), {}, {"unseen": np.flatnonzero(shape >= 2)})
@@ -76,7 +76,7 @@ def test_seen_classes_and_classes_of_one_row_make_no_episode() -> None:
         create("few_shot", ways=1)
 
 
-def test_a_refusal_counts_the_classes_of_the_rows_that_were_asked_about() -> None:
+def test_refusal_counts_classes_of_rows_that_were_asked_about() -> None:
     data = TraitsData()
     with pytest.raises(NotApplicableError, match="'tiny' has 0 of look"):
         create("few_shot", ways=2, shots=(1,))(Pixels(), data, data.splits.train)

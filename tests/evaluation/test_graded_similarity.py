@@ -72,7 +72,7 @@ def test_pairs_in_the_order_of_their_grades_correlate_wholly() -> None:
     assert scores.examples["similarity"][0] == pytest.approx(np.cos(0.1))
 
 
-def test_a_model_of_one_column_embeds_others_of_its_modality_as_that_one() -> None:
+def test_model_of_one_column_embeds_others_of_modality_as_one() -> None:
     data, task = Graded(), create("graded_similarity")
     one = Angles([0.0] * 6, ("first",))
     asked: set[str] = set()
@@ -97,7 +97,7 @@ def test_a_model_of_one_column_embeds_others_of_its_modality_as_that_one() -> No
         task.check_model(one, data)
 
 
-def test_it_is_asked_of_rows_with_the_label_and_two_columns_alone() -> None:
+def test_it_is_asked_of_rows_with_label_and_two_columns_alone() -> None:
     data, task = Graded(), create("graded_similarity")
     with pytest.raises(NotApplicableError, match="two columns and the label similarity"):
         task(Angles([0.0] * 6, ("term", "first")), data, data.ids)

@@ -30,7 +30,7 @@ def test_contrast_does_not_depend_on_unit_and_origin() -> None:
     np.testing.assert_allclose(moved, grounding.contrast_to_noise(MAP, INSIDE))
 
 
-def test_contrast_of_nothing_is_undefined_and_of_constants_infinite() -> None:
+def test_contrast_of_nothing_undefined_and_of_constants_infinite() -> None:
     everything, nothing = torch.ones_like(INSIDE), torch.zeros_like(INSIDE)
     for part in (everything, nothing):
         assert np.isnan(grounding.contrast_to_noise(MAP, part)[0])

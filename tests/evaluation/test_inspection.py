@@ -27,7 +27,7 @@ SQUARES = HandSquares(
 )
 
 
-def test_the_breakdown_has_a_row_for_each_kind_and_one_for_chance() -> None:
+def test_breakdown_has_a_row_for_each_kind_and_one_for_chance() -> None:
     data = ItemData(SQUARES)
     table = breakdown(create("winoground")(Blind(), data, np.arange(2)))
     assert table["subset"].to_list() == ["all", "add", "swap", "chance"]
@@ -78,14 +78,14 @@ def test_the_worst_of_each_kind_come_in_turn_the_surest_first() -> None:
     assert [c["example"] for c in inspection._worst(scores, "right", True, 1)] == [11]
 
 
-def test_of_a_score_that_goes_beyond_one_only_the_best_is_no_failure() -> None:
+def test_of_score_that_goes_beyond_one_only_best_is_no_failure() -> None:
     ids = [1, 2, 3]
     examples = pl.DataFrame({"example": ids, "subset": ["all"] * 3, "cider": [1.5, 9.0, 4.0]})
     scores = Scores("explanation", examples, {"cider": Metric("cider", mean)})
     assert [c["example"] for c in inspection._worst(scores, "cider", True, 10)] == [1, 3]
 
 
-def test_failures_of_variants_are_shown_in_the_variant_and_edition_that_were_asked(
+def test_failures_of_variants_shown_in_variant_and_edition_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = Scenes.parse("scenes:tiny,pixels=24,train=8,test=24")
@@ -191,7 +191,7 @@ def test_the_group_that_was_taken_for_the_true_one_is_named(
 
 
 @pytest.mark.parametrize("task", ["graded_similarity", "few_shot"])
-def test_failures_of_what_no_example_gets_wrong_by_itself_are_refused(task: str, tmp_path: Path) -> None:
+def test_failures_of_no_example_gets_wrong_by_itself_are_refused(task: str, tmp_path: Path) -> None:
     frame = pl.DataFrame({"example": [0], "subset": ["all"], "grade": [1.0], "similarity": [0.5]})
     metric = (
         Metric(("grade", "similarity"), spearman) if task == "graded_similarity" else Metric("grade", mean)

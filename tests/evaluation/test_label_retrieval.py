@@ -13,7 +13,7 @@ from counterpoint.evaluation.tasks.label_retrieval import precisions
 from fixtures.tiny import Oracle, Pixels, TinyData
 
 
-def test_precision_equals_torchmetrics_on_the_other_rows_and_negative_cosines_change_nothing() -> None:
+def test_precision_equals_torchmetrics_other_rows_negative() -> None:
     generator = torch.Generator().manual_seed(0)
     z = torch.rand(30, 4, generator=generator) + 0.1
     classes = torch.randint(0, 3, (30,), generator=generator)

@@ -51,7 +51,7 @@ def test_a_tolerance_makes_small_differences_nothing() -> None:
     assert question_types(answers, tolerance=0.05)[0] == "agnostic, correct"
 
 
-def test_types_of_guesses_are_those_of_every_pattern_by_its_probability() -> None:
+def test_types_of_guesses_those_of_every_pattern_by_probability() -> None:
     found = guessing({"video", "text"}, 5)
     assert sum(found.values()) == pytest.approx(1)
     expected = 0.0

@@ -30,7 +30,7 @@ def test_ranking_precision_is_scikit_learns() -> None:
     assert np.isnan(ranking_precision(scores, torch.zeros_like(targets))).all()
 
 
-def test_tags_are_learned_each_by_itself_from_the_rows_of_which_they_are_known() -> None:
+def test_tags_learned_each_by_itself_from_rows_of_they_are_known() -> None:
     rng = np.random.default_rng(0)
     x, tags = rng.normal(size=(80, 4)), rng.integers(-1, 2, (80, 5))
     tags[:, 3], tags[:, 4] = np.where(tags[:, 3] > 0, 0, tags[:, 3]), -1  # one that nobody has, one not known
@@ -88,7 +88,7 @@ def test_the_probe_and_the_models_own_answer() -> None:
     assert {"logistic_traits_mAP_few", "logistic_traits_mAP_medium"} <= shots
 
 
-def test_a_tag_that_is_not_known_is_not_held_against_the_constant_answer() -> None:
+def test_tag_is_not_known_is_not_held_against_constant_answer() -> None:
     rng = np.random.default_rng(0)
     values = (rng.random((70, 6)) < [0.9, 0.7, 0.5, 0.3, 0.2, 0.1]).astype(np.int8)
     data, rows = TraitsData(), np.arange(70)
@@ -106,7 +106,7 @@ def test_a_tag_that_is_not_known_is_not_held_against_the_constant_answer() -> No
     assert scores.constant("logistic_traits_P@1") == pytest.approx(expected)
 
 
-def test_a_label_of_another_kind_and_tags_that_no_row_has_are_refused() -> None:
+def test_label_of_another_kind_and_tags_no_row_has_are_refused() -> None:
     data = TraitsData()
     with pytest.raises(
         NotApplicableError, match=r"labels that are tags, and 'tiny' has group, subgroup, tone, gender"

@@ -37,7 +37,7 @@ def looped_scores(x: np.ndarray, y: np.ndarray, test: np.ndarray, k: int) -> np.
     return scores
 
 
-def test_scores_are_the_definition_up_to_a_term_that_classes_share() -> None:
+def test_scores_are_definition_up_to_a_term_that_classes_share() -> None:
     x, y = sample(40, 5, 3, 0)
     test = np.random.default_rng(1).normal(size=(7, 5))
     found = PooledNaiveBayes(3).update(x, y).decision_function(test)
@@ -69,7 +69,7 @@ def test_any_batches_give_what_all_at_once_gives(cuts: list[int], seed: int) -> 
     np.testing.assert_array_equal(parts.counts, whole.counts)
 
 
-def test_it_is_not_the_quadratic_classifier_with_a_variance_per_class() -> None:
+def test_it_is_not_quadratic_classifier_with_variance_per_class() -> None:
     rng = np.random.default_rng(3)
     x = np.concatenate([rng.normal(0, 0.2, (200, 1)), rng.normal(0, 5, (200, 1))])
     y = np.repeat([0, 1], 200)
@@ -80,7 +80,7 @@ def test_it_is_not_the_quadratic_classifier_with_a_variance_per_class() -> None:
     assert between != [1, 0, 1]
 
 
-def test_a_dimension_that_never_varies_within_a_class_is_left_out() -> None:
+def test_dimension_that_never_varies_within_a_class_is_left_out() -> None:
     x = np.array([[0.0, 0.0], [1.0, 0.0], [4.0, 1e-3], [5.0, 1e-3]])
     y = np.array([0, 0, 1, 1])
     weights, _ = PooledNaiveBayes(2).update(x, y).linear()

@@ -25,7 +25,7 @@ def oracle(data: TinyData, seed: int = 0) -> Oracle:
     return Oracle(data, F.normalize(images, dim=-1), {})
 
 
-def test_it_learns_from_training_rows_only_and_keeps_every_outcome(tiny_data: TinyData) -> None:
+def test_it_learns_from_training_rows_and_keeps_every_outcome(tiny_data: TinyData) -> None:
     model = oracle(tiny_data)
     rows = tiny_data.splits.test["compositions"]
     scores = create("probe")(model, tiny_data, rows)
@@ -100,7 +100,7 @@ def test_logistic_scales_by_the_training_rows_alone() -> None:
 
 
 @pytest.mark.parametrize("classify", [logistic, naive_bayes, knn])
-def test_a_far_test_row_does_not_change_what_others_are_taken_for(classify: Classifier) -> None:
+def test_far_test_row_does_not_change_what_others_are_taken_for(classify: Classifier) -> None:
     rng = np.random.default_rng(2)
     # A weak first direction and a strong second: scaled by a far row, the second would hardly count any more.
     y = rng.integers(0, 3, 120)
@@ -118,7 +118,7 @@ def test_many_classes_of_few_rows_are_classes(classify: Classifier) -> None:
     assert classify(train, np.arange(30) % 20, train, 20).shape == (30,)
 
 
-def test_one_class_in_training_is_undefined_and_an_absent_label_an_error(tiny_data: TinyData) -> None:
+def test_one_class_in_training_undefined_and_absent_label_error(tiny_data: TinyData) -> None:
     data = TinyData()
     data.labels = {"group": Classes(("a", "b"), np.zeros(70, dtype=int))}
     scores = create("probe")(Pixels(), data, np.arange(5))
@@ -135,7 +135,7 @@ def test_an_empty_training_split_is_an_error() -> None:
     assert applicable(data, ["retrieval", "probe"]) == ("retrieval",)
 
 
-def test_a_label_whose_tested_classes_are_never_trained_on_comes_last() -> None:
+def test_label_whose_tested_classes_never_trained_on_comes_last() -> None:
     """Patients, of whom each lies on one side, stand in every row, and the diagnosis does not."""
     data = TinyData()
     patient = np.arange(len(data)) % 2

@@ -99,7 +99,7 @@ def test_what_needs_the_picture_is_answered_by_who_sees_it(blind: bool) -> None:
     assert set(breakdown(scores)["subset"]) == {"all", "colour", "plain", "chance"}
 
 
-def test_questions_about_rows_without_a_picture_count_for_nothing() -> None:
+def test_questions_about_rows_without_picture_count_for_nothing() -> None:
     class Gaps(Coloured):
         def present(self, column: str, rows: np.ndarray) -> np.ndarray:
             return (rows % 2 == 0) | (column != "image")
@@ -111,7 +111,7 @@ def test_questions_about_rows_without_a_picture_count_for_nothing() -> None:
     assert QuestionAnswering()(Sees(), data, rows).examples.equals(alone)
 
 
-def test_the_same_call_gives_the_same_head_and_inference_mode_does_not_matter() -> None:
+def test_same_call_gives_same_head_inference_mode_does_not() -> None:
     data = Coloured(60)
     task = QuestionAnswering()
     one = task(Sees(), data, data.splits.test["test"]).examples

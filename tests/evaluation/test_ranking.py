@@ -53,7 +53,7 @@ def enumerated(scores: list[int], correct: list[int], k: int) -> tuple[float, fl
 
 
 @given(st.data())
-def test_ties_and_several_correct_answers_equal_the_mean_over_all_orders(data: st.DataObject) -> None:
+def test_ties_and_several_correct_answers_equal_mean_over_orders(data: st.DataObject) -> None:
     m = data.draw(st.integers(1, 6))
     scores = data.draw(st.lists(st.integers(-2, 1), min_size=m, max_size=m))
     correct = data.draw(st.lists(st.integers(0, m - 1), min_size=1, max_size=m, unique=True))
@@ -67,7 +67,7 @@ def test_ties_and_several_correct_answers_equal_the_mean_over_all_orders(data: s
     assert found.chance_hit(k)[0] == pytest.approx(flat_hit)
 
 
-def test_negative_scores_rank_like_the_same_scores_shifted_to_be_positive() -> None:
+def test_negative_scores_rank_like_same_scores_shifted_positive() -> None:
     table = torch.rand(40, 30, generator=torch.Generator().manual_seed(0)) / 2 + 0.25
     correct = [[i % 30, (7 * i + 1) % 30] for i in range(40)]
     positive, negative = ranked(table, correct), ranked(table - 1, correct)
@@ -90,7 +90,7 @@ def test_a_model_that_maps_everything_to_one_point_scores_chance() -> None:
     assert np.median(found.rank()) == 25.5
 
 
-def test_no_panel_is_larger_than_allowed_and_panels_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_panel_larger_than_allowed_and_panels_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(1)
     queries = torch.randint(-2, 3, (53, 4), generator=generator).float()
     gallery = torch.randint(-2, 3, (31, 4), generator=generator).float()

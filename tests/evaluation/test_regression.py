@@ -15,7 +15,7 @@ from counterpoint.evaluation.tasks.regression import ordinality, ridge
 from fixtures.tiny import Oracle, Pixels, TinyData, TraitsData
 
 
-def test_ridge_is_scikit_learns_at_the_best_penalty_on_standardised_features() -> None:
+def test_ridge_scikit_learns_best_penalty_standardised_features() -> None:
     rng = np.random.default_rng(0)
     x, test = rng.normal(size=(60, 5)) * 9, rng.normal(size=(20, 5)) * 9
     y = x @ rng.normal(size=5) + rng.normal(size=60)

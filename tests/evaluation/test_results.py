@@ -147,7 +147,7 @@ def test_the_main_metrics_are_those_of_the_data_s_own_labels(tiny_data: TinyData
     assert create("zero_shot").main_metrics(tiny_data)[:2] == ("group_top1", "subgroup_top1")
 
 
-def test_no_constant_answer_is_better_than_the_one_that_is_stated() -> None:
+def test_no_constant_answer_is_better_than_one_that_is_stated() -> None:
     """Every answer that is the same for all examples, tried one by one, on all rows and on a subset."""
     data = OwnLabels()
     rows = np.arange(40)
@@ -165,7 +165,7 @@ def test_no_constant_answer_is_better_than_the_one_that_is_stated() -> None:
     assert zero_shot.constant("size_top1", "no such subset") is None
 
 
-def test_a_task_whose_labels_no_test_example_has_is_refused_before_training() -> None:
+def test_task_whose_labels_no_test_example_refused_before() -> None:
     data = OwnLabels()
     tests = np.concatenate([*data.splits.test.values()])
     for name, labels in data.labels.items():

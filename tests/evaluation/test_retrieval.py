@@ -65,7 +65,7 @@ def test_rows_with_the_same_caption_are_correct_for_each_other() -> None:
     assert scores.metrics["t2i_R@1"].chance == pytest.approx((2 / 3 + 2 / 3 + 1 / 3) / 3)
 
 
-def test_a_row_with_several_captions_scores_their_mean_and_their_best_when_it_queries() -> None:
+def test_row_with_several_captions_scores_mean_best_when_queries() -> None:
     data = Named({0: ("a", "b"), 1: ("c",)})
     model = oracle(data, [[1, 0], [0, 1]], {"a": [0, 1], "b": [1, 0], "c": [0.5, 0.2]})
     scores = create("retrieval")(model, data, np.array([0, 1]))
@@ -84,7 +84,7 @@ def test_a_collapsed_model_scores_chance_in_every_metric(tiny_data: TinyData) ->
         assert scores.value(name) == pytest.approx(metric.chance), name
 
 
-def test_a_caption_of_many_pictures_is_a_good_answer_to_all_of_them() -> None:
+def test_caption_of_many_pictures_is_good_answer_to_all_of_them() -> None:
     """Five of 36 pictures have one caption: who always says it is right for 13.9 %, where chance is 1 of 32."""
     names = {row: ("icon",) if row < 5 else (f"thing {row}",) for row in range(36)}
     texts = {text: [0.0, 1.0] if text == "icon" else [0.0, 0.0] for (text,) in names.values()}

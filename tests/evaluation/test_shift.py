@@ -38,7 +38,7 @@ class Sure(Pixels):
         return torch.eye(70)[[self._row.get(p.numpy().tobytes(), 0) for p in inputs]]  # type: ignore[union-attr]
 
 
-def test_clean_pictures_are_found_and_others_only_as_far_as_they_are_recognised(tiny_data: TinyData) -> None:
+def test_clean_pictures_found_and_others_as_far_as_recognised(tiny_data: TinyData) -> None:
     scores = create("shift")(Sure(tiny_data), tiny_data, ROWS)
     assert scores.value("clean_100way") == 1
     # Every corrupted picture is taken for row 0, whose caption some of the rows have among their candidates.
@@ -116,7 +116,7 @@ def test_without_knowledge_it_scores_chance(tiny_data: TinyData) -> None:
         assert scores.value(name) == pytest.approx(metric.chance), name
 
 
-def test_an_answer_that_prefers_common_captions_is_better_than_chance_where_captions_repeat(
+def test_answer_prefers_common_captions_better_than_chance_where(
     tiny_data: TinyData,
 ) -> None:
     class Repeated(TinyData):

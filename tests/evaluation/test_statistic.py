@@ -111,7 +111,7 @@ def test_calibration_error_is_torchmetrics() -> None:
 
 
 @pytest.mark.parametrize("name", STATISTICS)
-def test_a_statistic_lies_in_its_range_and_refuses_outcomes_of_other_columns(name: str) -> None:
+def test_statistic_lies_range_refuses_outcomes_of_other_columns(name: str) -> None:
     statistic, rng = STATISTICS[name], np.random.default_rng(0)
     width = (len(statistic.columns) * (1 + statistic.several),) if statistic.columns else ()
     for _ in range(20):

@@ -22,7 +22,7 @@ def roc(positives: np.ndarray, negatives: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 @given(scores, scores)
-def test_the_equal_error_rate_is_where_the_curve_of_scikit_learn_crosses(
+def test_equal_error_rate_is_where_curve_of_scikit_learn_crosses(
     positives: np.ndarray, negatives: np.ndarray
 ) -> None:
     false, true = roc(positives, negatives)
@@ -33,7 +33,7 @@ def test_the_equal_error_rate_is_where_the_curve_of_scikit_learn_crosses(
 
 
 @given(scores, scores, st.sampled_from([0.01, 0.3, 0.9]), st.sampled_from([(1.0, 1.0), (10.0, 1.0)]))
-def test_the_detection_cost_is_the_smallest_on_the_curve_of_scikit_learn(
+def test_detection_cost_is_smallest_on_the_curve_of_scikit_learn(
     positives: np.ndarray, negatives: np.ndarray, p: float, costs: tuple[float, float]
 ) -> None:
     false, true = roc(positives, negatives)
@@ -113,7 +113,7 @@ def test_bad_costs_are_errors(options: dict[str, float], message: str) -> None:
 
 
 @given(st.integers(0, 10**6), st.booleans())
-def test_the_mean_of_the_components_is_the_equal_error_rate_of_all_pairs(seed: int, ties: bool) -> None:
+def test_mean_of_components_is_the_equal_error_rate_of_all_pairs(seed: int, ties: bool) -> None:
     rng = np.random.default_rng(seed)
     classes = np.array([0, 0, *rng.integers(0, 4, 9), 5])
     panel = rng.integers(-3, 4, (12, 12)).astype(float) if ties else rng.standard_normal((12, 12))

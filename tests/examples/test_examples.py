@@ -109,7 +109,7 @@ def test_in_open_clip_the_models_scale_replaces_that_of_the_loss() -> None:
     assert all(parameter.grad is None for parameter in loss.parameters())
 
 
-def test_in_open_clip_an_objective_that_learns_more_than_the_model_holds_is_refused() -> None:
+def test_open_clip_objective_learns_more_than_model_holds() -> None:
     module = example("open_clip_loss")
     loss = module.OpenClipLoss(losses.create("rocket"))
     x = torch.eye(4)
@@ -117,13 +117,13 @@ def test_in_open_clip_an_objective_that_learns_more_than_the_model_holds_is_refu
         loss(x, x, torch.tensor(8.0))
 
 
-def test_in_lightning_the_optimiser_trains_what_the_objective_learns() -> None:
+def test_in_lightning_optimiser_trains_what_the_objective_learns() -> None:
     module = example("lightning_module").TwoTowers()
     trained = {id(p) for group in module.configure_optimizers().param_groups for p in group["params"]}
     assert {id(module.objective.bias), id(module.objective.temperature.parameter)} <= trained
 
 
-def test_in_sentence_transformers_the_loss_is_multiple_negatives_ranking(tmp_path: Any) -> None:
+def test_sentence_transformers_loss_multiple_negatives_ranking(tmp_path: Any) -> None:
     module = example("sentence_transformers_loss")
     peers = import_module("sentence_transformers.sentence_transformer.losses")
     torch.manual_seed(0)

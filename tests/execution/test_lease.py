@@ -77,7 +77,7 @@ with leased(Path(sys.argv[1])):
 """
 
 
-def test_nothing_is_left_of_a_process_that_was_killed_while_it_took_a_folder(tmp_path: Path) -> None:
+def test_nothing_left_of_process_was_killed_while_it_took_folder(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", _KILLED_WHILE_IT_WRITES, str(tmp_path)], check=False)
     assert done.returncode == -signal.SIGKILL
     (part,) = tmp_path.iterdir()
@@ -107,7 +107,7 @@ def test_a_folder_in_which_a_process_was_killed_counts_as_empty(tmp_path: Path) 
     assert contents(tmp_path) == contents(tmp_path / "mine.txt") == [tmp_path / "mine.txt"]
 
 
-def test_a_folder_that_its_holder_removes_while_it_is_taken_is_made_again(
+def test_folder_holder_removes_while_it_is_taken_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, look, looks = tmp_path / "cells" / "unit", lease._leases, []
@@ -304,7 +304,7 @@ def mark_of(holder: Holder) -> str:
 
 
 @pytest.mark.parametrize("off", [-300.0, 300.0])
-def test_a_reader_whose_clock_is_off_sees_the_holder_and_takes_nothing(
+def test_reader_whose_clock_is_off_sees_holder_and_takes_nothing(
     tmp_path: Path, off: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = time.time
@@ -379,7 +379,7 @@ def test_a_sleeper_whose_folder_nobody_took_goes_on(tmp_path: Path) -> None:
         assert holder(tmp_path) is not None
 
 
-def test_a_holder_whose_file_was_removed_ends_where_another_has_come(tmp_path: Path) -> None:
+def test_holder_whose_file_removed_ends_where_another_has_come(tmp_path: Path) -> None:
     with leased(tmp_path):
         (path,) = tmp_path.glob(".lease-*.json")
         path.unlink()
@@ -445,9 +445,7 @@ class _Overtaken:
 
 
 @pytest.mark.parametrize("speaks", [True, False])
-def test_a_unit_that_was_finished_by_another_between_two_heartbeats_is_left_alone(
-    tmp_path: Path, speaks: bool
-) -> None:
+def test_unit_finished_by_another_between_two_heartbeats_is_left(tmp_path: Path, speaks: bool) -> None:
     with pytest.raises(LeaseLostError), leased(tmp_path):
         finish(_Overtaken(tmp_path, speaks))
     state = State.read(tmp_path)
@@ -462,7 +460,7 @@ def until(happened: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_the_thread_that_holds_a_lost_folder_is_told_and_the_process_lives(
+def test_thread_that_holds_lost_folder_is_told_and_process_lives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "HEARTBEAT", 0.01)
@@ -502,7 +500,7 @@ with lease.leased(folder):
 
 @pytest.mark.slow
 @pytest.mark.system
-def test_a_hanging_process_loses_its_folder_and_ends_when_it_wakes(
+def test_hanging_process_loses_its_folder_and_ends_when_it_wakes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "STALE", 1.0)
@@ -525,7 +523,7 @@ def test_a_hanging_process_loses_its_folder_and_ends_when_it_wakes(
             assert len((folder / "written").read_text().splitlines()) <= before + 1
 
 
-def test_a_stale_handle_of_a_file_that_another_process_took_loses_the_folder(
+def test_stale_handle_of_file_another_process_took_loses_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stale(*_: object) -> None:

@@ -199,7 +199,7 @@ sys.exit(main(sys.argv[1:]))
 
 @pytest.mark.slow
 @pytest.mark.system
-def test_a_work_that_is_suspended_and_watched_goes_on_when_it_wakes(
+def test_work_is_suspended_and_watched_goes_on_when_it_wakes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "STALE", 0.5)

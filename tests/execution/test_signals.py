@@ -16,7 +16,7 @@ from counterpoint.execution.signals import SIGNALS, raised
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_the_first_signal_is_noted_until_the_work_comes_to_a_good_place(number: signal.Signals) -> None:
+def test_first_signal_is_noted_until_work_comes_to_a_good_place(number: signal.Signals) -> None:
     with postponed() as stop:
         stop.check()
         os.kill(os.getpid(), number)
@@ -46,7 +46,7 @@ def test_handlers_come_back() -> None:
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
-def test_what_is_ignored_stays_ignored_and_a_programs_own_handler_stays() -> None:
+def test_is_ignored_stays_ignored_and_programs_handler_stays() -> None:
     calls: list[int] = []
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:

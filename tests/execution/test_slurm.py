@@ -55,7 +55,7 @@ def settings(script: Path) -> dict[str, str]:
     return dict(re.findall(r"^#SBATCH --([\w-]+)=(.*)$", script.read_text(), re.MULTILINE))
 
 
-def test_scripts_are_written_and_the_command_that_submits_them_is_said(tmp_path: Path) -> None:
+def test_scripts_are_written_and_command_submits_them_is_said(tmp_path: Path) -> None:
     folder = tmp_path / "my study"
     units = study(folder, needs=ResourceRequest(cpus=6, gpus=16, nodes=2, memory=3 * 2**30))
     with pytest.raises(WorkHandover) as told:
@@ -157,7 +157,7 @@ def test_jobs_share_the_units_and_one_ends_the_work(slurm: Path, tmp_path: Path)
 
 @pytest.mark.slow
 @pytest.mark.system
-def test_a_job_near_its_limit_is_queued_again_and_a_cancelled_one_is_not(slurm: Path, tmp_path: Path) -> None:
+def test_job_near_limit_is_queued_again_and_cancelled_one_is_not(slurm: Path, tmp_path: Path) -> None:
     folder = tmp_path / "study"
     units = study(folder, total=200, seconds=0.05)
     with pytest.raises(WorkHandover):

@@ -99,7 +99,7 @@ def test_the_lines_of_transformers(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert type(found["model"]).__name__ == "CLIPModel"
 
 
-def test_an_earlier_checkpoint_does_not_bear_the_scores_of_the_last(tmp_path: Path) -> None:
+def test_earlier_checkpoint_does_not_bear_the_scores_of_the_last(tmp_path: Path) -> None:
     run = made_run(tmp_path, "clip", "--steps", "4")
     first, last = sorted((run / "checkpoint").glob("step-*"))
     text = (cp.export(last, "safetensors", tmp_path / "last").folder / "README.md").read_text()
@@ -138,7 +138,7 @@ def test_a_run_of_a_study_has_its_intervals_and_verdicts(pairs: Path, recipe: Re
     assert stated["value"] == pytest.approx(own, abs=1e-4)
 
 
-def test_the_numbers_are_those_of_the_exported_run_beside_the_mean_of_its_arm(tmp_path: Path) -> None:
+def test_numbers_are_those_of_exported_run_beside_mean_of_arm(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data")
     summary = write_study(tmp_path / "study", str(data / "metadata.csv"), arms=("clip",), failed=None)
     run = run_folder(tmp_path / "study", "clip", 1)
@@ -211,7 +211,7 @@ def test_a_licence_that_suits_the_data(licence: str, attribution: str) -> None:
     check(licence, attribution)
 
 
-def test_a_licence_that_is_none_is_told_before_anything_is_written(run: Path, tmp_path: Path) -> None:
+def test_licence_that_is_none_is_told_before_anything_is_written(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match=r"unknown licence 'apache2': did you mean 'apache-2.0'"):
         cp.export(run, "safetensors", tmp_path / "out", licence="apache2")
     assert not list(tmp_path.iterdir())

@@ -80,7 +80,7 @@ def test_bad_input_is_told_before_a_model_is_loaded(model: str, tmp_path: Path) 
         cp.export(str(tmp_path / "nowhere"), "kept", tmp_path / "out")
 
 
-def test_a_folder_that_cannot_be_written_is_told_before_a_model_is_loaded(
+def test_folder_cannot_be_written_is_told_before_model_is_loaded(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_export, "load", lambda reference: pytest.fail("the model was loaded"))
@@ -94,9 +94,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_a_model_is_loaded(
 
 @pytest.mark.slow
 @pytest.mark.system
-def test_a_killed_export_leaves_no_folder_and_the_next_one_none_of_its_parts(
-    model: str, tmp_path: Path
-) -> None:
+def test_killed_export_leaves_no_folder_next_one_none_of_parts(model: str, tmp_path: Path) -> None:
     words = (
         "import sys; sys.path.insert(0, sys.argv[1]); import counterpoint as cp\n"
         "from counterpoint.exporting import _export; from counterpoint.registry import Registry\n"

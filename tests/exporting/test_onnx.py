@@ -90,7 +90,7 @@ def test_the_preprocessing_that_is_stated_is_enough(run: Path, exported: Path, t
     torch.testing.assert_close(torch.from_numpy(vectors), own, rtol=0, atol=1e-5)
 
 
-def test_every_head_is_an_output_and_nothing_that_embeds_is_left_out(run: Path, exported: Path) -> None:
+def test_every_head_is_output_and_nothing_embeds_is_left_out(run: Path, exported: Path) -> None:
     said = json.loads((exported / "preprocessing.json").read_text())["graphs"]["text"]["outputs"]
     assert said == {"vectors": "global", "vectors_local": "local"}
     assert {path.name for path in exported.iterdir()} >= {"image.onnx", "text.onnx", "tokenizer.json"}

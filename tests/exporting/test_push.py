@@ -75,7 +75,7 @@ def test_without_a_login(token: str | None, hub: Hub, model: str, monkeypatch: p
     assert not hub.repositories
 
 
-def test_a_commit_that_fails_changes_nothing_and_the_next_one_is_whole(hub: Hub, model: str) -> None:
+def test_commit_that_fails_changes_nothing_and_next_one_is_whole(hub: Hub, model: str) -> None:
     hub.refuses = 403
     with pytest.raises(PermissionError, match="this login may not write to nobody/mine"):
         push(model, "safetensors", "nobody/mine", licence="mit")

@@ -75,7 +75,7 @@ def test_timm_itself_reads_it_and_cuts_as_the_tower_does(made: Made, exported: R
     "imports",
     ["import counterpoint, timm", "import timm, counterpoint", "import counterpoint, open_clip, timm"],
 )
-def test_timm_knows_our_towers_by_an_import_of_the_package_in_any_order(imports: str) -> None:
+def test_timm_knows_our_towers_by_import_of_package_in_any_order(imports: str) -> None:
     code = f"{imports}; print(timm.create_model('counterpoint_cnn.32').num_features)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip().isdigit(), done.stderr

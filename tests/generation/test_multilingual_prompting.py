@@ -49,7 +49,7 @@ def test_the_control_has_as_many_lines_and_no_other_language() -> None:
         assert set(control.splitlines()) == {f"English: {ENGLISH}"}
 
 
-def test_variants_are_the_plain_description_and_the_sets_that_can_be_made() -> None:
+def test_variants_are_plain_description_and_sets_can_be_made() -> None:
     assert len(variants(ENGLISH, TRANSLATIONS)) == 7
     some = {code: TRANSLATIONS[code] for code in ("de", "fr", "es")}
     assert variants(ENGLISH, some) == (

@@ -47,7 +47,7 @@ def test_pictures_belong_to_their_prompts_and_seeds() -> None:
     assert found.prompts == tuple(PROMPTS)
 
 
-def test_the_best_is_nearest_to_the_english_text_and_to_no_prompt() -> None:
+def test_best_is_nearest_to_the_english_text_and_to_no_prompt() -> None:
     scorer = Colours()
     found = draw(paints, "at 60", PROMPTS, [0, 0, 0])
     assert found.best(scorer) == 1

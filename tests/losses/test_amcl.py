@@ -33,7 +33,7 @@ def test_heads_are_summed_under_one_network_of_temperatures() -> None:
     assert sum(p.numel() for p in objective.parameters()) == 2 * 4 * 6 + 6 + 4
 
 
-def test_a_larger_score_gives_a_lower_temperature_within_its_bounds() -> None:
+def test_larger_score_gives_lower_temperature_within_its_bounds() -> None:
     objective = build(tau_min=0.05, tau_max=2.0)
     tau = objective.adapted(torch.tensor([-50.0, -1.0, 0.0, 1.0, 50.0], dtype=F64))
     assert (tau.diff() < 0).all()
@@ -48,7 +48,7 @@ def test_the_normaliser_is_least_at_two_over_the_width() -> None:
     assert slope.item() == pytest.approx(0.0, abs=1e-12)
 
 
-def test_the_regulariser_rewards_that_of_negatives_and_charges_that_of_positives() -> None:
+def test_regulariser_rewards_of_negatives_charges_of_positives() -> None:
     # φ = identity on a plane, by a ReLU of both signs: the score of a pair is its cosine.
     objective = AMCLLoss(2, hidden=4, beta=0.1, tau_min=0.2).double()
     first, _, second = objective.phi
@@ -92,7 +92,7 @@ def test_top_k_of_few_negatives_takes_them_all() -> None:
     torch.testing.assert_close(many, all_four, rtol=0, atol=0)
 
 
-def test_gradients_reach_the_network_of_temperatures_and_pass_through_it() -> None:
+def test_gradients_reach_network_of_temperatures_pass_through() -> None:
     # The views are constants to the scores, so that what reaches them comes by way of the temperatures.
     objective, (x, y) = build(beta=0.0), views(2, 5, 4)
     loss = objective([x], [y])

@@ -126,7 +126,7 @@ def test_half_precision_is_aligned_in_float32() -> None:
         assert loss.isfinite()  # although squares of these leave half precision
 
 
-def test_a_detached_side_gets_no_gradient_and_a_uniform_path_is_even() -> None:
+def test_detached_side_gets_no_gradient_and_uniform_path_is_even() -> None:
     x, y = random(2, 6, 4), random(2, 3, 4, seed=1)
     BestAlignmentLoss(detach=True)(x, y).backward()
     assert y.grad is None

@@ -29,7 +29,7 @@ def repulsion(x: Tensor, y: Tensor, t: float) -> float:
     return CACRLoss(alpha=0.0, t_negative=t)(x, y).item()
 
 
-def test_one_negative_repels_by_its_cost_whatever_the_temperature() -> None:
+def test_one_negative_repels_by_its_cost_whatever_temperature() -> None:
     x, y = views(2, 2, 4)
     c = costs(x, y)
     for t in (0.0, 0.9, 5.0):

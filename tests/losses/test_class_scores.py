@@ -61,7 +61,7 @@ def test_asymmetric_loss_is_that_of_timm(positive: float, negative: float, margi
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0])
-def test_powers_below_one_keep_a_finite_gradient_where_a_tag_is_certain(power: float) -> None:
+def test_powers_below_one_keep_finite_gradient_where_tag_certain(power: float) -> None:
     z = torch.tensor([[120.0, -120.0]], requires_grad=True)
     targets = torch.tensor([[True, False]])
     loss = L.AsymmetricLoss(power, power)(z, torch.eye(2), targets=targets)
@@ -142,7 +142,7 @@ def test_harmonic_probabilities_do_not_change_with_the_scale() -> None:
     torch.testing.assert_close(loss(100 * z, 100 * bank, labels=labels), loss(z, bank, labels=labels))
 
 
-def test_harmonic_loss_falls_to_a_floor_at_finite_vectors_and_keeps_its_gradient_finite() -> None:
+def test_harmonic_loss_falls_floor_finite_vectors_keeps_gradient() -> None:
     _, bank, _, _ = drawn()
     z, labels = bank.clone().requires_grad_(), torch.arange(5)
     value = L.HarmonicLoss(exponent=5.0)(z, bank, labels=labels)
@@ -174,7 +174,7 @@ def keyed() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return z, keys, torch.arange(20) % 4 % 3, torch.arange(8) % 3
 
 
-def test_one_key_a_class_and_equal_priors_give_cross_entropy_over_keys() -> None:
+def test_one_key_class_equal_priors_give_cross_entropy_over_keys() -> None:
     z, keys, _, labels = keyed()
     found = L.GMLLoss(0.3)(z, keys[:3], torch.arange(3), torch.full((3,), 1 / 3, dtype=F64), labels=labels)
     torch.testing.assert_close(found, F.cross_entropy(z @ keys[:3].T / 0.3, labels))
@@ -193,7 +193,7 @@ def test_two_reductions_are_the_scores_of_classes() -> None:
     torch.testing.assert_close(found, expected)
 
 
-def test_a_class_scores_by_the_mean_however_many_of_its_keys_there_are() -> None:
+def test_class_scores_by_mean_however_many_of_its_keys_there_are() -> None:
     z, keys, key_labels, labels = keyed()
     rare = key_labels == 2
     more, more_labels = (
@@ -227,7 +227,7 @@ def test_the_temperature_learns_from_a_branch_of_its_own() -> None:
     torch.testing.assert_close(slope, gradient(F.cross_entropy(torch.stack(mean, 1).log(), labels), scale)[0])
 
 
-def test_queries_of_a_class_without_keys_and_keys_of_nobody_count_for_nothing() -> None:
+def test_queries_class_without_keys_keys_nobody_count_nothing() -> None:
     z, keys, key_labels, labels = keyed()
     nobody = torch.cat([key_labels, torch.full((3,), -1)])
     loss = L.GMLLoss(0.3)

@@ -50,7 +50,7 @@ def test_it_is_what_the_loops_say() -> None:
     assert found.item() == pytest.approx(looped(x, c), rel=1e-6)
 
 
-def test_captions_that_are_true_of_another_sound_are_not_held_against_it() -> None:
+def test_captions_true_of_another_sound_are_not_held_against_it() -> None:
     x, c = unit(0, 3), unit(1, 8)
     generator = torch.Generator().manual_seed(2)
     has, needs = ((torch.rand(n, 4, generator=generator) < p).double() for n, p in ((3, 0.7), (8, 0.4)))
@@ -75,7 +75,7 @@ def test_tiles_give_the_same_value_and_gradient(tile: int) -> None:
         assert torch.allclose(a, b, atol=1e-12)
 
 
-def test_a_factor_in_place_of_the_mask_fails_where_similarities_are_negative() -> None:
+def test_factor_place_of_mask_fails_where_similarities_negative() -> None:
     """The trap: a logit of −1 times −100,000 is no mask, but the largest of all."""
     x = torch.eye(2, dtype=torch.float64)
     c = torch.stack([x[0], -x[1], x[1]])  # the false caption of sound 0 is the opposite of sound 1

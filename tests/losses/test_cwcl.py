@@ -21,7 +21,7 @@ def pair(n: int = 9, d: int = 6) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("n", [2, 5])
 @pytest.mark.parametrize("gamma", [1.0, 3.0])
-def test_orthonormal_matches_have_half_a_weight_on_each_other_pair(n: int, gamma: float) -> None:
+def test_orthonormal_matches_have_half_weight_on_each_other_pair(n: int, gamma: float) -> None:
     x = torch.eye(n, dtype=F64)
     log_z, own = math.log(n - 1 + math.exp(4)), 1 / (1 + (n - 1) * 0.5**gamma)
     loss = CWCLLoss(0.25, gamma=gamma)(x, x)
@@ -39,7 +39,7 @@ def test_a_batch_of_one_costs_nothing() -> None:
     assert abs(CWCLLoss()(x, y).item()) < 1e-12
 
 
-def test_weights_pull_by_their_share_and_do_not_touch_the_denominator() -> None:
+def test_weights_pull_by_share_and_do_not_touch_denominator() -> None:
     x, y = pair()
     (force,) = CWCLLoss(0.5).explain(x, y).forces
     s = (x @ y.T / 0.5).detach()
@@ -48,7 +48,7 @@ def test_weights_pull_by_their_share_and_do_not_touch_the_denominator() -> None:
     torch.testing.assert_close(force.pull, forth + back, rtol=1e-10, atol=1e-12)
 
 
-def test_duplicates_of_the_frozen_modality_are_positives_of_each_other() -> None:
+def test_duplicates_of_frozen_modality_positives_of_each_other() -> None:
     x, y = pair(5)
     x[4] = x[3]
     s = (x @ y.T / 0.1).detach()
@@ -58,7 +58,7 @@ def test_duplicates_of_the_frozen_modality_are_positives_of_each_other() -> None
     torch.testing.assert_close(CWCLLoss(0.1, gamma=1e6)(x, y).detach(), expected, rtol=1e-12, atol=0)
 
 
-def test_the_weights_are_constants_even_if_the_frozen_modality_is_not() -> None:
+def test_weights_are_constants_even_if_frozen_modality_is_not() -> None:
     x, y = pair()
     moving = x.clone().requires_grad_()
     s = moving @ y.T / 0.1

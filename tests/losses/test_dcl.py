@@ -25,7 +25,7 @@ def test_the_loss_can_be_negative() -> None:
     assert not DCLLoss.bounded_below
 
 
-def test_the_gradient_of_ntxent_at_an_anchor_is_the_probability_of_its_negatives_times_this_one() -> None:
+def test_gradient_ntxent_anchor_probability_negatives_times_this() -> None:
     x, y = pair(6, 5)
     (ours,), (theirs,) = DCLLoss(0.2).explain(x, y).forces, NTXentLoss(0.2).explain(x, y).forces
     z = torch.cat([x, y]).detach()

@@ -35,14 +35,14 @@ def test_spreading_centroids_closes_the_angle_between_views() -> None:
 
 
 @pytest.mark.parametrize("ridge", [0.01, 0.5])
-def test_a_very_narrow_kernel_shrinks_centroids_and_does_nothing_else(ridge: float) -> None:
+def test_very_narrow_kernel_shrinks_centroids_does_nothing_else(ridge: float) -> None:
     x = torch.eye(5, dtype=F64)
     objective = DecoupledUniformityLoss(sigma=1e-3, ridge=ridge)
     assert objective(x, x, prior=unit(5, 4)).item() == pytest.approx(-4 / (1 + ridge) ** 2, rel=1e-12)
 
 
 @pytest.mark.parametrize("options", [{}, {"sigma": 1.0}, {"kernel": "cosine"}], ids=str)
-def test_equal_priors_make_one_centroid_of_all_and_leave_no_gradient(options: dict[str, Any]) -> None:
+def test_equal_priors_make_one_centroid_of_and_leave_no_gradient(options: dict[str, Any]) -> None:
     x, y = unit(6, 4, seed=1).requires_grad_(), unit(6, 4, seed=2)
     loss = DecoupledUniformityLoss(**options)(x, y, prior=torch.ones(6, 3, dtype=F64))
     assert abs(loss.item()) < 1e-12

@@ -89,7 +89,7 @@ LOSSES: dict[str, tuple[Any, Callable[[Tensor, Tensor], Tensor]]] = {
 
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("evaluator", ["dense", "tiled"])
-def test_queries_and_label_vectors_have_the_gradient_of_the_whole_matrix(name: str, evaluator: Any) -> None:
+def test_queries_and_label_vectors_have_gradient_of_whole_matrix(name: str, evaluator: Any) -> None:
     objective, plain = LOSSES[name]
     q, z, y = example()
     expected = plain(q @ z.T / 0.2, y)
@@ -109,7 +109,7 @@ def logit_gradients(objective: Any, targets: Tensor, logits: Tensor) -> Tensor:
     return grad[:, 0]
 
 
-def test_softmax_pushes_its_strongest_true_label_down_and_decoupled_never_does() -> None:
+def test_softmax_pushes_strongest_true_label_down_decoupled() -> None:
     logits = torch.tensor([4.0, 1.0, 0.0, -1.0, -2.0], dtype=F64)
     targets = torch.tensor([True, True, True, False, False])
     softmax = logit_gradients(MultiLabelSoftmaxLoss(1.0), targets, logits)
@@ -127,7 +127,7 @@ def test_the_mean_over_true_labels_is_the_sum_over_their_number() -> None:
     assert y.sum() > 1
 
 
-def test_a_true_label_competes_with_the_false_ones_and_no_other_true_one() -> None:
+def test_true_label_competes_with_false_ones_no_other_true_one() -> None:
     q, z, y = example(n=1)
     alone = []
     for label in y[0].nonzero()[:, 0]:
@@ -191,7 +191,7 @@ def test_the_mean_over_queries_is_weighted(objective: Any) -> None:
     assert all(grad.eq(0).all() for grad in torch.autograd.grad(nobody, [q, z]))
 
 
-def test_a_query_all_of_whose_labels_are_ignored_costs_the_softmax_nothing() -> None:
+def test_query_all_of_whose_labels_ignored_costs_softmax_nothing() -> None:
     q, z, y = example(n=2)
     gone = torch.zeros_like(y)
     gone[1] = True
@@ -227,7 +227,7 @@ def test_the_soft_top_k_sees_differences_alone() -> None:
     torch.testing.assert_close(log_soft_top_k(x + 40, k), log_soft_top_k(x, k), rtol=1e-10, atol=1e-10)
 
 
-def test_the_gradient_of_the_soft_top_k_is_that_of_the_implicit_function() -> None:
+def test_gradient_of_soft_top_k_is_that_of_the_implicit_function() -> None:
     x = torch.randn(3, 9, generator=torch.Generator().manual_seed(0), dtype=F64).requires_grad_()
     k = torch.full((3,), 4.0, dtype=F64)
     upstream = torch.randn(3, 9, generator=torch.Generator().manual_seed(1), dtype=F64)

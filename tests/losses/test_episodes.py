@@ -46,7 +46,7 @@ def test_of_a_bank_the_nearest_counts() -> None:
     assert given == pytest.approx(expected, abs=1e-6)
 
 
-def test_of_one_set_a_point_is_not_its_own_neighbour_even_among_its_equals() -> None:
+def test_of_one_set_point_is_not_neighbour_even_among_its_equals() -> None:
     z = torch.zeros(6, 2, dtype=torch.float64)
     z[3:] = 50.0
     labels = torch.tensor([0, 0, 0, 1, 1, 1])

@@ -17,7 +17,7 @@ def unit(*shape: int, seed: int) -> Tensor:
     return F.normalize(torch.randn(*shape, generator=g, dtype=F64), dim=-1).requires_grad_()
 
 
-def test_one_word_a_caption_is_the_maximum_over_places_for_captions_alone() -> None:
+def test_one_word_caption_is_maximum_over_places_for_captions() -> None:
     """With one word, a picture's side is the mean over its places, and a caption's the best of them."""
     x, y = unit(4, 3, 6, seed=0), unit(4, 1, 6, seed=1)
     s = torch.einsum("rnd,cd->rcn", x, y[:, 0]) / 0.1

@@ -32,7 +32,7 @@ def call(objective: GuidedNTXentLoss, x: Tensor, y: Tensor, teacher_x: Tensor, t
     return objective(x, y, teacher_x=teacher_x, teacher_y=teacher_y)
 
 
-def test_a_new_positive_is_the_view_of_another_example_that_the_teacher_finds_closest() -> None:
+def test_new_positive_view_another_example_teacher_finds_closest() -> None:
     x, y = views(4)
     # Examples 0 and 2 go together, and 1 and 3, by way of first views (0 to 3) and second ones (4 to 7).
     first, second = of_classes(0, 1, 0, 1), of_classes(2, 3, 2, 3)
@@ -52,7 +52,7 @@ def test_both_positives_share_one_denominator() -> None:
     torch.testing.assert_close(call(GuidedNTXentLoss(), x, y, first, second), expected, rtol=1e-12, atol=0)
 
 
-def test_false_positives_are_no_anchors_and_the_mean_is_over_those_that_stay() -> None:
+def test_false_positives_no_anchors_and_mean_is_over_those_stay() -> None:
     # The released code computes the loss anew after masking, and so drops nothing.
     x, y = views()
     teacher = of_classes(0, 1, 2, 3, 4, 0)
@@ -67,7 +67,7 @@ def test_false_positives_are_no_anchors_and_the_mean_is_over_those_that_stay() -
     assert abs(loss - each.mean()) > 1e-3
 
 
-def test_false_negatives_leave_the_denominator_and_the_partner_stays() -> None:
+def test_false_negatives_leave_denominator_and_the_partner_stays() -> None:
     x, y = views(4)
     teacher = of_classes(0, 0, 1, 1)
     # The 4 of 8 views most like an anchor are those of its class: itself, its partner, and two to drop.
@@ -79,7 +79,7 @@ def test_false_negatives_leave_the_denominator_and_the_partner_stays() -> None:
         assert force.positives(a) == [(a + 4) % 8]
 
 
-def test_easy_negatives_leave_the_denominator_even_where_the_partner_is_one_of_them() -> None:
+def test_easy_negatives_leave_denominator_where_partner_one_of() -> None:
     x, y = views(4)
     first, second = of_classes(0, 0, 1, 1), of_classes(2, 2, 3, 3)
     # Of an anchor, 2 views are of its class; the other 6 are dropped, but for the partner among them.
@@ -91,7 +91,7 @@ def test_easy_negatives_leave_the_denominator_even_where_the_partner_is_one_of_t
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_no_gradient_reaches_the_teacher_and_its_lengths_do_not_matter(rule: Any) -> None:
+def test_no_gradient_reaches_teacher_and_lengths_do_not_matter(rule: Any) -> None:
     x, y = views()
     teachers = [unit(6, 5, seed=s).requires_grad_() for s in (2, 3)]
     objective = GuidedNTXentLoss(rule, ratio=0.3)

@@ -20,7 +20,7 @@ def hardest(s: Tensor, k: int) -> Tensor:
 
 
 @pytest.mark.parametrize("tau", [0.07, 0.3, 1.0])
-def test_infonce_pushes_negatives_by_their_probability_and_pulls_by_its_sum(tau: float) -> None:
+def test_infonce_pushes_negatives_by_probability_pulls_by_sum(tau: float) -> None:
     x, y = pair(9, 4)
     (force,) = InfoNCELoss(tau, weights=(1.0, 0.0)).explain(x, y).forces
     s = (x @ y.T).detach().requires_grad_()
@@ -35,7 +35,7 @@ def test_infonce_pushes_negatives_by_their_probability_and_pulls_by_its_sum(tau:
     torch.testing.assert_close(relative, boltzmann, rtol=1e-9, atol=1e-12)
 
 
-def test_penalties_spread_over_more_negatives_as_the_temperature_rises() -> None:
+def test_penalties_spread_over_more_negatives_temperature_rises() -> None:
     entropies = []
     for tau in (0.05, 0.1, 0.3, 1.0, 10.0):
         (force,) = InfoNCELoss(tau, weights=(1.0, 0.0)).explain(*pair(9, 4)).forces
@@ -45,7 +45,7 @@ def test_penalties_spread_over_more_negatives_as_the_temperature_rises() -> None
     assert entropies[-1] == pytest.approx(math.log(8), abs=0.01)
 
 
-def test_infonce_is_a_triplet_loss_at_low_and_the_simple_loss_at_high_temperature() -> None:
+def test_infonce_triplet_loss_low_simple_loss_high_temperature() -> None:
     x, y = pair(9, 4)
     s = (x @ y.T).detach()
     gaps = [(hardest(m, 1)[:, 0] - m.diagonal()).clamp_min(0).mean() for m in (s, s.T)]

@@ -14,7 +14,7 @@ from fixtures.vectors import F64, views
 TAU = 0.1
 
 
-def test_negatives_of_all_anchors_are_further_columns_of_a_cross_entropy() -> None:
+def test_negatives_of_anchors_further_columns_of_cross_entropy() -> None:
     x, y, one, two = views(4, 6, 4)
     negatives = torch.stack([one, two], 1)
     logits = torch.cat([x @ y.T, x @ negatives.flatten(0, 1).T], 1) / TAU

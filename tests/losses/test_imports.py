@@ -17,7 +17,7 @@ ALL = "for name in dir(cp.losses): getattr(cp.losses, name)"
 
 
 @pytest.mark.parametrize("code", [CALLED, ALL], ids=["called", "all"])
-def test_a_dense_loss_imports_neither_a_compiler_nor_other_libraries(code: str) -> None:
+def test_dense_loss_imports_neither_compiler_nor_other_libraries(code: str) -> None:
     code = f"""
 import sys
 import counterpoint as cp

@@ -105,7 +105,7 @@ def test_commit_clamps_the_scale_to_that_of_clip() -> None:
     assert objective.temperature.inverse().item() == pytest.approx(100.0, rel=1e-5)
 
 
-def test_explain_names_the_pair_and_pushes_the_rest_by_their_softmax() -> None:
+def test_explain_names_pair_and_pushes_the_rest_by_their_softmax() -> None:
     x, y = pair(5, 6)
     explanation = InfoNCELoss(0.5, weights=(1.0, 0.0)).explain(x, y)
     (force,) = explanation.forces

@@ -66,7 +66,7 @@ def test_three_steps_in_plain_arithmetic() -> None:
         assert found[f"{side}.log_s"] == pytest.approx(math.log(numbers["s"]), rel=1e-9, abs=1e-12)
 
 
-def test_the_gradient_is_that_of_the_objective_and_the_number_returned_is_not() -> None:
+def test_gradient_is_of_objective_and_number_returned_is_not() -> None:
     x, y = pair(6, 4)
     loss = isogclr(gamma=1.0)(x, y, torch.arange(6))
     robust = torch.stack(
@@ -81,7 +81,7 @@ def test_the_gradient_is_that_of_the_objective_and_the_number_returned_is_not() 
     assert abs(loss - robust) > 1e-2
 
 
-def test_on_fixed_features_each_temperature_finds_the_divergence_rho() -> None:
+def test_on_fixed_features_each_temperature_finds_divergence_rho() -> None:
     x, y = pair(8, 4)
     objective, ids = isogclr(gamma=1.0, beta_u=1.0, rho=0.5, eta=0.01), torch.arange(8)
     for _ in range(600):
@@ -100,7 +100,7 @@ def test_on_fixed_features_each_temperature_finds_the_divergence_rho() -> None:
 
 
 @pytest.mark.parametrize(("rho", "bound"), [(20.0, 0.02), (0.0, 1.0)])
-def test_rho_beyond_the_log_of_the_negatives_or_at_0_ends_at_a_bound(rho: float, bound: float) -> None:
+def test_rho_beyond_log_of_the_negatives_or_at_0_ends_at_a_bound(rho: float, bound: float) -> None:
     x, y = pair(6, 4)
     objective, ids = isogclr(gamma=1.0, rho=rho, eta=0.2), torch.arange(6)
     for _ in range(80):
@@ -109,7 +109,7 @@ def test_rho_beyond_the_log_of_the_negatives_or_at_0_ends_at_a_bound(rho: float,
     torch.testing.assert_close(state_of(objective, ids)["x.tau"], torch.full((6,), bound, dtype=F64))
 
 
-def test_more_of_the_same_negatives_do_not_change_what_is_remembered() -> None:
+def test_more_of_same_negatives_do_not_change_what_is_remembered() -> None:
     # s is a mean over negatives: a sum would shift rho by the log of their number.
     x, y = pair(2, 4)
     few, many = isogclr(), isogclr()
@@ -184,7 +184,7 @@ def test_a_batch_of_one_moves_nothing() -> None:
     assert state_of(objective, ids)["x.log_s"].item() == -math.inf
 
 
-def test_state_survives_a_checkpoint_into_an_objective_of_another_length(tmp_path: Path) -> None:
+def test_state_survives_checkpoint_into_objective_another_length(tmp_path: Path) -> None:
     x, y = pair(6, 4)
     ids = torch.tensor([5, -3, 10**17, 0, 2, 8])
     objective, resumed = isogclr(), isogclr()

@@ -28,7 +28,7 @@ def test_less_of_it_is_more_entropy() -> None:
     assert torch.pdist(moved).mean() > torch.pdist(X).mean()
 
 
-def test_one_code_tells_nothing_of_the_other_where_that_is_one_point() -> None:
+def test_one_code_tells_nothing_of_other_where_that_is_one_point() -> None:
     one = torch.zeros(9, 2, dtype=torch.float64)
     torch.testing.assert_close(JointEntropyLoss()(X, one), JointEntropyLoss()(one, X))
     # Beside uniformity: the log is within the mean over examples, and the own pair is among them.

@@ -25,7 +25,7 @@ def test_orthonormal_examples_with_equal_views(n: int, gamma: float) -> None:
     assert loss.item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
-def test_the_gaussian_loss_is_the_trace_of_a_laplacian_and_a_repulsion() -> None:
+def test_gaussian_loss_is_trace_of_a_laplacian_and_a_repulsion() -> None:
     x, y = pair(5, 4)
     z, tau = torch.cat([x, y]), 0.4
     similarity = torch.eye(10, dtype=F64).roll(5, 1)  # each view's partner, with certainty
@@ -56,7 +56,7 @@ def test_kernels_that_underflow_are_told_apart_in_the_log_domain() -> None:
     assert loss.item() == pytest.approx(math.log(2) + 2 / 0.001, rel=1e-12)
 
 
-def test_a_mixture_of_losses_is_between_them_and_a_mixture_of_kernels_another_thing() -> None:
+def test_mixture_losses_between_mixture_of_kernels_another_thing() -> None:
     x, y = pair(6, 4)
     laplace, gauss = KernelInfoNCELoss(1.0)(x, y), KernelInfoNCELoss(2.0)(x, y)
     losses = KernelInfoNCELoss(1.0, mix="loss", lam=0.25)(x, y)

@@ -11,7 +11,7 @@ from counterpoint.losses import LLaVELoss
 from fixtures.vectors import F64, pair
 
 
-def test_probabilities_are_those_of_sharper_negatives_and_gradients_of_the_plain_scale() -> None:
+def test_probabilities_those_sharper_negatives_gradients_plain() -> None:
     x, y = pair(7, 5)
     s = (x @ y.T).detach()
     sharper = 10 * s + 9 * s.clone().fill_diagonal_(0)

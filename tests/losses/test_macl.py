@@ -26,9 +26,7 @@ def value_and_gradients(objective: torch.nn.Module, x: Tensor, y: Tensor) -> tup
 
 
 @pytest.mark.parametrize(("alpha", "threshold"), [(0.5, 0.0), (1.0, 0.8), (1.0, 1.0)])
-def test_the_temperature_follows_the_mean_raw_cosine_and_takes_no_gradient(
-    alpha: float, threshold: float
-) -> None:
+def test_temperature_follows_mean_raw_cosine_takes_no_gradient(alpha: float, threshold: float) -> None:
     x, y = pair()
     tau = 0.2 * (1 + alpha * ((x * y).sum(1).mean().item() - threshold))
     ours = value_and_gradients(MACLLoss(0.2, alpha=alpha, threshold=threshold, reweight=False), x, y)

@@ -24,7 +24,7 @@ def test_the_margin_acts_before_the_temperature(tau: float, margin: float) -> No
     )
 
 
-def test_an_angular_margin_turns_the_positive_until_it_would_pass_pi() -> None:
+def test_angular_margin_turns_positive_until_it_would_pass_pi() -> None:
     objective = MarginNTXentLoss(kind="angular", margin=0.3)
     angles = torch.linspace(0.01, math.pi - 0.01, 200, dtype=F64)
     within = angles + 0.3 < math.pi
@@ -34,7 +34,7 @@ def test_an_angular_margin_turns_the_positive_until_it_would_pass_pi() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
-def test_a_perfect_match_has_a_finite_gradient_under_an_angular_margin(dtype: torch.dtype) -> None:
+def test_perfect_match_has_finite_gradient_under_angular_margin(dtype: torch.dtype) -> None:
     cosine = torch.tensor([1.0, 1.0 + 1e-6, -1.0 - 1e-6], dtype=dtype).requires_grad_()
     turned = MarginNTXentLoss(kind="angular", margin=0.2).with_margin(cosine)
     (gradient,) = torch.autograd.grad(turned.sum(), cosine)
@@ -44,7 +44,7 @@ def test_a_perfect_match_has_a_finite_gradient_under_an_angular_margin(dtype: to
 
 
 @pytest.mark.parametrize("kind", ["additive", "angular"])
-def test_a_margin_makes_the_loss_harder_and_leaves_negatives_as_they_are(kind: Any) -> None:
+def test_margin_makes_loss_harder_and_leaves_negatives_as_they(kind: Any) -> None:
     x, y = pair(6, 5)
     z = torch.cat([x, y]).detach()
     losses = []

@@ -100,7 +100,7 @@ def test_sentences_of_the_same_document_are_no_negatives(pooling: Any) -> None:
         assert grad.abs().max() < 1e-12
 
 
-def test_gamma_shares_the_gradient_among_regions_and_the_maximum_gives_it_to_one() -> None:
+def test_gamma_shares_gradient_among_regions_maximum_gives_one() -> None:
     h = torch.tensor([[[0.1], [0.5], [-0.3]]], dtype=F64).requires_grad_()
     there, one = torch.ones(1, 3, dtype=torch.bool), torch.ones(1, 1, dtype=torch.bool)
     (lse,), (highest,) = (

@@ -78,7 +78,7 @@ def test_without_negatives_there_is_nothing_to_learn() -> None:
         assert not gradient.any()
 
 
-def test_a_queue_that_moves_before_the_backward_pass_is_noticed_or_does_not_matter() -> None:
+def test_queue_moves_before_backward_pass_noticed_or_does_not() -> None:
     def gradient(evaluator: Evaluator, moves: bool) -> torch.Tensor:
         q, queue = Q.clone().requires_grad_(), QUEUE.clone()
         loss = MoCoLoss().evaluated(evaluator)(q, K, queue)

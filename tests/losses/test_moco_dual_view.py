@@ -61,7 +61,7 @@ def test_both_views_together_are_the_mean_of_either() -> None:
 
 
 @pytest.mark.parametrize("evaluator", ["dense", "tiled"])
-def test_keys_of_the_own_item_do_not_fill_the_places_of_the_hardest(evaluator: str) -> None:
+def test_keys_of_own_item_do_not_fill_the_places_of_the_hardest(evaluator: str) -> None:
     ids, queue_ids = torch.zeros(1, dtype=torch.int64), torch.zeros(9, dtype=torch.int64)
     queue_ids[2:4] = 1
     loss = DualViewLoss(0.2, num_hard=5).evaluated(evaluator, tile=2)  # type: ignore[arg-type]

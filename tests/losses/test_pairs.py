@@ -81,7 +81,7 @@ def test_whole_shares_give_the_clean_positive_term(evaluator: Any) -> None:
     torch.testing.assert_close(found, clean / 3, rtol=1e-12, atol=0)
 
 
-def test_whole_shares_of_equal_classes_are_the_clean_positive_mean() -> None:
+def test_whole_shares_of_equal_classes_are_clean_positive_mean() -> None:
     z, labels = unit(8, 4), torch.tensor([0, 1, 2, 3, 0, 1, 2, 3])
     positives = (z[:4] * z[4:]).sum(1)
     found = of_mixtures(at("contrastive", 1.0), z, labels=labels)

@@ -39,7 +39,7 @@ def test_is_the_sum_of_both_masked_matrix_forms() -> None:
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
 
 
-def test_the_other_view_returns_to_the_coarse_term_where_a_class_is_one_subclass() -> None:
+def test_other_view_returns_coarse_term_where_class_one_subclass() -> None:
     x, y = views(2, 6, 4)
     coarse = SBCLLoss(0.2, beta=1.0)(x, y, labels=CLASSES, subclasses=CLASSES) - SupConLoss(0.2)(
         x, y, labels=CLASSES

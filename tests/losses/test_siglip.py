@@ -28,7 +28,7 @@ def test_orthonormal_matches_divided_by_the_batch(n: int, bias: float) -> None:
     assert loss.item() == pytest.approx(expected, rel=1e-9)
 
 
-def test_the_first_loss_is_small_with_the_default_bias_and_large_without() -> None:
+def test_first_loss_is_small_with_default_bias_and_large_without() -> None:
     x = torch.eye(64, dtype=F64)
     assert SigLIPLoss()(x, x).item() < 0.7
     assert SigLIPLoss(bias=0.0)(x, x).item() == pytest.approx(63 * math.log(2) + softplus(-10), rel=1e-6)
@@ -43,7 +43,7 @@ def gradient_of_bias(x: Tensor, y: Tensor, temperature: float, bias: float) -> f
 @pytest.mark.parametrize("size", [2, 3, 16, 128])
 @pytest.mark.parametrize("similarity", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("temperature", [0.1, 1.0])
-def test_the_gradient_of_the_balanced_bias_vanishes_where_all_are_equally_similar(
+def test_gradient_balanced_bias_vanishes_where_equally_similar(
     size: int, similarity: float, temperature: float
 ) -> None:
     x = F.normalize(torch.tensor([[1.0, 0.0]], dtype=F64), dim=-1).expand(size, 2)
@@ -55,7 +55,7 @@ def test_the_gradient_of_the_balanced_bias_vanishes_where_all_are_equally_simila
     assert gradient_of_bias(x, y, temperature, balanced + 1) > 0.1
 
 
-def test_the_balanced_bias_expects_as_many_positives_as_there_are_before_anything_is_learnt() -> None:
+def test_balanced_bias_expects_many_positives_there_before() -> None:
     n, d, temperature = 64, 256, 1.0
     x, y = pair(n, d)
     # E exp(s/τ) of random unit vectors is 1 + 1/(2 d τ²): 0.2 % here, and the sample's own scatter as much again.

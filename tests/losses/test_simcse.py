@@ -27,7 +27,7 @@ def test_hard_negatives_are_further_columns_of_a_cross_entropy(weight: float) ->
     torch.testing.assert_close(loss, F.cross_entropy(logits, torch.arange(6)), rtol=1e-12, atol=0)
 
 
-def test_the_weight_is_the_logarithm_of_how_often_the_own_negative_counts() -> None:
+def test_weight_is_logarithm_of_how_often_own_negative_counts() -> None:
     e = torch.eye(6, dtype=F64)
     x, hard = e[:3], e[3:]
     # The match at 1, everything else at 0: two other y, two other negatives, the own one 4 times.
@@ -49,7 +49,7 @@ def test_a_sentence_twice_in_the_batch_is_a_false_negative() -> None:
     assert SimCSELoss()(x, x).item() == pytest.approx(math.log(2) / 2, abs=1e-6)
 
 
-def test_the_whitened_loss_sums_the_first_view_against_each_other() -> None:
+def test_whitened_loss_sums_the_first_view_against_each_other() -> None:
     x, y, z = views(3, 6, 4)
     loss = WhitenedCSELoss(0.2)(x, y, z)
     one = SimCSELoss(0.2)

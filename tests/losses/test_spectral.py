@@ -46,7 +46,7 @@ def test_mu_is_the_squared_length_of_embeddings() -> None:
 
 
 @pytest.mark.parametrize("mu", [1.0, 3.0])
-def test_in_expectation_it_is_the_distance_to_the_normalised_joint_probability(mu: float) -> None:
+def test_in_expectation_distance_to_normalised_joint_probability(mu: float) -> None:
     p, generator = joint(), torch.Generator().manual_seed(1)
     f, g = (F.normalize(torch.randn(n, 2, generator=generator, dtype=F64), dim=-1) for n in p.shape)
     target = normalised(p)

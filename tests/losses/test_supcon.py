@@ -34,7 +34,7 @@ def test_is_the_masked_matrix_form(count: int) -> None:
     torch.testing.assert_close(SupConLoss(0.2)(*z, labels=LABELS), expected, rtol=1e-12, atol=0)
 
 
-def test_collapse_costs_the_log_of_the_others_on_either_side_of_the_logarithm() -> None:
+def test_collapse_costs_log_others_on_either_side_of_logarithm() -> None:
     x = F.normalize(torch.ones(6, 3, dtype=F64), dim=-1)
     for inside in (False, True):
         loss = SupConLoss(inside=inside)(x, x, labels=LABELS)
@@ -42,7 +42,7 @@ def test_collapse_costs_the_log_of_the_others_on_either_side_of_the_logarithm() 
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_inside_is_below_outside_where_an_anchor_has_several_positives(seed: int) -> None:
+def test_inside_below_outside_where_anchor_has_several_positives(seed: int) -> None:
     z = views(2, 6, 4, seed=seed)
     outside, inside = (SupConLoss(inside=inside)(*z, labels=LABELS).item() for inside in (False, True))
     assert inside < outside
@@ -66,7 +66,7 @@ def test_no_positives_at_all_give_0_without_a_gradient(inside: bool, evaluator: 
     assert (grad == 0).all()
 
 
-def test_first_anchors_see_all_views_and_are_the_first_view_alone() -> None:
+def test_first_anchors_see_all_views_and_are_first_view_alone() -> None:
     z = views(3, 6, 4)
     stacked = torch.cat(z)
     log_p = (stacked @ stacked.T / 0.2).fill_diagonal_(-math.inf).log_softmax(1)[:6]

@@ -15,14 +15,14 @@ from fixtures.vectors import F64, unit, views
 NUMBERS = torch.tensor([1.0, 3.0, 2.0, 2.0, 5.0, 1.0], dtype=F64)
 
 
-def test_without_mixtures_and_weights_it_is_supcon_of_the_numbers() -> None:
+def test_without_mixtures_and_weights_it_is_supcon_of_numbers() -> None:
     z = views(2, 6, 4)
     plain = SupReMixLoss(0.2, share=0.0, mixes=0, weight=0.0)
     expected = SupConLoss(0.2)(*z, labels=NUMBERS.long())
     torch.testing.assert_close(plain(*z, labels=NUMBERS), expected, rtol=1e-12, atol=0)
 
 
-def test_mixed_positives_lie_on_either_side_and_say_the_number_of_the_anchor() -> None:
+def test_mixed_positives_lie_on_either_side_say_number_of_anchor() -> None:
     loss = SupReMixLoss(mixes=400, window=2.5)
     place = torch.arange(len(NUMBERS))
     low, high, positives = loss.mixtures(NUMBERS, place)

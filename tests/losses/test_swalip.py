@@ -57,7 +57,7 @@ def test_staged_sinkhorn_equals_the_dense_one_in_gradient(tile: int) -> None:
     torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
 
 
-def test_targets_do_not_depend_on_the_temperature_and_carry_no_gradient() -> None:
+def test_targets_do_not_depend_on_temperature_carry_no_gradient() -> None:
     images, texts = views()
     (a,) = torch.autograd.grad(SwALIPLoss(1e6)(images, texts), images[0])
     # At an infinite temperature predictions are uniform: only a gradient through the target could remain.
@@ -77,7 +77,7 @@ def test_needs_exactly_two_views(count: int) -> None:
         SwALIPLoss()([x] * count, [x, x])
 
 
-def test_prototypes_image_learns_from_text_codes_and_text_from_image_codes() -> None:
+def test_prototypes_image_learns_from_text_codes_text_from_image() -> None:
     g = torch.Generator().manual_seed(0)
     image, text = (torch.rand(6, 4, generator=g, dtype=F64) * 2 - 1 for _ in range(2))
     p = [(s / 0.1).log_softmax(1) for s in (image, text)]

@@ -87,7 +87,7 @@ def test_on_batches_is_two_masked_cross_entropies() -> None:
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
 
 
-def test_on_batches_the_positive_of_stability_stays_in_its_denominator() -> None:
+def test_on_batches_positive_of_stability_stays_in_denominator() -> None:
     # Everything orthogonal but the predictions, which are perfect: 14 others each, and log 14 − 10 without it.
     x = torch.eye(8, dtype=F64)
     apart = [x[:4], x[4:]]

@@ -13,7 +13,7 @@ from counterpoint.methods import Arm
 CAPTIONS = ["a red cat", "the old hill", "a green hill runs"]
 
 
-def test_pairs_have_linear_heads_of_both_towers_and_images_perceptrons() -> None:
+def test_pairs_linear_heads_of_towers_and_images_perceptrons() -> None:
     pairs, images = build("amcl"), build("amcl", on="images", heads=2)
     assert {m: len(heads) for m, heads in pairs.projections.items()} == {"image": 3, "text": 3}
     assert all(isinstance(head, nn.Linear) for heads in pairs.projections.values() for head in heads)
@@ -56,7 +56,7 @@ def test_a_users_cosine_is_the_mean_of_those_of_the_heads() -> None:
     torch.testing.assert_close(ours, torch.stack(cosines).mean(0))
 
 
-def test_on_images_a_user_gets_the_towers_features_and_texts_are_not_trained() -> None:
+def test_on_images_user_gets_towers_features_texts_not_trained() -> None:
     method = build("amcl", on="images").eval()
     pictures = torch.randint(
         0, 256, (3, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)

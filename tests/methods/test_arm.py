@@ -368,7 +368,7 @@ def test_a_users_loss_trains_clips_model(loss: Path) -> None:
 
 
 @pytest.mark.usefixtures("towers")
-def test_a_users_options_are_typed_by_annotation_default_or_looks(loss: Path) -> None:
+def test_users_options_are_typed_by_annotation_default_or_looks(loss: Path) -> None:
     objective = built(f"{loss}:MyLoss,margin=1,names=4,wide=true,free=0.5").objective
     assert (objective.margin, objective.names, objective.wide, objective.free) == (1.0, 4, True, 0.5)
     assert type(objective.margin) is float
@@ -488,7 +488,7 @@ def test_convirt_may_freeze_the_first_layers_of_a_text_tower() -> None:
 
 
 @pytest.mark.parametrize("text", ["jigclu", "filip"])
-def test_a_tower_without_what_a_method_needs_is_said_with_the_arm(text: str) -> None:
+def test_tower_without_what_a_method_needs_is_said_with_the_arm(text: str) -> None:
     recipe = override(RECIPE, {"towers.image": "mlp"})
     with pytest.raises(
         ValueError, match=rf"arm '{text}': PixelPerceptron has no features of single places .* cnn"

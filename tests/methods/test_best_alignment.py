@@ -31,7 +31,7 @@ def losses(method: Any, given: Batch) -> dict[str, Tensor]:
     return found
 
 
-def test_ctc_is_minus_the_log_of_the_share_of_the_paths_that_say_the_text() -> None:
+def test_ctc_is_minus_log_of_share_of_paths_that_say_the_text() -> None:
     method = build("best-alignment", frames=1, weight=0.0).double()
     sounds = torch.randn(1, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     said = [7, 7, WordTokenizer.end]  # a token twice, between which CTC needs a blank
@@ -118,7 +118,7 @@ class Readable(WordTokenizer):
         return " ".join(map(str, tokens.tolist()))
 
 
-def test_what_is_written_down_is_the_likeliest_token_of_each_frame() -> None:
+def test_what_is_written_down_is_likeliest_token_of_each_frame() -> None:
     method = build("best-alignment")
     sounds = Waves.of([torch.randn(40).numpy(), torch.randn(12).numpy()], 8000)
     with pytest.raises(LookupError, match="WordTokenizer cannot turn tokens into text"):

@@ -80,7 +80,7 @@ def test_self_labelling_is_the_sum_over_thresholded_pairs(kind: Any, w: float) -
     assert float(loss(p, v)) == pytest.approx(loops(p, v, kind, w), rel=1e-12)
 
 
-def test_no_gradient_reaches_the_target_or_goes_through_the_choice() -> None:
+def test_no_gradient_reaches_target_or_goes_through_the_choice() -> None:
     p, v = unit(6, 4).requires_grad_(), unit(6, 4, seed=1).requires_grad_()
     loss = CrossSimilarityLoss(positive=0.3)
     loss(p, v).backward()
@@ -91,14 +91,14 @@ def test_no_gradient_reaches_the_target_or_goes_through_the_choice() -> None:
     torch.testing.assert_close(p.grad, -2 * chosen.double() @ v.detach() / chosen.sum())
 
 
-def test_where_no_pair_passes_it_is_byol_and_so_is_a_batch_of_one() -> None:
+def test_where_no_pair_passes_it_is_byol_and_so_is_batch_of_one() -> None:
     for p, v in ((unit(5, 6), unit(5, 6, seed=1)), (unit(1, 6), unit(1, 6, seed=1))):
         loss = CrossSimilarityLoss(positive=1.0)
         torch.testing.assert_close(loss(p, v), NegativeCosineLoss()(p, v), rtol=1e-14, atol=0)
         assert loss.share == 0
 
 
-def test_collapsed_features_pass_in_all_pairs_which_is_logged_and_begins_after_the_warm_up() -> None:
+def test_collapsed_features_pass_pairs_logged_begins_after_warm() -> None:
     method, plain = (
         build("byol", self_label="cosine", positive=-1.0, negative=-1.0).double(),
         build("byol").double(),

@@ -104,7 +104,7 @@ def scores(target: Target, **options: str) -> Any:
     return method
 
 
-def test_a_head_begins_at_the_vectors_of_classes_that_are_called_by_nouns(
+def test_head_begins_at_vectors_of_classes_are_called_by_nouns(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = build("catlip", seed=1, target=THREE)

@@ -108,7 +108,7 @@ def test_a_scale_of_one_is_no_clustering() -> None:
     assert found.max() == 2  # six frames by a factor of two
 
 
-def test_cross_terms_are_of_one_copys_contexts_and_the_others_targets() -> None:
+def test_cross_terms_of_one_copys_contexts_and_others_targets() -> None:
     method = build("ccc-wav2vec2", scale=1.0, cross=0.5, crossed=0.25).eval()
     given = batch(method, size=3)
     z = method.encode(given)
@@ -126,7 +126,7 @@ def test_cross_terms_are_of_one_copys_contexts_and_the_others_targets() -> None:
     assert not torch.isclose(terms["cross"] / 0.5, terms["crossed"] / 0.25)
 
 
-def test_both_copies_are_cut_at_one_place_and_masks_are_of_one_size() -> None:
+def test_both_copies_cut_at_one_place_and_masks_are_of_one_size() -> None:
     method = build("ccc-wav2vec2", seconds=0.004, mask_length=2)
     sounds = torch.arange(200.0).repeat(5, 1)
     sounds[3, 20:] = torch.nan  # shorter than what a step hears: it is repeated

@@ -85,7 +85,7 @@ def looked(*classes: int) -> Any:
     return SimpleNamespace(ids=torch.arange(len(classes)), labels=labels, map=lambda function: function)
 
 
-def test_priors_are_counted_from_training_labels_and_stand_in_training_alone() -> None:
+def test_priors_counted_from_training_labels_stand_in_training() -> None:
     method, given, before = loss_of("logit-adjusted")
     method.on_epoch_start(looked(0, 0, 0, 0, 1, 1, 2, 3, -1), START)
     expected = torch.tensor([4, 2, 1, 1, 1], dtype=F64) / 9
@@ -122,7 +122,7 @@ def test_harmonic_tells_the_nearest_centre() -> None:
 
 
 @pytest.mark.parametrize("name", ["bce", "asymmetric"])
-def test_tags_are_asked_one_by_one_and_those_that_are_not_known_left_out(name: str) -> None:
+def test_tags_asked_one_by_one_and_those_are_not_known_left_out(name: str) -> None:
     method, given, loss = loss_of(name)
     tags, logits = given.labels["tags"], method.logits(method.encode(given), given)
     costs = torch.where(tags == 1, method.objective.positive(logits), method.objective.negative(logits))
@@ -183,7 +183,7 @@ def test_tags_compete_with_those_that_do_not_apply(coupled: str, head: str) -> N
 
 
 @pytest.mark.parametrize("coupled", ["none", "sum", "mean"])
-def test_with_one_tag_each_the_decoupled_softmax_is_cross_entropy(coupled: str) -> None:
+def test_with_one_tag_each_decoupled_softmax_is_cross_entropy(coupled: str) -> None:
     tags = build("decoupled-softmax", coupled=coupled, target=Target("tags", FIVE.classes, "tags")).double()
     classes = build("cross-entropy", head="cosine").double()
     classes.head.load_state_dict(tags.head.state_dict())

@@ -61,7 +61,7 @@ def test_rocket_is_the_cards_formula(a_views: int, smoothing: float, reduction: 
 
 
 @pytest.mark.parametrize("a_views", [0, 1, 2])
-def test_basic_clip_shares_head_and_temperature_with_its_further_views(a_views: int) -> None:
+def test_basic_clip_shares_head_temperature_with_further_views(a_views: int) -> None:
     method = through("clip-rocket", improved=False, views=a_views)
     views = random_views(a_views)
     if a_views:
@@ -129,7 +129,7 @@ def test_no_views_need_no_local_heads() -> None:
     assert not any("local" in name for name, _ in rocket.named_parameters())
 
 
-def test_streams_have_their_own_temperature_only_with_their_own_heads() -> None:
+def test_streams_have_own_temperature_only_with_their_own_heads() -> None:
     separate, shared = build("clip-rocket"), build("clip-rocket", separate_proj=False)
     assert float(separate.objective.global_.temperature.value) == pytest.approx(0.07)
     assert float(separate.objective.local.temperature.value) == pytest.approx(0.1)

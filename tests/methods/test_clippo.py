@@ -66,7 +66,7 @@ def test_texts_are_drawn_unless_another_tower_is_named() -> None:
 
 
 @pytest.mark.slow
-def test_it_trains_one_tower_on_pictures_with_texts_and_on_pairs_of_texts(tmp_path: Path) -> None:
+def test_trains_one_tower_pictures_with_texts_on_pairs_of_texts(tmp_path: Path) -> None:
     rows = [{"term": f"number {k}", "gloss": f"what follows {k - 1}"} for k in range(60)]
     pl.DataFrame(rows).write_csv(tmp_path / "words.csv")
     recipe = override(

@@ -75,7 +75,7 @@ def test_positives_are_pulled_together() -> None:
     assert agreeing < opposed
 
 
-def test_the_closest_device_is_the_positive_and_weights_are_capped() -> None:
+def test_closest_device_is_the_positive_and_weights_are_capped() -> None:
     model = method("wrist", "hip", "ankle", cap=50.0)
     given = model.prepare(batch(**devices()), CLOCK)
     assert model.others == ("hip", "ankle")

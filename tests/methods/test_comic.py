@@ -43,9 +43,7 @@ def sure_of(method: Any, given: Batch) -> Tensor:
         return method.logits({"image": z}, given)
 
 
-def test_with_equal_weights_and_no_company_it_is_timm_s_asymmetric_loss_without_gradient_of_the_focus() -> (
-    None
-):
+def test_equal_weights_no_company_timm_s_asymmetric_loss_without() -> None:
     g = torch.Generator().manual_seed(0)
     z, bank = (torch.randn(n, 8, generator=g) for n in (9, 4))
     targets = torch.rand(9, 4, generator=g) < 0.4
@@ -59,7 +57,7 @@ def test_with_equal_weights_and_no_company_it_is_timm_s_asymmetric_loss_without_
         torch.testing.assert_close(next(gradients), next(gradients))
 
 
-def test_rare_tags_weigh_more_and_one_without_examples_counts_as_one() -> None:
+def test_rare_tags_weigh_more_one_without_examples_counts_as_one() -> None:
     weights = frequency_weights(torch.tensor([100.0, 10.0, 1.0, 0.0]), 1 / 3)
     expected = [
         1.0,
@@ -77,7 +75,7 @@ def test_company_is_of_other_tags_and_none_without_tags() -> None:
     torch.testing.assert_close(company(given, together), expected)
 
 
-def test_without_weight_and_before_the_first_epochs_nothing_is_put_right() -> None:
+def test_without_weight_before_first_epochs_nothing_put_right() -> None:
     method, given = made(weight=0.0)
     assert run(method, given, LATER).keys() == {"comic"}
     other, _ = made()
@@ -88,7 +86,7 @@ def test_without_weight_and_before_the_first_epochs_nothing_is_put_right() -> No
     torch.testing.assert_close(early["comic"], run(method, given, LATER)["comic"])
 
 
-def test_sure_tags_are_put_right_and_observed_or_unknown_ones_stay() -> None:
+def test_sure_tags_put_right_and_observed_or_unknown_ones_stay() -> None:
     method, given = made(threshold=0.6)
     scores = sure_of(method, given)
     tags = given.labels["tags"]

@@ -131,7 +131,7 @@ def test_mined_negatives_are_those_of_sentence_transformers() -> None:
         assert ours == found
 
 
-def test_at_random_every_document_but_the_own_and_the_likely_right_ones_may_be_mined() -> None:
+def test_at_random_document_but_and_likely_right_ones_may_mined() -> None:
     z = F.normalize(torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), dim=1)
     own, allowed = torch.arange(6), z @ z.T <= 0.5
     seen = torch.zeros(6, 6, dtype=torch.bool)
@@ -148,7 +148,7 @@ def test_at_random_every_document_but_the_own_and_the_likely_right_ones_may_be_m
     assert torch.equal(seen, allowed & ~torch.eye(6, dtype=torch.bool))
 
 
-def test_what_is_mined_at_random_follows_from_the_generator_that_a_look_is_given() -> None:
+def test_is_mined_at_random_follows_from_generator_look_is_given() -> None:
     listed = []
     for seed in (0, 0, 5):
         method = method_of(mined="random")
@@ -159,7 +159,7 @@ def test_what_is_mined_at_random_follows_from_the_generator_that_a_look_is_given
     assert not torch.equal(listed[0], listed[2])
 
 
-def test_a_query_with_too_few_documents_has_places_that_are_empty() -> None:
+def test_query_with_too_few_documents_has_places_that_are_empty() -> None:
     z = F.normalize(torch.randn(3, 4, generator=torch.Generator().manual_seed(0)), dim=1)
     mined = mine(z, z, torch.arange(3), 4, skip=1)
     assert (mined.documents >= 0).sum(1).tolist() == [1, 1, 1]
@@ -173,7 +173,7 @@ def test_both_conditions_hold_for_a_negative_to_be_easy() -> None:
     assert easy(torch.tensor([0.5, -0.3]), torch.tensor([0.0, -0.9])).tolist() == [True, True]
 
 
-def test_looking_mines_for_every_query_and_knows_one_document_under_two_examples() -> None:
+def test_looking_mines_query_knows_one_document_under_two() -> None:
     method, batch = method_of(), whole()
     batch.views["answer"][1] = batch.views["answer"][0]
     method.on_epoch_start(All(batch), START)
@@ -207,7 +207,7 @@ def test_a_batch_has_the_negatives_that_count_as_a_view() -> None:
     torch.testing.assert_close(method.losses(z, part, START)["conan"], expected)
 
 
-def test_what_has_become_easy_gives_way_and_what_replaces_it_has_its_own_score() -> None:
+def test_has_become_easy_gives_way_and_replaces_it_has_score() -> None:
     method, batch = method_of(factor=1.15, limit=0.8), whole()
     method.on_epoch_start(All(batch), START)
     store = method.candidates
@@ -263,7 +263,7 @@ def test_scores_are_compared_in_evaluation_mode() -> None:
     assert method.training
 
 
-def test_the_store_is_saved_with_the_model_and_loaded_whatever_its_size() -> None:
+def test_store_is_saved_with_model_and_loaded_whatever_its_size() -> None:
     method, batch = method_of(), whole()
     method.on_epoch_start(All(batch), START)
     other = method_of()
@@ -274,7 +274,7 @@ def test_the_store_is_saved_with_the_model_and_loaded_whatever_its_size() -> Non
     method_of().load_state_dict(method_of().state_dict())
 
 
-def test_a_step_that_is_measured_before_anything_was_mined_is_of_the_size_of_others() -> None:
+def test_step_measured_before_anything_mined_of_size_of_others() -> None:
     part = method_of(negatives=3).prepare(whole(), START)
     assert part[CANDIDATES].shape == (N, 3, 2)
     method = method_of(negatives=0)
@@ -287,7 +287,7 @@ def test_a_step_that_is_measured_before_anything_was_mined_is_of_the_size_of_oth
     ("options", "of_all"),
     [({"renew": "easy"}, 2), ({"renew": "never"}, 2), ({"renew": "all"}, 0), ({"negatives": 0}, 0)],
 )
-def test_documents_and_queries_are_passed_once_where_they_are_mined_once(
+def test_documents_and_queries_passed_once_where_they_mined_once(
     options: dict[str, Any], of_all: int
 ) -> None:
     assert sum(method_of(**options).passes_of_all().values()) == of_all
@@ -344,7 +344,7 @@ def test_columns_that_are_not_for_it_are_refused() -> None:
         method.losses(method.encode(batch), batch, START)
 
 
-def test_data_of_three_columns_is_told_its_pairs_and_does_not_fit() -> None:
+def test_data_of_three_columns_is_told_pairs_and_does_not_fit() -> None:
     texts = dict.fromkeys(("question", "answer", "title"), "text")
     mixed = {"image": "image", "text": "text", "audio": "audio"}
     for columns, pairs in (

@@ -31,7 +31,7 @@ def test_the_frozen_tower_stays_and_the_other_learns(frozen: str, trained: str) 
     assert method.towers[trained].training
 
 
-def test_the_other_tower_is_mapped_into_the_space_of_the_frozen_one() -> None:
+def test_other_tower_is_mapped_into_the_space_of_the_frozen_one() -> None:
     method = build("cwcl")
     assert isinstance(method.projections["text"], nn.Identity)
     assert method.projections["image"].weight.shape == (method.text_tower.width, method.image_tower.width)

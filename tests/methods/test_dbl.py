@@ -18,16 +18,14 @@ from counterpoint.types import StepInfo
 F64 = torch.float64
 
 
-def test_at_the_anchors_scores_the_relative_loss_is_twice_the_batch_times_the_margin() -> None:
+def test_anchors_scores_relative_loss_twice_batch_times_margin() -> None:
     x, y = (F.normalize(torch.randn(9, 5, dtype=F64), dim=1) for _ in range(2))
     for margin in (0.2, 0.35):
         assert BoostLoss("relative", margin=margin)(x, y, x, y).item() == pytest.approx(2 * 9 * margin)
 
 
 @pytest.mark.parametrize(("ahead", "loss"), [(0.0, 0.0), (-0.05, 4 * 5 * 0.05)])
-def test_the_absolute_loss_ends_where_pairs_are_higher_and_negatives_lower_by_their_margins(
-    ahead: float, loss: float
-) -> None:
+def test_absolute_loss_ends_where_pairs_higher_negatives_lower(ahead: float, loss: float) -> None:
     # Scores of the anchor are 0; those of the target γM + ahead on the diagonal and −(1 − γ)M − ahead beside it.
     size, gamma, margin = 5, 0.25, 0.4
     own, others = gamma * margin + ahead, -(1 - gamma) * margin - ahead
@@ -39,7 +37,7 @@ def test_the_absolute_loss_ends_where_pairs_are_higher_and_negatives_lower_by_th
     assert found.item() == pytest.approx(loss, abs=1e-12)
 
 
-def test_the_worst_negative_is_that_of_the_boost_and_of_neither_model() -> None:
+def test_worst_negative_is_that_of_boost_and_of_neither_model() -> None:
     s, a = torch.tensor([[0.9, 0.8, 0.3]], dtype=F64), torch.tensor([[0.9, 0.7, 0.0]], dtype=F64)
     s = torch.cat([s, torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.5, 1.0]], dtype=F64)])
     a = torch.cat([a, torch.eye(3, dtype=F64)[1:]])
@@ -53,7 +51,7 @@ def test_the_worst_negative_is_that_of_the_boost_and_of_neither_model() -> None:
 
 
 @pytest.mark.parametrize("boost", ["relative", "absolute"])
-def test_the_terms_are_two_hinges_and_a_boost_without_gradient_in_the_anchor(boost: str) -> None:
+def test_terms_two_hinges_and_boost_without_gradient_in_anchor(boost: str) -> None:
     method = build("dbl", boost=boost, weight=0.5, margin=0.3, gamma=0.4).double()
     given = batch(method, dtype=F64)
     x, y = (
@@ -70,7 +68,7 @@ def test_the_terms_are_two_hinges_and_a_boost_without_gradient_in_the_anchor(boo
     assert all(g is None for g in of_anchor)
 
 
-def test_a_momentum_anchor_follows_slower_and_slower_in_evaluation_mode() -> None:
+def test_momentum_anchor_follows_slower_slower_evaluation_mode() -> None:
     method = build("dbl", anchor="momentum", momentum=0.9).train()
     assert not any(m.training for m in method.copy.modules())
     given = batch(method)
@@ -91,7 +89,7 @@ def test_a_momentum_anchor_follows_slower_and_slower_in_evaluation_mode() -> Non
     assert all(torch.equal(value, before[name]) for name, value in method.copy.module.state_dict().items())
 
 
-def test_a_momentum_anchor_has_the_batch_statistics_of_its_target() -> None:
+def test_momentum_anchor_has_the_batch_statistics_of_its_target() -> None:
     # In evaluation mode it has none of its own: they would stay as they began, and its weights go on.
     class Normed(StubImage):
         def __init__(self) -> None:
@@ -112,7 +110,7 @@ def test_a_momentum_anchor_has_the_batch_statistics_of_its_target() -> None:
     assert torch.equal(slow.running_var, towers["image"].norm.running_var)
 
 
-def test_a_frozen_anchor_is_the_target_as_it_was_after_its_share_of_the_steps() -> None:
+def test_frozen_anchor_is_target_as_it_was_after_share_of_steps() -> None:
     method = build("dbl", anchor="frozen", start=0.5)
     given, seen = batch(method), []
     for step in range(6):

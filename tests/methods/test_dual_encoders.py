@@ -108,7 +108,7 @@ def test_siglips_bias_keeps_the_first_loss_small() -> None:
 
 
 @pytest.mark.parametrize("size", [2, 16, 128, 32_768])
-def test_siglips_bias_starts_balanced_for_the_batch_of_the_recipe(size: int) -> None:
+def test_siglips_bias_starts_balanced_for_batch_of_the_recipe(size: int) -> None:
     method = build("siglip", recipe=override(RECIPE, {"batch_size": size}))
     assert float(method.objective.bias.detach()) == pytest.approx(-math.log(size - 1))
 
@@ -166,7 +166,7 @@ def test_convirt_gives_three_quarters_to_the_image() -> None:
     assert abs(cross_entropy(s) - cross_entropy(s.T)) > 0.01  # or the test could not tell
 
 
-def test_convirt_has_a_fixed_temperature_max_pooling_and_a_hidden_layer() -> None:
+def test_convirt_fixed_temperature_max_pooling_and_hidden_layer() -> None:
     method = build("convirt")
     assert not list(method.objective.parameters())
     assert float(method.objective.temperature.value) == pytest.approx(0.1)
@@ -239,7 +239,7 @@ def test_lit_keeps_a_locked_tower_in_evaluation_mode() -> None:
     assert int(method.image_tower.norm.num_batches_tracked) == 0
 
 
-def test_lit_maps_the_text_to_the_image_unless_it_has_an_image_head() -> None:
+def test_lit_maps_text_to_the_image_unless_it_has_an_image_head() -> None:
     bare, headed = build("lit"), build("lit", image_head=True)
     assert isinstance(bare.projections["image"], nn.Identity)
     assert bare.projections["text"].weight.shape == (12, 10)
@@ -290,7 +290,7 @@ def test_slip_adds_simclr_on_two_further_pictures() -> None:
     assert float(losses["simclr"].detach()) == pytest.approx(0.5 * expected / 12)
 
 
-def test_slip_makes_three_passes_over_pictures_and_one_over_captions() -> None:
+def test_slip_makes_three_passes_over_pictures_one_over_captions() -> None:
     method = build("slip")
     run(method, batch(method, 5))
     assert method.passes() == {"image": 3, "text": 1}

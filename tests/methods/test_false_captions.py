@@ -52,7 +52,7 @@ def expected(x: Tensor, y: Tensor, negatives: Tensor) -> Tensor:
     return (F.cross_entropy(logits, own) + F.cross_entropy(logits[:, : len(y)].T, own)) / 2
 
 
-def test_pictures_look_among_all_false_captions_and_captions_among_pictures() -> None:
+def test_pictures_look_among_false_captions_captions_among() -> None:
     batch = given(false=[1, 2, 4], other=[0, 2])
     method = build("negclip", "image", "text", "false", "other")
     false = torch.cat([units(batch, "false", 1, 2, 4), units(batch, "other", 0, 2)])

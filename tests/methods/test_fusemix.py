@@ -67,7 +67,7 @@ def test_alpha_is_that_of_the_beta_distribution() -> None:
         assert drawn.var().item() == pytest.approx(variance, rel=0.15)
 
 
-def test_the_last_of_an_odd_batch_is_left_out_and_a_batch_of_one_refused() -> None:
+def test_last_of_odd_batch_is_left_out_and_batch_of_one_refused() -> None:
     method, (a, b) = build("fusemix"), latents(9)
     torch.manual_seed(0)
     odd = method.mix(a, b)
@@ -114,7 +114,7 @@ def test_an_adapter_is_residual_blocks_a_norm_and_a_projection() -> None:
     assert made[3].bias is not None
 
 
-def test_dropout_is_off_in_evaluation_and_users_get_unmixed_latents() -> None:
+def test_dropout_off_in_evaluation_and_users_get_unmixed_latents() -> None:
     method = build("fusemix", dropout=0.6).train()
     latent = method.image_tower(method.image_tower.input(PICTURES))
     adapters = method.adapters["image"]
@@ -124,7 +124,7 @@ def test_dropout_is_off_in_evaluation_and_users_get_unmixed_latents() -> None:
     torch.testing.assert_close(method.embed("image", PICTURES), expected.detach())
 
 
-def test_the_temperature_is_learned_as_it_is_within_its_bounds_and_not_decayed() -> None:
+def test_temperature_learned_as_it_within_bounds_and_not_decayed() -> None:
     method = build("fusemix")
     parameter = method.objective.temperature.parameter
     assert parameter.item() == pytest.approx(0.07)

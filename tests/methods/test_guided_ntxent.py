@@ -66,7 +66,7 @@ def test_a_teacher_that_does_not_fit_is_refused(name: str, on: str, size: int | 
         methods.create("guided-ntxent", towers, RECIPE, teacher="runs/mine")
 
 
-def test_a_run_needs_its_teacher_until_it_is_trained_and_then_no_more(tmp_path: Path) -> None:
+def test_run_needs_teacher_until_it_is_trained_and_then_no_more(tmp_path: Path) -> None:
     recipe = override(load_recipe("seconds"), {"steps": 2, "towers.vocabulary": 300})
     carry_out(Run("clip", "digits", recipe), tmp_path / "teacher", test=False)
     run = Run(f"guided-ntxent,teacher={tmp_path / 'teacher'}", "digits", recipe)

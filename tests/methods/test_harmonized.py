@@ -89,7 +89,7 @@ def test_without_remedy_the_gradient_is_that_of_both_losses(
         torch.testing.assert_close(found[column], expected, rtol=1e-6, atol=1e-9)
 
 
-def test_projection_changes_the_hub_alone_and_both_parts_by_the_other_as_it_was() -> None:
+def test_projection_changes_hub_and_both_parts_by_other_as_it() -> None:
     method, z = made(mode="project", weight=0.7), embeddings()
     whole, a, b = plain(z, 0.7)
     assert bool(((a * b).sum(1) < 0).any())
@@ -110,7 +110,7 @@ def test_the_curriculum_takes_an_example_out_of_all_columns() -> None:
         torch.testing.assert_close(found[column], expected * kept[:, None], rtol=1e-6, atol=1e-9)
 
 
-def test_at_random_as_many_learn_as_under_the_curriculum_and_not_the_same() -> None:
+def test_at_random_as_many_learn_as_under_curriculum_not_same() -> None:
     method, cosines = made(mode="random", threshold=0.1, last=0.1), torch.linspace(-1, 1, 1000)
     assert method.draws
     assert not made(mode="curriculum").draws
@@ -130,7 +130,7 @@ def test_both_remedies_leave_out_and_then_project() -> None:
     torch.testing.assert_close(found["image"], projected(a, b) * kept[:, None], rtol=1e-6, atol=1e-9)
 
 
-def test_temperatures_learn_from_the_plain_losses_whatever_is_left_out() -> None:
+def test_temperatures_learn_from_plain_losses_whatever_left_out() -> None:
     z = embeddings()
     found = [
         learnt(made(mode=mode, threshold=threshold, last=threshold), z, MIDDLE)
@@ -142,7 +142,7 @@ def test_temperatures_learn_from_the_plain_losses_whatever_is_left_out() -> None
             assert other[name].abs() > 0
 
 
-def test_a_batch_left_out_whole_reaches_no_tower_and_the_schedule_goes_on() -> None:
+def test_batch_left_out_whole_reaches_no_tower_schedule_goes_on() -> None:
     method, z = made(mode="curriculum", threshold=1.0, last=1.0), embeddings()
     found = learnt(method, z, MIDDLE)
     assert [found[column] for column in z] == [None] * 3
@@ -173,7 +173,7 @@ def test_tiles_change_nothing() -> None:
         torch.testing.assert_close(tiled[name], value, rtol=1e-10, atol=1e-12)
 
 
-def test_opposite_gradients_vanish_orthogonal_ones_stay_and_none_is_left_alone() -> None:
+def test_opposite_gradients_vanish_orthogonal_ones_stay_none() -> None:
     a = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [2.0, 1.0]])
     b = torch.tensor([[-3.0, 0.0], [0.0, 2.0], [0.0, 0.0], [-1.0, 1.0]])
     one, other = harmonised(a, b)

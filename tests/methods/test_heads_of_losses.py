@@ -34,7 +34,7 @@ def test_a_projector_is_left_off() -> None:
     assert method.numbers() == {}
 
 
-def test_views_of_which_nothing_is_above_zero_are_counted_and_harmless() -> None:
+def test_views_of_nothing_is_above_zero_are_counted_and_harmless() -> None:
     method = build("supcon", on="images", target=FIVE, head="relu")
     given = batch(method)
     z = {name: -torch.ones_like(one) for name, one in method.encode(given).items()}

@@ -22,7 +22,7 @@ def given() -> Batch:
     return Batch(whole.ids, whole.views, {"group": classes})
 
 
-def test_arbitrary_targets_are_the_classes_of_the_batch_in_another_order(given: Batch) -> None:
+def test_arbitrary_targets_are_classes_of_batch_in_another_order(given: Batch) -> None:
     classes, method = given.labels["group"], build("hydra")
     torch.manual_seed(0)
     first, second = method.chosen(classes), method.chosen(classes)
@@ -30,7 +30,7 @@ def test_arbitrary_targets_are_the_classes_of_the_batch_in_another_order(given: 
     assert first.tolist() != second.tolist()
 
 
-def test_distinct_targets_are_other_classes_and_identical_ones_the_same(given: Batch) -> None:
+def test_distinct_targets_other_classes_and_identical_ones_same(given: Batch) -> None:
     classes = given.labels["group"]
     assert torch.equal(build("hydra", targets="identical").chosen(classes), classes)
     torch.manual_seed(0)
@@ -60,7 +60,7 @@ def test_the_loss_gets_targets_and_gates(given: Batch, gated: bool) -> None:
         assert method.numbers() == {}
 
 
-def test_gates_are_of_unordered_pairs_and_say_what_is_open_after_training(given: Batch) -> None:
+def test_gates_of_unordered_pairs_and_say_is_open_after_training(given: Batch) -> None:
     method = build("hydra").double()
     run(method, given)["hydra"].backward()
     assert method.gate.embedding.weight.grad.norm() > 0

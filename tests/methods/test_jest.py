@@ -123,7 +123,7 @@ def test_each_model_scores_with_its_own_scale_and_bias() -> None:
         torch.testing.assert_close(judge.own(), one)
 
 
-def test_a_batch_is_cut_to_the_chosen_pairs_and_nothing_else_moves() -> None:
+def test_batch_is_cut_to_the_chosen_pairs_and_nothing_else_moves() -> None:
     method = build("jest", filter=0.75).train()
     given, state = loaded(method, 16), {k: v.clone() for k, v in method.state_dict().items()}
     some = prepared(method, given)
@@ -138,7 +138,7 @@ def test_a_batch_is_cut_to_the_chosen_pairs_and_nothing_else_moves() -> None:
     assert method.passes() == {"image": 2.25, "text": 2.25}
 
 
-def test_without_its_reference_a_trained_method_has_the_loss_of_all_pairs() -> None:
+def test_without_reference_trained_method_has_loss_of_all_pairs() -> None:
     method = build("jest")
     given, method._reference = loaded(method), ()
     assert prepared(method, given) is given
@@ -165,7 +165,7 @@ def test_a_reference_that_does_not_fit_is_refused(name: str, size: int, match: s
         methods.create("jest", towers, RECIPE, reference="runs/mine")
 
 
-def test_a_reference_that_compares_no_pictures_with_texts_is_refused() -> None:
+def test_reference_compares_no_pictures_with_texts_is_refused() -> None:
     towers = {c: build("siglip").tower(c) for c in ("image", "text")}
     model = methods.create("siglip", {"image": towers["image"], "audio": StubSound()}, RECIPE)
     refused = pytest.raises(ValueError, match="does not compare pictures with texts")
@@ -188,9 +188,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_run_needs_its_reference_until_it_is_trained_and_then_no_more(
-    reference: Path, tmp_path: Path
-) -> None:
+def test_run_needs_reference_until_it_is_trained_and_no_more(reference: Path, tmp_path: Path) -> None:
     arm = f"jest,reference={reference},filter=0.5"
     planned = Run(arm, "digits", RECIPE_OF_RUNS, 1)
     carry_out(planned, tmp_path / "whole", test=False)
@@ -210,9 +208,7 @@ def test_a_run_needs_its_reference_until_it_is_trained_and_then_no_more(
         prepare_run(gone, data)
 
 
-def test_a_run_whose_reference_is_gone_says_so_and_goes_on_once_it_is_back(
-    reference: Path, tmp_path: Path
-) -> None:
+def test_run_whose_reference_gone_says_and_goes_on_once_it_back(reference: Path, tmp_path: Path) -> None:
     copy, aside, folder = tmp_path / "reference", tmp_path / "aside", tmp_path / "run"
     shutil.copytree(reference, copy)
     planned = Run(f"jest,reference={copy},filter=0.5", "digits", RECIPE_OF_RUNS, 1)

@@ -37,7 +37,7 @@ def method() -> Any:
     return build("jigclu").double()
 
 
-def test_every_patch_lies_in_one_cell_and_is_known_by_its_place_in_its_picture(method: Any) -> None:
+def test_patch_lies_in_one_cell_and_known_by_place_in_picture(method: Any) -> None:
     batch = prepared(method)
     montage = batch[MONTAGE]
     assert montage.shape == (6, 3, 8, 8)
@@ -48,7 +48,7 @@ def test_every_patch_lies_in_one_cell_and_is_known_by_its_place_in_its_picture(m
     assert sorted((4 * batch[PICTURE] + batch[QUADRANT]).flatten().tolist()) == list(range(24))
 
 
-def test_the_place_in_the_montage_says_nothing_of_the_place_in_the_picture(method: Any) -> None:
+def test_place_in_montage_says_nothing_of_place_in_the_picture(method: Any) -> None:
     drawn = torch.stack([prepared(method, 8, seed)[QUADRANT] for seed in range(200)]).flatten(0, 1)
     for cell in range(4):
         share = drawn[:, cell].bincount(minlength=4) / len(drawn)

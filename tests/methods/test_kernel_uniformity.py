@@ -42,7 +42,7 @@ def test_the_prior_is_a_column_for_every_class_and_tag() -> None:
     torch.testing.assert_close(run(method, given)["kernel-uniformity"], expected)
 
 
-def test_a_narrow_kernel_leaves_the_plain_loss_of_shrunk_centroids() -> None:
+def test_narrow_kernel_leaves_the_plain_loss_of_shrunk_centroids() -> None:
     method = build("kernel-uniformity", on="images", prior="group", sigma=1e-3, ridge=1e-9).double()
     given = batch(method, 5, dtype=torch.float64)  # of five classes
     plain = build("decoupled-uniformity", on="images").double()
@@ -61,7 +61,7 @@ def test_chance_hands_the_same_attributes_to_others() -> None:
     assert method.loss_inputs({}, given)["prior"].equal(shuffled)
 
 
-def test_chance_hands_the_same_attributes_on_however_many_ranks_there_are(
+def test_chance_hands_same_attributes_however_many_ranks_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     method = build("kernel-uniformity", on="images", prior="tags", chance=True)
@@ -90,7 +90,7 @@ def test_the_nouns_of_captions_are_attributes_too(tmp_path: Path) -> None:
     assert state.status == "finished"
 
 
-def test_labels_that_are_not_there_or_of_another_kind_are_refused() -> None:
+def test_labels_are_not_there_or_of_another_kind_are_refused() -> None:
     data = TinyData()
     data.labels = {**data.labels, "size": Numbers(np.arange(70.0))}
     assert target_of(Arm.parse("kernel-uniformity,on=images,prior=tone+gender"), "", data) is None

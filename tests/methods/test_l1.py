@@ -48,7 +48,7 @@ def test_an_example_without_a_number_counts_for_nothing() -> None:
     assert all(p.grad is None or p.grad.eq(0).all() for p in method.parameters())
 
 
-def test_numbers_that_are_all_the_same_are_not_divided_by_nothing() -> None:
+def test_numbers_that_are_all_same_are_not_divided_by_nothing() -> None:
     method = build("l1")
     method.on_epoch_start(examples(4.0, 4.0), START)
     assert method.scale.tolist() == [4.0, 1.0]

@@ -40,7 +40,7 @@ def test_translation_and_cycle_are_those_of_the_definition(
     torch.testing.assert_close(losses["cycle"], weight * back)
 
 
-def test_without_weight_it_is_two_losses_of_translation_value_and_gradients() -> None:
+def test_without_weight_two_losses_translation_value_gradients() -> None:
     method = build("lat", weight=0.0).double()
     given = batch(method, dtype=F64)
     assert set(run(method, given)) == {"translation"}
@@ -55,7 +55,7 @@ def test_without_weight_it_is_two_losses_of_translation_value_and_gradients() ->
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-14)
 
 
-def test_the_inner_product_of_embeddings_is_the_mean_cosine_of_both_spaces() -> None:
+def test_inner_product_of_embeddings_mean_cosine_of_both_spaces() -> None:
     method = build("lat").double()
     given = batch(method, dtype=F64)
     v, t = method.image_tower(given["image"]), method.text_tower(given["text"])
@@ -83,7 +83,7 @@ def test_identities_are_the_joint_space() -> None:
     torch.testing.assert_close(losses["translation"], 2 * InfoNCELoss(0.05)(u, w))
 
 
-def test_translators_begin_near_the_identity_and_say_how_far_they_went() -> None:
+def test_translators_begin_near_identity_and_say_how_far_went() -> None:
     method = equally_wide()
     u = torch.randn(50, 10, dtype=F64)
     assert 0 < method.distance("question", u).item() < 0.3
@@ -99,7 +99,7 @@ def test_translators_begin_near_the_identity_and_say_how_far_they_went() -> None
         build("lat").distance("image", torch.randn(3, 12))
 
 
-def test_columns_that_share_a_tower_are_translated_there_and_back() -> None:
+def test_columns_that_share_tower_are_translated_there_and_back() -> None:
     tower = StubText()
     method = LaT({"question": tower, "answer": tower}, RECIPE)
     assert set(method.translators) == {"question", "answer"}

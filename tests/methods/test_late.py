@@ -37,7 +37,7 @@ def gapped(method: Any, size: int = 8) -> Batch:
 @pytest.mark.parametrize(
     "options", [{}, {"fill": "mean"}, {"fill": "linear"}, {"operator": "mul"}, {"drop": 0.4}]
 )
-def test_what_a_view_holds_where_its_column_is_missing_does_not_matter(options: dict[str, Any]) -> None:
+def test_what_view_holds_where_column_is_missing_does_not_matter(options: dict[str, Any]) -> None:
     method = build("late", **options).double()
     given = gapped(method)
     other = {name: view.clone() for name, view in given.views.items()}
@@ -93,7 +93,7 @@ def test_the_mean_is_that_of_the_examples_that_have_the_column() -> None:
     torch.testing.assert_close(whole["text"][~seen], mean.expand(2, -1))
 
 
-def test_a_running_mean_weighs_steps_and_a_step_without_any_is_none() -> None:
+def test_running_mean_weighs_steps_and_step_without_any_is_none() -> None:
     mean = RunningMean(2).double()
     assert mean.value.tolist() == [0, 0]
     steps = [torch.tensor([[1.0, 2.0], [3.0, 6.0]], dtype=F64), torch.tensor([[8.0, 0.0]], dtype=F64)]
@@ -104,7 +104,7 @@ def test_a_running_mean_weighs_steps_and_a_step_without_any_is_none() -> None:
     torch.testing.assert_close(mean.value, expected)
 
 
-def test_a_running_map_is_least_squares_and_knows_nothing_at_first() -> None:
+def test_running_map_is_least_squares_and_knows_nothing_at_first() -> None:
     found, g = RunningMap(3, 2).double(), torch.Generator().manual_seed(0)
     x = torch.randn(200, 3, generator=g, dtype=F64)
     y = x @ torch.randn(3, 2, generator=g, dtype=F64) + 0.5
@@ -117,7 +117,7 @@ def test_a_running_map_is_least_squares_and_knows_nothing_at_first() -> None:
     assert not torch.allclose(found(x)[0], y[:150].mean(0), atol=0.1)
 
 
-def test_the_linear_map_is_that_of_the_examples_that_have_both_columns() -> None:
+def test_linear_map_is_that_of_examples_that_have_both_columns() -> None:
     method = build("late", fill="linear").double()
     given = gapped(method)
     z = method.encode(given)
@@ -132,7 +132,7 @@ def test_the_linear_map_is_that_of_the_examples_that_have_both_columns() -> None
     assert not torch.allclose(whole["text"][4], whole["text"][5])
 
 
-def test_modality_dropout_leaves_the_last_column_and_as_many_as_it_says() -> None:
+def test_modality_dropout_leaves_last_column_and_as_many_as_says() -> None:
     method = build("late", drop=0.5)
     torch.manual_seed(0)
     there = {"image": torch.ones(4000, dtype=torch.bool), "text": torch.arange(4000) % 2 == 0}
@@ -175,7 +175,7 @@ def test_examples_without_a_class_count_for_nothing() -> None:
     assert run(method, replace(given, labels={"group": torch.full((6,), -1)}))["late"] == 0
 
 
-def test_columns_of_one_modality_share_a_tower_and_keep_their_places() -> None:
+def test_columns_of_one_modality_share_tower_and_keep_places() -> None:
     tower, text = ThroughImage(8), ThroughText(8)
     towers = {"image": tower, "second": tower, "text": text}
     method = methods.create("late", towers, RECIPE, target=FIVE)
@@ -289,7 +289,7 @@ def shown(method: Any, **there: list[bool]) -> Batch:
     return Batch(torch.arange(6), views, {"group": torch.arange(6) % 5}, present)
 
 
-def test_features_and_what_is_decided_of_complete_examples_do_not_depend_on_prompts() -> None:
+def test_features_decided_complete_examples_do_not_depend() -> None:
     method = predicting()
     given = shown(method)
     z = method.encode(given)
@@ -351,7 +351,7 @@ def test_predictions_of_several_columns_are_averaged() -> None:
     assert known["image"].tolist() == [True, False, True]
 
 
-def test_a_tower_without_tokens_predicts_by_its_feature_and_the_log_says_so(
+def test_tower_without_tokens_predicts_by_feature_and_log_says(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     _say_without.cache_clear()
@@ -377,7 +377,7 @@ def test_features_may_learn_nothing_from_being_predicted() -> None:
     assert found[1] is None
 
 
-def test_predicting_needs_another_column_and_classifies_without_some() -> None:
+def test_predicting_needs_another_column_classifies_without_some() -> None:
     lone: dict[str, Any] = {"image": ThroughImage(8)}
     with pytest.raises(
         ValueError, match="fill=predicted predicts a column from others, and image is the only one"
@@ -393,7 +393,7 @@ def test_predicting_needs_another_column_and_classifies_without_some() -> None:
     torch.testing.assert_close(nothing[0], nothing[1])
 
 
-def test_features_that_meet_in_a_classifier_alone_are_not_compared_unless_asked_for() -> None:
+def test_features_meet_classifier_not_compared_unless_asked_for() -> None:
     data, method = TinyData(), build("late", target=Target("gender", SIZES))
     asked = [scores.task for scores in evaluate(method, data, tests={"some": np.arange(12)}).by_test["some"]]
     assert "classification" in asked

@@ -113,7 +113,7 @@ def test_examples_of_one_picture_are_no_negatives_of_each_other() -> None:
         run(method_of(repeats="picure"), given)
 
 
-def test_examples_of_which_no_picture_is_said_are_negatives_of_each_other() -> None:
+def test_examples_of_no_picture_said_are_negatives_of_each_other() -> None:
     given = batch(4)
     unsaid = Batch(given.ids, given.views, {"picture": torch.full((4,), -1)})
     torch.testing.assert_close(
@@ -160,7 +160,7 @@ def test_cells_that_were_not_measured_have_no_term() -> None:
     assert run(method, given)["voxels"].item() == 0.0
 
 
-def test_the_image_tower_stands_still_in_the_first_stage_and_is_slow_in_the_second() -> None:
+def test_image_tower_stands_in_first_stage_and_is_slow_in_second() -> None:
     method = method_of(first=0.25)
     mapping, whole = method.stages
     assert (mapping.share, whole.share) == (0.25, 0.75)

@@ -31,7 +31,7 @@ CLICKS = torch.tensor([[0.1, 0.3], [0.1, 0.3], [0.5, 1.0], [0.6, 0.3], [torch.na
 """In the view of both kinds, at its edge, outside, and unknown."""
 
 
-def test_the_term_is_over_clicks_that_lie_in_their_views_and_are_carried_into_them() -> None:
+def test_term_over_clicks_lie_in_views_and_are_carried_into_them() -> None:
     method = build("luab", weight=3.0).double()
     given = given_clicks(method, CLICKS)
     said = method.pointer(method.encode(given)["image"])
@@ -74,7 +74,7 @@ def test_without_weight_it_is_cross_entropy_to_the_last_bit() -> None:
     assert (method.passes(), method.columns) == (plain.passes(), plain.columns)
 
 
-def test_the_place_must_be_in_the_features_that_classes_are_read_from() -> None:
+def test_place_must_be_in_features_that_classes_are_read_from() -> None:
     method = build("luab")
     run(method, batch(method))["click"].backward()
     assert method.image_tower.linear.weight.grad.any()

@@ -29,7 +29,7 @@ def unit(given: Batch) -> tuple[Tensor, Tensor]:
     return F.normalize(given["image"], dim=1), F.normalize(given["text"], dim=1)
 
 
-def test_mixes_for_a_third_of_the_steps_and_then_takes_soft_targets() -> None:
+def test_mixes_for_third_of_steps_and_then_takes_soft_targets() -> None:
     method, given = through("m3col", target=None, mixed=0.0), two_views()
     x, y = unit(given)
     early, late = (total(method, given, clock) for clock in (EARLY, StepInfo(330, 1000)))
@@ -40,7 +40,7 @@ def test_mixes_for_a_third_of_the_steps_and_then_takes_soft_targets() -> None:
         torch.testing.assert_close(total(other, given, clock), value)
 
 
-def test_each_modality_is_mixed_for_itself_and_compared_with_the_unmixed_other() -> None:
+def test_modality_mixed_for_itself_compared_with_unmixed_other() -> None:
     method, given = through("m3col", target=None, mixed=1.0, weight=1.0, beta=2.0), two_views()
     before = {name: view.clone() for name, view in given.views.items()}
     torch.manual_seed(3)
@@ -126,7 +126,7 @@ def test_the_weight_is_on_the_contrastive_term() -> None:
     torch.testing.assert_close(ten, 10 * one)
 
 
-def test_labels_that_the_data_lacks_or_exceed_the_classes_are_refused() -> None:
+def test_labels_that_data_lacks_or_exceed_classes_are_refused() -> None:
     method = build("m3col", target=THREE)
     given = batch(method, 4)
     with pytest.raises(ValueError, match="unknown label 'group': did you mean 'groups'"):

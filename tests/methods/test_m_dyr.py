@@ -62,7 +62,7 @@ def test_it_is_mixup_until_the_warm_up_is_over(name: str) -> None:
     torch.testing.assert_close(losses["bootstrapping"], cross_entropy(method, expected))
 
 
-def test_it_is_mixup_where_no_label_is_wrong_and_nothing_is_regularised() -> None:
+def test_it_mixup_where_no_label_wrong_and_nothing_regularised() -> None:
     method, given = made(regulariser=0.0)
     mixed = prepared(looked(method, given), given)
     none = Batch(
@@ -97,7 +97,7 @@ def test_it_is_the_formula(belief: str) -> None:
     assert losses["prior"].item() == pytest.approx(prior, rel=1e-4)
 
 
-def test_the_likelier_right_label_has_the_larger_share_of_a_mixture() -> None:
+def test_likelier_right_label_has_the_larger_share_of_a_mixture() -> None:
     method, given = made("md-dyr")
     mixed = prepared(looked(method, given), given)
     right, other = 1 - mixed.labels[WRONG], 1 - mixed.labels[PARTNER + WRONG]

@@ -64,7 +64,7 @@ def trained() -> Trained:
     return given
 
 
-def test_batches_are_of_one_group_and_the_share_of_rows_used_is_told(trained: Trained) -> None:
+def test_batches_are_of_one_group_and_share_of_rows_used_is_told(trained: Trained) -> None:
     rows = len(TinyData().splits.train)
     assert [stage for stage, _ in trained.seen] == [f"stage {n}" for n in range(3) for _ in range(STEPS)]
     for _, ids in trained.seen[2 * STEPS :]:
@@ -78,7 +78,7 @@ def test_batches_are_of_one_group_and_the_share_of_rows_used_is_told(trained: Tr
     )
 
 
-def test_all_rows_are_passed_at_the_start_of_every_stage_but_the_first(trained: Trained) -> None:
+def test_all_rows_are_passed_at_start_of_every_stage_but_first(trained: Trained) -> None:
     assert trained.method.passes_of_all() == {"image": 2}
     assert trained.looked == 2 * len(TinyData().splits.train)
     assert build("mcl", base="clip", stages=4).passes_of_all() == {"image": 3}, "of pairs those of one column"
@@ -149,7 +149,7 @@ def test_with_one_cluster_a_stage_is_the_base() -> None:
         assert torch.equal(method.learners[0].state_dict()[name], value), name
 
 
-def test_on_pairs_pictures_make_the_groups_and_both_columns_stand_side_by_side() -> None:
+def test_pairs_pictures_make_groups_columns_stand_side_by_side() -> None:
     arm = "mcl,base=clip,image=mlp,text=bag,stages=2,clusters=2"
     few = recipe(2, towers={"image_size": 24, "vocabulary": 300})
     method, loader = prepare(Run(arm, "tiny", few), TinyData())

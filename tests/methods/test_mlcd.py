@@ -58,7 +58,7 @@ def test_one_positive_is_a_softplus_of_its_own() -> None:
     torch.testing.assert_close(MLCDLoss(8.0, 0.3)(z, w, positives=own[:, None]), expected)
 
 
-def test_the_joint_form_is_circle_losss_without_its_weights_and_knows_no_shift() -> None:
+def test_joint_form_circle_losss_without_weights_knows_no_shift() -> None:
     z, w = unit(6, 5), unit(4, 5, 1)
     positives = torch.tensor([[0, 1], [1, 2], [3, -1], [0, 3], [2, 1], [2, 2]])
     found = MLCDLoss(8.0, 0.3, joint=True)(z, w, positives=positives)
@@ -78,7 +78,7 @@ def test_large_scales_stay_finite_in_half_precision() -> None:
     assert gradient.isfinite().all()
 
 
-def test_positives_are_the_nearest_clusters_of_the_encoder_as_it_begins(given: Batch) -> None:
+def test_positives_are_nearest_clusters_of_encoder_as_it_begins(given: Batch) -> None:
     method = looked(given)
     torch.manual_seed(0)
     seed = int(torch.randint(2**31, ()))
@@ -90,7 +90,7 @@ def test_positives_are_the_nearest_clusters_of_the_encoder_as_it_begins(given: B
     assert not torch.equal(other.items.recall(given.ids)[0].long(), expected)
 
 
-def test_one_sample_of_classes_serves_a_batch_and_a_positive_of_one_is_a_negative_of_another(
+def test_one_sample_classes_serves_batch_positive_one_negative(
     given: Batch,
 ) -> None:
     method = looked(given, share=0.1, scale=4.0, clusters=30)
@@ -164,7 +164,7 @@ RUN = override(
         ),
     ],
 )
-def test_what_would_fail_at_the_look_is_refused_before_a_folder_is_taken(
+def test_would_fail_at_look_is_refused_before_folder_is_taken(
     options: str, fault: str, tmp_path: Path
 ) -> None:
     wider = tmp_path / "wider.safetensors"

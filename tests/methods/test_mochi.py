@@ -47,7 +47,7 @@ def test_draws_anew_every_step_from_torchs_generator() -> None:
     assert losses[0] == losses[1] != losses[2]
 
 
-def test_only_the_queries_get_a_gradient_and_mixtures_are_not_kept() -> None:
+def test_only_queries_get_a_gradient_and_mixtures_are_not_kept() -> None:
     method, given = filled()
     before = method.queue.keys.clone()
     total(method, given).backward()

@@ -98,7 +98,7 @@ def test_the_copy_is_where_its_momentum_says() -> None:
             torch.testing.assert_close(p, q, rtol=1e-12, atol=0)
 
 
-def test_keys_carry_no_gradient_and_the_queue_is_nothing_to_train() -> None:
+def test_keys_carry_no_gradient_and_queue_is_nothing_to_train() -> None:
     method = build("moco")
     assert not any(z.requires_grad for z in method.targets(batch(method)).values())
     trained = {name.split(".")[0] for name, p in method.named_parameters() if p.requires_grad}
@@ -115,7 +115,7 @@ def test_only_the_step_moves_the_state() -> None:
 
 
 @pytest.mark.parametrize("symmetric", [False, True])
-def test_the_pointer_wraps_where_the_queue_is_no_multiple_of_the_batch(symmetric: bool) -> None:
+def test_pointer_wraps_where_queue_is_no_multiple_of_the_batch(symmetric: bool) -> None:
     method = build("moco", queue=10, symmetric=symmetric)
     per_step = 8 if symmetric else 4
     for k in range(1, 6):
@@ -154,7 +154,7 @@ def test_views_and_passes() -> None:
     assert both.passes() == {"image": 4}
 
 
-def test_its_head_is_that_of_the_second_version_and_left_off_afterwards() -> None:
+def test_head_is_that_of_second_version_and_left_off_afterwards() -> None:
     method = build("moco")
     assert [type(layer).__name__ for layer in method.projection] == ["Linear", "ReLU", "Linear"]
     assert method.projection[0].out_features == method.image_tower.width
@@ -178,7 +178,7 @@ def test_an_arm_knows_what_it_will_embed(arm: str, modalities: tuple[str, ...]) 
     assert tuple(Arm.parse(arm).reads()) == modalities
 
 
-def test_without_a_queue_the_other_keys_of_the_batch_are_the_negatives() -> None:
+def test_without_queue_other_keys_of_the_batch_are_the_negatives() -> None:
     method = build("moco", queue=0).double()
     given = batch(method, 6, dtype=F64)
     z = method.targets(given) | method.encode(given)

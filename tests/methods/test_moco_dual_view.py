@@ -68,7 +68,7 @@ def test_noise_takes_the_places_of_a_share_of_the_keys(mode: str, arrived: int) 
     assert int(noisy.queue.filled) == arrived
 
 
-def test_noise_takes_the_same_places_however_many_ranks_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_noise_takes_same_places_however_many_ranks_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     method = build("moco-dual-view", queue=32, noise=0.1)
     alone = method._replaced(12)
     assert int(alone.sum()) == 2

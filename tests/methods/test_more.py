@@ -78,7 +78,7 @@ def test_a_hub_of_two_columns_is_clip_exactly() -> None:
     assert all(torch.equal(a, b) for a, b in zip(found[0][1], found[1][1], strict=True))
 
 
-def test_terms_are_of_the_hub_with_each_other_column_or_of_all_pairs() -> None:
+def test_terms_are_of_hub_with_each_other_column_or_of_all_pairs() -> None:
     whole = given()
     pairs = {
         "text": ("image-text", "series-text"),
@@ -94,7 +94,7 @@ def test_terms_are_of_the_hub_with_each_other_column_or_of_all_pairs() -> None:
     assert tuple(run(three(), whole)) == pairs["text"]
 
 
-def test_a_term_takes_the_rows_that_have_both_whatever_stands_in_the_others() -> None:
+def test_term_takes_rows_have_both_whatever_stands_in_others() -> None:
     whole = given(image=[0, 1, 2, 3], text=[2, 3, 4, 5, 6])
     losses = run(three(hub="none"), whole)
     for name, rows in {
@@ -113,7 +113,7 @@ def test_a_term_takes_the_rows_that_have_both_whatever_stands_in_the_others() ->
     )
 
 
-def test_columns_that_no_row_has_both_have_no_part_in_the_gradient() -> None:
+def test_columns_that_no_row_has_both_have_no_part_in_gradient() -> None:
     whole = given(image=[0, 1, 2], series=[3, 4, 5, 6])
     for view in whole.views.values():
         view.requires_grad_()
@@ -182,7 +182,7 @@ def test_a_tower_that_is_said_to_drop_keys_does(modality: str, name: str) -> Non
     assert built("clip", (modality, "text"), **{modality: name}).tower(modality).drops_keys
 
 
-def test_dropped_keys_leave_a_softmax_over_the_others_and_none_sees_none() -> None:
+def test_dropped_keys_leave_softmax_over_others_none_sees_none() -> None:
     torch.manual_seed(0)
     inside = torch.tensor([[True] * 12, [True] * 3 + [False] * 9])
     seen = keys_seen(inside, heads=40, rate=0.3)
@@ -208,7 +208,7 @@ def test_dropkey_acts_in_training_alone(kind: str) -> None:
     assert torch.equal(tower.eval()(x), plain)
 
 
-def test_padding_does_not_change_a_series_and_one_of_nothing_is_finite() -> None:
+def test_padding_does_not_change_series_one_of_nothing_finite() -> None:
     tower = SeriesTransformer(Standardised(40, (), (0.0, 0.0), (1.0, 1.0)), width=16, depth=2)
     initialise(tower, 0)
     series = torch.randn(3, 17, 2)

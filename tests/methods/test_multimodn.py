@@ -59,7 +59,7 @@ def test_every_example_skips_its_own_columns() -> None:
     torch.testing.assert_close(states[2][[0, 2]], whole[2][[0, 2]], rtol=0, atol=0)
 
 
-def test_a_step_that_is_skipped_has_no_loss_and_the_denominators_count_it() -> None:
+def test_step_is_skipped_has_no_loss_and_denominators_count_it() -> None:
     method = method_of()
     given = gapped(method, image=[True, True, False, True], text=[True, False, True, False])
     z, target = method.encode(given), given.labels["group"]
@@ -80,13 +80,13 @@ def test_an_example_without_a_class_counts_for_nothing() -> None:
     torch.testing.assert_close(run(method, some)["multimodn"], run(method, kept)["multimodn"])
 
 
-def test_without_any_column_the_answer_is_that_of_the_first_state() -> None:
+def test_without_any_column_answer_is_that_of_the_first_state() -> None:
     method = build("multimodn")
     p = method.classify({}, {"image": np.zeros(3, dtype=bool)})
     torch.testing.assert_close(p, method.decoder(method.start).softmax(0).expand(3, -1))
 
 
-def test_what_a_view_holds_where_its_column_is_missing_does_not_matter() -> None:
+def test_what_view_holds_where_column_is_missing_does_not_matter() -> None:
     method = method_of()
     given = gapped(method, image=[True, False, True, True])
     views = {name: view.clone() for name, view in given.views.items()}

@@ -26,7 +26,7 @@ def episode(**options: Any) -> tuple[Tensor, dict[str, Tensor], Batch]:
     return whole["image"], run(method, given), given
 
 
-def test_the_first_rows_of_a_class_are_its_prototype_and_the_others_are_asked() -> None:
+def test_first_rows_of_class_are_prototype_and_others_are_asked() -> None:
     x, losses, _ = episode(shots=2, temperature=2.0)
     p = torch.stack([x[[1, 4]].mean(0), x[[0, 2]].mean(0)])
     logits = -(torch.cdist(x[[5, 8, 3, 7]], p) ** 2) / 2

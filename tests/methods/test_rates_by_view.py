@@ -70,7 +70,7 @@ def test_an_arm_says_the_rates_between_plus_signs() -> None:
     assert build("supcon", on="text", **read("supcon", SupConLoss, {"dropout": "0.3"})).dropout == 0.3
 
 
-def test_layers_of_a_tower_have_the_rate_of_each_view_and_then_their_own() -> None:
+def test_layers_of_tower_have_rate_of_each_view_and_then_own() -> None:
     method, tower = layered()
     method.encode(batch(method))
     # Set every time: 0.1 after another rate is 0.1 again.
@@ -78,7 +78,7 @@ def test_layers_of_a_tower_have_the_rate_of_each_view_and_then_their_own() -> No
     assert (tower.first.p, tower.second.p) == (0.1, 0.3)
 
 
-def test_one_rate_is_that_of_the_layers_of_a_tower_which_takes_none() -> None:
+def test_one_rate_is_that_of_layers_of_a_tower_which_takes_none() -> None:
     class LayeredImage(StubImage):
         def __init__(self) -> None:
             super().__init__()
@@ -111,7 +111,7 @@ def test_the_view_without_dropout_is_what_evaluation_sees() -> None:
     assert torch.equal(z["text.2"], tower(given["text.2"]))
 
 
-def test_the_loss_is_that_of_all_views_with_the_classes_of_the_data() -> None:
+def test_loss_is_that_of_all_views_with_the_classes_of_the_data() -> None:
     method = build("supcon", on="text", dropout=RATES, temperature=0.05).eval()
     given = batch(method)
     z = [F.normalize(method.projections["text"](f), dim=1) for f in method.encode(given).values()]
@@ -163,7 +163,7 @@ def test_cross_entropy_is_the_mean_over_views_under_their_rates() -> None:
     torch.testing.assert_close(loss, torch.stack(of_views).mean())
 
 
-def test_a_single_rate_is_that_of_one_view_and_none_leaves_cross_entropy_as_it_is() -> None:
+def test_single_rate_of_one_view_none_leaves_cross_entropy_as() -> None:
     method, plain = (build("cross-entropy", on="text", dropout=rate) for rate in (0.2, 0.0))
     assert list(plain.views) == ["text"]
     given = batch(method)

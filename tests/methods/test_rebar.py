@@ -39,7 +39,7 @@ def network() -> RetrievalReconstruction:
     return made.double().eval()
 
 
-def test_hidden_steps_of_the_query_do_not_matter_and_those_of_the_key_do(
+def test_hidden_steps_of_query_do_not_matter_and_those_of_key_do(
     network: RetrievalReconstruction,
 ) -> None:
     query, key = torch.randn(2, 3, 20, 2, dtype=torch.float64)
@@ -65,7 +65,7 @@ def test_where_nothing_is_visible_the_first_convolution_says_0(network: Retrieva
     )
 
 
-def test_a_partial_convolution_of_a_constant_is_that_of_all_of_it(network: RetrievalReconstruction) -> None:
+def test_partial_convolution_of_a_constant_is_that_of_all_of_it(network: RetrievalReconstruction) -> None:
     constant, inside = torch.ones(1, 60, 2, dtype=torch.float64), torch.ones(1, 60, dtype=torch.bool)
     seen = torch.zeros(1, 60, dtype=torch.bool)
     seen[:, ::2] = True
@@ -74,7 +74,7 @@ def test_a_partial_convolution_of_a_constant_is_that_of_all_of_it(network: Retri
     torch.testing.assert_close(part, whole)
 
 
-def test_padding_changes_nothing_and_a_constant_channel_is_finite(network: RetrievalReconstruction) -> None:
+def test_padding_changes_nothing_and_constant_channel_is_finite(network: RetrievalReconstruction) -> None:
     query, key = torch.randn(2, 3, 20, 2, dtype=torch.float64)
     query[0, :, 0] = 4.0
     visible, also = torch.ones(3, 20, dtype=torch.bool), torch.ones(3, 7, dtype=torch.bool)
@@ -151,7 +151,7 @@ def test_a_series_of_other_length_has_stretches_within_it() -> None:
         assert (there[2].sum(1) == 10).all(), "all of it"
 
 
-def test_rows_of_the_batch_are_candidates_where_there_is_one_stretch_each() -> None:
+def test_rows_of_batch_candidates_where_there_one_stretch_each() -> None:
     model = method(candidates_from="batch", candidates=2)
     torch.manual_seed(0)
     given = model.prepare(ramps(), clock(CONTRAST))
@@ -198,7 +198,7 @@ def test_a_small_temperature_is_no_matter_of_16_bits() -> None:
     assert loss.isfinite()
 
 
-def test_the_first_stage_reconstructs_a_span_from_the_same_stretch() -> None:
+def test_first_stage_reconstructs_a_span_from_the_same_stretch() -> None:
     model = method(window=0.5, span=0.2)
     given = model.prepare(ramps(), clock(RECONSTRUCT))
     hidden = ~given["visible"]

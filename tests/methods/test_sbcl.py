@@ -50,7 +50,7 @@ def test_it_is_supcon_until_subclasses_are_found(given: Batch) -> None:
         torch.testing.assert_close(run(method, given)["sbcl"], supcon)
 
 
-def test_it_is_supcon_where_a_class_is_one_subclass_and_nothing_is_coarse(given: Batch) -> None:
+def test_it_supcon_where_class_one_subclass_and_nothing_coarse(given: Batch) -> None:
     method = looked(given, beta=0.0)
     method.items.subclass[:-1] = given.labels["group"][given.ids.argsort()][
         given.labels["group"][given.ids.argsort()] >= 0
@@ -97,7 +97,7 @@ def test_temperatures_follow_the_spread_of_classes() -> None:
     assert warmth(torch.ones(40, 4), classes, torch.arange(4).repeat_interleave(10)).tolist() == [1.0] * 40
 
 
-def test_spreads_of_ten_classes_are_cut_at_their_20th_and_80th_percentiles() -> None:
+def test_spreads_of_ten_classes_cut_at_20th_and_80th_percentiles() -> None:
     z = torch.cat(
         [
             k * torch.randn(20, 4, generator=torch.Generator().manual_seed(k), dtype=torch.float64)

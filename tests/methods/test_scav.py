@@ -80,7 +80,7 @@ def test_a_picture_is_a_sequence_of_one() -> None:
     torch.testing.assert_close(z, z[:, :1].expand(-1, 4, -1))
 
 
-def test_two_steps_rank_the_shortlist_as_sequences_and_the_rest_by_their_means() -> None:
+def test_two_steps_rank_shortlist_as_sequences_and_rest_by_means() -> None:
     whole, listed = build("audio", "text"), build("audio", "text", shortlist=2)
     a, b = whole.embed("audio", sounds(40, 12, 33, 20)), whole.embed("text", WORDS)
     exact, found = whole.similarity(a, b), listed.similarity(a, b)

@@ -91,7 +91,7 @@ def test_a_batch_without_targets_or_without_background_is_no_nan() -> None:
         assert all(p.grad is None or p.grad.isfinite().all() for p in method.parameters())
 
 
-def test_targets_far_from_each_other_leave_the_pairs_of_the_background() -> None:
+def test_targets_far_from_each_other_leave_pairs_of_background() -> None:
     method = bare(salient=1.0)
     given = labelled(method, 0, 0, 0, 1, 2)
     apart = 100 * torch.eye(5, method.each).double()
@@ -100,7 +100,7 @@ def test_targets_far_from_each_other_leave_the_pairs_of_the_background() -> None
     torch.testing.assert_close(method.losses(z, given, LATE)["salient"], 2 * pairs.log())
 
 
-def test_examples_without_a_class_take_part_in_the_common_term_alone() -> None:
+def test_examples_without_class_take_part_in_common_term_alone() -> None:
     method = bare()
     given = labelled(method, 0, 1, -1, 2, -1)
     known = given.map(lambda tensor: tensor[given.labels["group"] >= 0])

@@ -60,7 +60,7 @@ def test_distance_reaches_from_0_to_4(name: str, turn: str, expected: float) -> 
     assert loss.item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_images_predictor_predicts_the_text_and_only_the_predictor_moves() -> None:
+def test_images_predictor_predicts_text_and_only_predictor_moves() -> None:
     method = bare(through("siamlip"))
     image, text = (nn.Linear(8, 8, bias=False, dtype=F64) for _ in range(2))
     method.term.predictor["global"]["image"], method.term.predictor["global"]["text"] = image, text

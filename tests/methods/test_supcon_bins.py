@@ -44,7 +44,7 @@ def test_it_is_supcon_with_the_ranges_as_classes_in_any_unit(unit: float) -> Non
     torch.testing.assert_close(run(method, given)["supcon-bins"], contrast(method, given, classes))
 
 
-def test_few_numbers_are_a_class_each_and_others_go_to_the_nearest() -> None:
+def test_few_numbers_are_class_each_and_others_go_to_the_nearest() -> None:
     method = build("supcon-bins", bins=4).double()
     method.on_epoch_start(examples(torch.tensor([0.0, 10.0, 10.0, 1.0], dtype=F64)), StepInfo(0, 10))
     numbers = torch.tensor([-5.0, 0.0, 0.4, 1.0, 2.0, 10.0, 99.0, torch.nan], dtype=F64)

@@ -38,7 +38,7 @@ def random_views(names: list[str], size: int = 6, width: int = 8) -> dict[str, T
     return {name: torch.randn(size, width, generator=g, dtype=F64) for name in names}
 
 
-def test_the_target_of_a_pair_comes_from_the_other_views_of_both_sides() -> None:
+def test_target_of_pair_comes_from_the_other_views_of_both_sides() -> None:
     method = through("swalip-rocket")
     views = random_views(list(method.views))
     h = {name: F.normalize(v, dim=1) for name, v in views.items()}
@@ -77,7 +77,7 @@ def test_no_gradient_flows_into_the_assignments() -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-8)
 
 
-def test_smoothing_is_forbidden_and_the_improved_recipes_is_left_out() -> None:
+def test_smoothing_is_forbidden_and_improved_recipes_is_left_out() -> None:
     assert build("swalip-rocket").objective.local.label_smoothing == 0
     build("swalip-rocket", smoothing=0.0)
     with pytest.raises(ValueError, match=r"smoothing=0\.1: SwALIP is trained without label smoothing"):
@@ -151,7 +151,7 @@ def test_the_length_of_a_prototype_does_not_matter() -> None:
     torch.testing.assert_close(run(method, given)["swalip"], before)
 
 
-def test_the_scores_temperature_is_fixed_unless_it_is_to_be_learned() -> None:
+def test_scores_temperature_is_fixed_unless_it_is_to_be_learned() -> None:
     def learned(**options: Any) -> bool:
         return any(
             "term.objective.temperature" in n for n, _ in build("swalip", **options).named_parameters()

@@ -101,7 +101,7 @@ def test_prototypes_wait_and_have_length_1() -> None:
     torch.testing.assert_close(method.losses(method.encode(given), given, LATE)["swav"], before)
 
 
-def test_queued_embeddings_are_scored_with_todays_prototypes_once_the_queue_is_full() -> None:
+def test_queued_embeddings_scored_todays_prototypes_once_queue() -> None:
     method, plain = swav(queue=10), swav()
     given = [batch(method, 6, seed=n, dtype=F64) for n in range(3)]
     for n, each in enumerate(given):

@@ -87,7 +87,7 @@ def test_is_the_papers_loop_over_two_tasks() -> None:
             theirs.add_param_group({"params": [*predictor.parameters()]})
 
 
-def test_a_first_task_neither_sees_nor_moves_what_is_for_later_ones() -> None:
+def test_first_task_neither_sees_nor_moves_is_for_later_ones() -> None:
     method = built()
     assert set(method.targets(given(method, 0))) == {"momentum.image.1", "momentum.image.2"}
     run(method, given(method, 0))["sy_con"].backward()
@@ -95,7 +95,7 @@ def test_a_first_task_neither_sees_nor_moves_what_is_for_later_ones() -> None:
     assert method.passes() == {"image": 6}
 
 
-def test_the_previous_model_stays_as_it_was_and_in_evaluation_mode() -> None:
+def test_previous_model_stays_as_it_was_and_in_evaluation_mode() -> None:
     method = built()
     method.begin_task()
     before = {k: v.clone() for k, v in method.previous.state_dict().items()}
@@ -108,7 +108,7 @@ def test_the_previous_model_stays_as_it_was_and_in_evaluation_mode() -> None:
     assert not torch.equal(moved["0.weight"], before["module.1.0.weight"])
 
 
-def test_every_task_starts_with_another_predictor_and_queues_of_nobodys_outputs() -> None:
+def test_task_starts_another_predictor_queues_of_nobodys_outputs() -> None:
     method = built()
     optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.1)
     starts = []
@@ -122,7 +122,7 @@ def test_every_task_starts_with_another_predictor_and_queues_of_nobodys_outputs(
         assert not any(torch.equal(a, b) for a, b in zip(starts[one], starts[other], strict=True))
 
 
-def test_what_a_task_draws_follows_from_the_seed_and_not_from_chance() -> None:
+def test_what_task_draws_follows_from_seed_and_not_from_chance() -> None:
     drawn = []
     for seed, chance in ((0, 1), (0, 2), (1, 1)):
         method = built(seed)

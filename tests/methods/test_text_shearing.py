@@ -26,7 +26,7 @@ def padded(*rows: list[int]) -> Tensor:
     return torch.tensor([row + [0] * (longest - len(row)) for row in rows])
 
 
-def test_a_view_shows_the_caption_of_its_slot_or_the_first_sentence_of_it() -> None:
+def test_view_shows_caption_of_its_slot_or_first_sentence_of_it() -> None:
     captions = [["a dog", "There is a dog. It wears a hat.", "No end"], ["a cat"]]
     keys = views.key(0, 0, np.arange(2), "text.1")
     shown = {
@@ -43,7 +43,7 @@ def test_a_view_shows_the_caption_of_its_slot_or_the_first_sentence_of_it() -> N
         text("caption", RECIPE.augmentation)
 
 
-def test_the_loss_is_the_mean_over_slots_and_other_slots_are_no_negatives() -> None:
+def test_loss_mean_over_slots_and_other_slots_are_no_negatives() -> None:
     method = build("text-shearing", slots=3, shear=False).double()
     given = batch(method, 7, dtype=F64)
     x = F.normalize(method.project("image", method.tower("image")(given["image"]), "global"), dim=-1)
@@ -57,7 +57,7 @@ def test_the_loss_is_the_mean_over_slots_and_other_slots_are_no_negatives() -> N
     assert float(run(method, given)["infonce"].detach()) == pytest.approx(expected)
 
 
-def test_a_row_without_a_slot_leaves_its_term_and_a_slot_without_rows_counts_nothing() -> None:
+def test_row_without_slot_leaves_term_slot_without_rows_counts() -> None:
     method = build("text-shearing", slots=3, shear=False).double()
     given = batch(method, 6, dtype=F64)
     second = given["text.1"].clone()
@@ -77,7 +77,7 @@ def test_a_row_without_a_slot_leaves_its_term_and_a_slot_without_rows_counts_not
     )
 
 
-def test_written_captions_are_cut_to_the_mean_of_raw_ones_and_these_are_not() -> None:
+def test_written_captions_cut_to_mean_of_raw_ones_and_these_not() -> None:
     method = build("text-shearing", slots=2)
     raw = padded([1, 2, END], [1, 2, 3, 4, 5, END])  # 4.5 tokens in the mean, and so 5
     written = padded([7, 8, END], [6, 7, 8, 9, 10, 11, END])

@@ -39,7 +39,7 @@ def test_each_view_is_whitened_under_a_shuffle_of_its_own() -> None:
     assert abs(loss.item() - shared.item()) > 1e-3
 
 
-def test_without_groups_it_is_simcse_and_without_shuffles_the_groups_stay() -> None:
+def test_without_groups_simcse_and_without_shuffles_groups_stay() -> None:
     for options, whiten in (({"groups": 0}, torch.nn.Identity()), ({"shuffle": False}, GroupWhitening(8, 1))):
         method = through("whitened-cse", temperature=0.2, **{"groups": 1, **options})
         given = batch(method, dtype=torch.float64)
@@ -60,7 +60,7 @@ def test_the_same_seed_draws_the_same_shuffles() -> None:
     assert losses[0] == losses[1] != losses[2]
 
 
-def test_order_of_the_batch_does_not_matter_under_the_same_shuffles() -> None:
+def test_order_of_batch_does_not_matter_under_the_same_shuffles() -> None:
     method = build("whitened-cse", dropout=0.0).double()
     given = batch(method, dtype=torch.float64)
     order = torch.randperm(len(given), generator=torch.Generator().manual_seed(3))
@@ -72,7 +72,7 @@ def test_order_of_the_batch_does_not_matter_under_the_same_shuffles() -> None:
     torch.testing.assert_close(*losses)
 
 
-def test_a_step_lowers_the_loss_of_its_batch_under_the_same_draws() -> None:
+def test_step_lowers_the_loss_of_its_batch_under_the_same_draws() -> None:
     method = build("whitened-cse")
     given = batch(method)
     optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=1e-3)
@@ -118,7 +118,7 @@ def test_modalities_of_an_arm_are_known_without_building_it() -> None:
 
 
 @pytest.mark.parametrize(("width", "groups"), [(10, 1), (12, 2), (768, 128), (128, 16), (5, 1)])
-def test_groups_are_of_six_channels_or_the_next_size_that_divides_the_width(width: int, groups: int) -> None:
+def test_groups_are_of_six_channels_or_next_size_divides_width(width: int, groups: int) -> None:
     assert through("whitened-cse", width=width).whitening.groups == groups
 
 

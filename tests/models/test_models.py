@@ -109,7 +109,7 @@ def test_a_model_knows_its_name_from_the_root(
     )
 
 
-def test_a_fingerprint_tells_weights_preprocessing_and_tokenizers_apart(tmp_path: Path) -> None:
+def test_fingerprint_tells_weights_preprocessing_tokenizers(tmp_path: Path) -> None:
     folder = foreign.clip(tmp_path / "model")
 
     def changed(file: str, change: Callable[[Any], object]) -> str:
@@ -173,7 +173,7 @@ def test_an_arm_takes_the_names_that_models_have(kind: str, form: str, tmp_path:
 
 
 @pytest.mark.parametrize("kind", PAIRS)
-def test_a_trained_arm_is_built_again_from_the_folder_that_it_names(
+def test_trained_arm_is_built_again_from_folder_that_it_names(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -210,7 +210,7 @@ def test_a_pretrained_tower_as_it_is_is_an_arm_of_pictures_alone(tmp_path: Path)
     torch.testing.assert_close(arm.embed("photo", PICTURES), cp.load(name).embed("image", PICTURES))
 
 
-def test_a_folder_of_a_sentence_encoder_is_the_text_tower_of_an_arm(tmp_path: Path) -> None:
+def test_folder_of_sentence_encoder_is_the_text_tower_of_an_arm(tmp_path: Path) -> None:
     folder = foreign.sentences(tmp_path / "model")
     for reference in (str(folder), f"sentence-transformers:{folder}"):
         arm = Arm.parse(reference)
@@ -225,7 +225,7 @@ def test_a_folder_of_a_configuration_alone_is_a_random_start(tmp_path: Path) -> 
     assert arm.build(Recipe(), {}, 0).width == Recipe().widths.embedding
 
 
-def test_a_folder_that_bears_the_name_of_a_model_or_a_method_changes_no_arm(
+def test_folder_bears_name_of_model_or_method_changes_no_arm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

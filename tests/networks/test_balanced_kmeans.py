@@ -14,7 +14,7 @@ from counterpoint.networks.clusters import _greedy, balanced_kmeans
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 60), st.data())
-def test_sizes_differ_by_one_at_most_and_every_vector_has_a_cluster(n: int, data: st.DataObject) -> None:
+def test_sizes_differ_by_one_at_most_and_vector_has_cluster(n: int, data: st.DataObject) -> None:
     count = data.draw(st.integers(1, n))
     x = torch.randn(n, 3, generator=torch.Generator().manual_seed(data.draw(st.integers(0, 9))))
     sizes = balanced_kmeans(x, count, iterations=5).bincount(minlength=count)

@@ -40,7 +40,7 @@ def test_shares_are_those_of_scipys_densities() -> None:
     )
 
 
-def test_ten_steps_are_those_of_a_plain_loop_over_scipys_densities() -> None:
+def test_ten_steps_are_those_of_plain_loop_over_scipys_densities() -> None:
     losses = drawn()
     low, high = np.quantile(losses, [0.05, 0.95])
     x = losses[(losses >= low) & (losses <= high)]
@@ -89,7 +89,7 @@ def test_posterior_never_falls_and_all_losses_have_one(seed: int, share: float) 
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_losses_far_apart_are_parted_as_by_scikit_learns_gaussian_mixture(seed: int) -> None:
+def test_losses_far_apart_parted_scikit_learns_gaussian_mixture(seed: int) -> None:
     rng = np.random.default_rng(seed)
     wrong = np.repeat([False, True], [600, 400])
     losses = np.where(wrong, rng.normal(2.0, 0.2, 1000), rng.normal(0.5, 0.1, 1000))

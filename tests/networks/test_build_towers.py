@@ -46,7 +46,7 @@ def test_sizes_come_from_the_recipe() -> None:
 @pytest.mark.parametrize(
     ("image", "text"), [(image, "transformer") for image in IMAGE_TOWERS] + [("cnn", "bag")]
 )
-def test_a_batch_without_examples_has_no_features_and_gradients_of_zero(image: str, text: str) -> None:
+def test_batch_without_examples_no_features_gradients_of_zero(image: str, text: str) -> None:
     names = Towers(image=image, text=text, image_size=32, vocabulary=270)
     for column, tower in build_towers(names, {"text": CAPTIONS}, 0).items():
         raw = torch.zeros(1, 3, 32, 32, dtype=torch.uint8) if column == "image" else CAPTIONS
@@ -70,7 +70,7 @@ def test_arms_share_their_towers_start() -> None:
     assert not equal(build_towers(Towers(), {"text": CAPTIONS}, 5)["text"], text)
 
 
-def test_the_tokenizer_of_an_earlier_start_is_used_and_captions_are_not_needed(tmp_path: Path) -> None:
+def test_tokenizer_of_earlier_start_used_and_captions_not_needed(tmp_path: Path) -> None:
     tokenizer = BytePairTokenizer.train(CAPTIONS, 280, 8)
     (tmp_path / INPUTS).mkdir()
     tokenizer.save(tmp_path / INPUTS / tokenizer.file)
@@ -78,7 +78,7 @@ def test_the_tokenizer_of_an_earlier_start_is_used_and_captions_are_not_needed(t
     assert torch.equal(text.input(CAPTIONS), tokenizer(CAPTIONS))
 
 
-def test_only_the_towers_of_the_columns_are_built_and_columns_of_a_modality_share_one() -> None:
+def test_towers_of_columns_built_columns_of_modality_share_one() -> None:
     assert list(build_towers(Towers(), {}, 0, columns={"image": "image"})) == [
         "image"
     ]  # no captions are read

@@ -33,7 +33,7 @@ def test_the_sum_is_weighted_before_the_projector() -> None:
     assert torch.allclose(mixture(a, a), mixture.project(a))
 
 
-def test_interleaved_tokens_of_one_place_are_neighbours_the_first_tower_s_first() -> None:
+def test_interleaved_tokens_one_place_neighbours_first_tower_s() -> None:
     a, b = tokens(), tokens(width=5, seed=1)
     mixture = InterleavedMixture((6, 5), 8)
     found = mixture(a, b)
@@ -50,7 +50,7 @@ def test_projectors_are_apart_and_have_gradients_of_their_own() -> None:
     assert len({id(p) for p in mixture.parameters()}) == 8
 
 
-def test_two_towers_of_one_grid_feed_it_and_a_seed_fixes_its_start() -> None:
+def test_two_towers_of_one_grid_feed_it_and_seed_fixes_its_start() -> None:
     towers = [VisionTransformer(size=16, patch=8, width=width, depth=1, heads=2) for width in (8, 12)]
     pictures = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     states = [tower.patches(pictures).flatten(2).mT for tower in towers]

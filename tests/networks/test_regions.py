@@ -18,7 +18,7 @@ def test_every_region_is_an_average_of_places(rows: int, columns: int) -> None:
     torch.testing.assert_close(found.sum(1), torch.ones(14))
 
 
-def test_the_cells_of_a_grid_as_fine_as_the_map_are_its_places_blurred_by_bilinear_sampling() -> None:
+def test_cells_grid_fine_map_places_blurred_by_bilinear_sampling() -> None:
     found = shares(3, 3, (3,)).unflatten(1, (3, 3))
     # Four samples a side of a cell, at ±1/8 and ±3/8 from its centre: a quarter of the weight falls on neighbours.
     assert found[4, 1, 1].item() == pytest.approx(0.75**2)

@@ -35,7 +35,7 @@ def tower() -> DilatedTower:
     return net.eval()
 
 
-def test_channels_have_mean_0_and_deviation_1_over_what_was_measured() -> None:
+def test_channels_have_mean_0_and_deviation_1_over_was_measured() -> None:
     given = cp.Series.of(walks(50, 40, 30))
     made = Standardised.fit([given], steps=50)(given)
     assert made.shape == (3, 50, 3)
@@ -46,7 +46,7 @@ def test_channels_have_mean_0_and_deviation_1_over_what_was_measured() -> None:
         assert known.std(correction=0).item() == pytest.approx(1, abs=1e-4)
 
 
-def test_a_channel_that_never_moves_or_never_was_measured_keeps_its_unit() -> None:
+def test_channel_never_moves_or_never_was_measured_keeps_unit() -> None:
     made = Standardised.fit([cp.Series.of([np.array([[3.0, NAN], [3.0, NAN]])])], steps=9)
     assert (made.means, made.deviations) == ((3.0, 0.0), (1.0, 1.0))
 
@@ -92,7 +92,7 @@ def test_neither_padding_nor_neighbours_change_features() -> None:
     assert torch.pdist(together).min() > 0.01
 
 
-def test_what_was_not_measured_is_not_what_was_measured_as_the_mean() -> None:
+def test_what_was_not_measured_is_not_what_was_measured_as_mean() -> None:
     net = tower()
     given = torch.zeros(2, 8, 3)
     given[0, 2:5, 1] = NAN
@@ -108,7 +108,7 @@ def test_gradients_reach_every_weight() -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
 
 
-def test_it_is_built_of_training_rows_or_of_what_an_earlier_start_left(tmp_path: Path) -> None:
+def test_it_is_built_of_training_rows_or_of_earlier_start_left(tmp_path: Path) -> None:
     section, columns = Towers(series_steps=33), {"series": "series", "ankle": "series"}
     rows = {"series": cp.Series.of(walks(50)), "ankle": cp.Series.of(walks(20, 30))}
     towers = build_towers(section, rows, 3, columns=columns)

@@ -36,7 +36,7 @@ def tone(hertz: float, samples: int, rate: int) -> Tensor:
     return torch.sin(2 * torch.pi * hertz * torch.arange(samples) / rate)[None]
 
 
-def test_the_input_is_the_first_seconds_and_no_longer_than_the_longest() -> None:
+def test_input_is_first_seconds_and_no_longer_than_the_longest() -> None:
     given = cp.Waves.of([np.arange(6, dtype=np.float32), np.ones(2, np.float32)], rate=4)
     cut = Waveform(4, 1.0)(given)
     assert cut[0].tolist() == [0, 1, 2, 3]
@@ -47,7 +47,7 @@ def test_the_input_is_the_first_seconds_and_no_longer_than_the_longest() -> None
     assert Waveform(4).form == 4
 
 
-def test_sounds_of_another_rate_are_refused_with_what_would_mend_it() -> None:
+def test_sounds_of_another_rate_are_refused_with_would_mend_it() -> None:
     with pytest.raises(ValueError, match=r"takes sounds of 8000 .* have 4000: .*rate=8000.*audio_rate=4000"):
         tower().input(cp.Waves.of(noises(10), rate=4000))
     with pytest.raises(ValueError, match="hold no sample"):
@@ -99,7 +99,7 @@ def test_bands_that_would_be_empty_are_refused() -> None:
         LogMel(RATE, 200)
 
 
-def test_neither_padding_nor_neighbours_nor_their_order_change_features() -> None:
+def test_neither_padding_nor_neighbours_nor_order_change() -> None:
     net, sounds = tower(), noises(RATE, 4001, 2000, 300, 1)
     with torch.no_grad():
         together = net(net.input(cp.Waves.of(sounds, RATE)))
@@ -121,7 +121,7 @@ def test_features_are_the_mean_of_states_and_not_of_loudness() -> None:
     torch.testing.assert_close(net(given / 8), net(given), rtol=0, atol=1e-4)
 
 
-def test_a_spectrogram_has_mean_0_and_deviation_1_over_what_is_of_the_sound() -> None:
+def test_spectrogram_has_mean_0_and_deviation_1_over_is_of_sound() -> None:
     given = Waveform(RATE, 1.0)(cp.Waves.of(noises(RATE, 2000), RATE))
     mel, frames = tower().spectrograms(given)
     assert frames.tolist() == [51, 13]
@@ -137,7 +137,7 @@ def test_silence_and_nothing_at_all_have_features() -> None:
     assert tower()(given).isfinite().all()
 
 
-def test_gradients_reach_every_weight_and_reduced_precision_is_finite() -> None:
+def test_gradients_reach_weight_and_reduced_precision_finite() -> None:
     net, given = tower().train(), torch.from_numpy(np.stack(noises(2000, 2000)))
     net(given).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())

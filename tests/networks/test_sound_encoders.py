@@ -100,7 +100,7 @@ def noises(rate: int, *seconds: float) -> cp.Waves:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_sound_has_the_library_s_features_whatever_stands_beside_it(tmp_path: Path, kind: str) -> None:
+def test_sound_has_library_s_features_whatever_stands_beside_it(tmp_path: Path, kind: str) -> None:
     model, extractor = save(tmp_path, kind)
     net = tower(f"transformers:{kind}@{tmp_path}", seconds=0.3).eval()
     waves = noises(extractor.sampling_rate, 0.3, 0.21, 0.3, 0.1)
@@ -127,7 +127,7 @@ def test_a_sound_has_the_library_s_features_whatever_stands_beside_it(tmp_path: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_sound_of_a_few_samples_and_one_that_is_not_there_have_features(tmp_path: Path, kind: str) -> None:
+def test_sound_of_few_samples_and_one_is_not_there_have_features(tmp_path: Path, kind: str) -> None:
     _, extractor = save(tmp_path, kind)
     net = tower(f"transformers:{kind}@{tmp_path}", seconds=0.3).eval()
     rate = extractor.sampling_rate
@@ -141,7 +141,7 @@ def test_a_sound_of_a_few_samples_and_one_that_is_not_there_have_features(tmp_pa
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_sound_is_prepared_in_full_precision_whatever_models_compute_in(tmp_path: Path, kind: str) -> None:
+def test_sound_prepared_full_precision_whatever_models_compute(tmp_path: Path, kind: str) -> None:
     _, extractor = save(tmp_path, kind)
     net = tower(f"transformers:{kind}@{tmp_path}", seconds=0.3).eval()
     given = net.input(noises(extractor.sampling_rate, 0.3, 0.2))

@@ -32,7 +32,7 @@ def tower(cells: Cells) -> TablePerceptron:
     return net
 
 
-def test_numbers_are_standardised_and_categories_are_numbers_of_their_own() -> None:
+def test_numbers_are_standardised_and_categories_are_numbers_of() -> None:
     made = Cells.fit([TRAIN])(TRAIN)
     unit = (200 / 3 * 4) ** 0.5  # the deviation of 20, 40, 60
     expected = [
@@ -120,7 +120,7 @@ def test_a_row_s_features_depend_on_no_other_row() -> None:
     assert net(torch.full((1, 4), NAN)).isfinite().all()
 
 
-def test_it_is_built_of_training_rows_or_of_what_an_earlier_start_left(tmp_path: Path) -> None:
+def test_it_is_built_of_training_rows_or_of_earlier_start_left(tmp_path: Path) -> None:
     net = build_towers(Towers(), {"table": TRAIN}, 3, columns={"table": "table"})["table"]
     assert isinstance(net, TablePerceptron)
     (tmp_path / INPUTS).mkdir()

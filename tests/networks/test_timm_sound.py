@@ -53,7 +53,7 @@ def test_features_are_timms_of_the_spectrogram_in_three_colours() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_efficientnet"])
-def test_neither_padding_nor_neighbours_change_features_and_states(name: str) -> None:
+def test_neither_padding_nor_neighbours_change_features_states(name: str) -> None:
     ours, given = tower(name), sounds()
     inputs = ours.input(given)
     features, states = ours(inputs), ours.states(inputs)

@@ -63,7 +63,7 @@ def test_a_file_holds_a_tower_or_a_whole_checkpoint(tmp_path: Path) -> None:
     assert torch.equal(next(tower(f"cnn@{whole}").parameters()), 2 * first)
 
 
-def test_weights_are_the_same_whatever_the_seed_and_stay_when_a_method_starts(tmp_path: Path) -> None:
+def test_weights_same_whatever_seed_and_stay_when_method_starts(tmp_path: Path) -> None:
     name = f"cnn@{saved(tower('cnn', seed=7).state_dict(), tmp_path / 'tower.safetensors')}"
     start = tower("cnn", seed=7).state_dict()
     recipe = Recipe(towers=Towers(image_size=32, vocabulary=280))
@@ -73,7 +73,7 @@ def test_weights_are_the_same_whatever_the_seed_and_stay_when_a_method_starts(tm
         assert not any(p.requires_grad for p in method.image_tower.parameters())
 
 
-def test_a_network_without_positions_takes_another_size_of_picture(tmp_path: Path) -> None:
+def test_network_without_positions_takes_another_size_of_picture(tmp_path: Path) -> None:
     name = f"cnn@{saved(tower('cnn', 32).state_dict(), tmp_path / 'tower.safetensors')}"
     assert tower(name, size=48).size == 48
 

@@ -75,7 +75,7 @@ def test_block_is_the_formula() -> None:
     assert torch.allclose(block(x)[0], y, rtol=1e-10)
 
 
-def test_dropout_acts_on_the_input_of_every_block_and_only_while_training() -> None:
+def test_dropout_acts_on_input_of_every_block_and_while_training() -> None:
     tower = text()
     tokens = tower.tokenizer(CAPTIONS)
     plain = tower(tokens)
@@ -157,7 +157,7 @@ def appended(block: TransformerBlock, x: Tensor, count: int, own: Tensor) -> Ten
 
 
 @pytest.mark.parametrize("kind", ["text", "image"])
-def test_features_are_exactly_those_without_prompts_which_read_in_every_layer(kind: str) -> None:
+def test_features_exactly_those_without_prompts_read_in_layer(kind: str) -> None:
     g = torch.Generator().manual_seed(0)
     tokenizer, inputs = BytePairTokenizer.train(CAPTIONS, 300, 16), torch.rand(4, 3, 16, 16, generator=g)
     if kind == "text":

@@ -66,7 +66,7 @@ TOWERS: dict[str, tuple[Callable[[], Tower], Tensor]] = {
 }
 
 
-def test_frozen_stays_in_evaluation_mode_whatever_the_parent_does() -> None:
+def test_frozen_stays_in_evaluation_mode_whatever_parent_does() -> None:
     torch.manual_seed(0)
     tower = WithStatistics()
     parent = nn.ModuleDict({"tower": tower, "head": nn.Linear(4, 4)})

@@ -28,7 +28,7 @@ def tower(name: str = "frames", frames: int = 4, seed: int = 0) -> FramesTower:
     return built.eval()
 
 
-def test_the_input_is_frames_from_the_first_to_the_last_and_no_more_than_there_are() -> None:
+def test_input_frames_from_first_to_last_and_no_more_than_there() -> None:
     clips = noise(9, 3, 1)
     made = Footage(SIZE, 3)(clips)
     assert made.shape == (3, 3, 3, SIZE, SIZE)
@@ -78,7 +78,7 @@ def test_frames_pass_through_the_tower_of_pictures_of_the_recipe() -> None:
     assert built["video"].sizes == {"image_size": SIZE, "video_frames": 8, "image": "mlp"}
 
 
-def test_a_clip_that_is_not_there_has_features_and_no_gradient_is_lost() -> None:
+def test_clip_is_not_there_has_features_and_no_gradient_is_lost() -> None:
     net, given = tower().train(), torch.rand(2, 4, 3, SIZE, SIZE)
     given[1] = torch.nan
     found = net(given)
@@ -97,7 +97,7 @@ def test_it_is_random_by_its_seed() -> None:
     assert not torch.allclose(one(given), other(given))
 
 
-def test_a_model_that_takes_clips_takes_pictures_as_clips_of_one_frame() -> None:
+def test_model_takes_clips_takes_pictures_as_clips_of_one_frame() -> None:
     net: Tower = tower()
     pictures = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 3, SIZE, SIZE), np.uint8))
     clips = cp.raw.check_clips(pictures)

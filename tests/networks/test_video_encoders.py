@@ -62,7 +62,7 @@ def noise(*lengths: int) -> cp.Clips:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_clip_has_the_library_s_features_whatever_stands_beside_it(tmp_path: Path, kind: str) -> None:
+def test_clip_has_library_s_features_whatever_stands_beside_it(tmp_path: Path, kind: str) -> None:
     model, processor = save(tmp_path, kind)
     net, clips = tower(f"transformers:{kind}@{tmp_path}"), noise(4, 2, 4)
     with torch.no_grad():

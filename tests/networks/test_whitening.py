@@ -62,7 +62,7 @@ def test_shuffles_distort_differently_except_within_groups() -> None:
     torch.testing.assert_close(swapped, plain, rtol=1e-9, atol=1e-12)
 
 
-def test_inner_products_within_a_group_survive_any_affine_map_of_it() -> None:
+def test_inner_products_within_group_survive_affine_map_of_it() -> None:
     x = correlated()
     g = torch.Generator().manual_seed(1)
     mapped = torch.cat([x[:, k : k + 3] @ torch.randn(3, 3, generator=g, dtype=F64) - 7 for k in (0, 3)], 1)

@@ -27,7 +27,7 @@ def parts(page: Path, kind: str) -> list[bytes]:
     return [base64.b64decode(found) for found in re.findall(rf'src="data:{kind};base64,([^"]+)"', text)]
 
 
-def test_sounds_have_a_player_that_the_page_allows_and_a_spectrogram(tmp_path: Path) -> None:
+def test_sounds_have_player_that_page_allows_and_a_spectrogram(tmp_path: Path) -> None:
     page = tmp_path / "sheet.html"
     data = "sounds:basic,train=20,validation=2,test=4"
     assert main(["data", "show", data, "--out", str(page)]) == 0
@@ -43,7 +43,7 @@ def test_sounds_have_a_player_that_the_page_allows_and_a_spectrogram(tmp_path: P
     assert re.search(r'class="told">an? [a-z ]+<', text), "captions stand in words"
 
 
-def test_clips_move_and_series_are_drawn_each_under_its_columns_name(tmp_path: Path) -> None:
+def test_clips_move_and_series_are_drawn_each_under_columns_name(tmp_path: Path) -> None:
     page = tmp_path / "sheet.html"
     data = "clips:sensors,train=8,validation=1,test=2,pixels=24"
     assert main(["data", "show", data, "--out", str(page)]) == 0

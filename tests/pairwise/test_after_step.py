@@ -52,7 +52,7 @@ def test_a_learned_temperature_stays_within_its_bounds() -> None:
     assert objective.temperature.value.item() == pytest.approx(1.0, rel=1e-5)
 
 
-def test_a_temperature_is_clamped_by_the_step_of_its_own_optimizer() -> None:
+def test_temperature_is_clamped_by_the_step_of_its_own_optimizer() -> None:
     temperature = Temperature(0.07, bounds=(0.01, 1.0))
     with torch.no_grad():
         temperature.parameter.fill_(6.0)  # type: ignore[union-attr] # None of a fixed one
@@ -63,7 +63,7 @@ def test_a_temperature_is_clamped_by_the_step_of_its_own_optimizer() -> None:
 
 
 @pytest.mark.parametrize("explicit", [False, True], ids=["hook alone", "and commit"])
-def test_isogclr_learns_of_its_items_as_with_a_commit_after_each_step(explicit: bool) -> None:
+def test_isogclr_learns_of_items_as_with_commit_after_each_step(explicit: bool) -> None:
     ids, by_hook, by_hand = torch.arange(6), ISogCLRLoss(), ISogCLRLoss()
     values: list[list[float]] = [[], []]
     for seed in range(3):
@@ -80,7 +80,7 @@ def test_isogclr_learns_of_its_items_as_with_a_commit_after_each_step(explicit: 
     torch.testing.assert_close(by_hook.state_dict(), by_hand.state_dict(), rtol=0, atol=0)
 
 
-def test_state_is_updated_once_for_each_step_that_follows_a_training_call() -> None:
+def test_state_updated_once_for_each_step_follows_training_call() -> None:
     loss, (x, y) = Running(), pair(3, 2)
     stepped(unrelated())
     assert loss.updates == 0  # it was not called

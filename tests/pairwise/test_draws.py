@@ -25,7 +25,7 @@ def test_levels_are_those_of_the_beta_distribution(a: float, b: float) -> None:
     assert levels.mean() == pytest.approx(a / (a + b), abs=1e-4)
 
 
-def test_draws_of_pairs_are_uniform_and_independent_of_their_neighbours() -> None:
+def test_draws_of_pairs_uniform_and_independent_of_neighbours() -> None:
     u = pairs()
     assert stats.chisquare(np.histogram(u, 64, (0, 1))[0]).pvalue > 1e-3
     sigma = 1 / N
@@ -42,7 +42,7 @@ def test_four_corners_of_a_rectangle_tell_nothing_of_each_other() -> None:
     assert abs(product) < 4 * (1 / 12) ** 2 / N
 
 
-def test_a_draw_is_that_of_its_two_places_wherever_the_tile_begins() -> None:
+def test_draw_is_that_of_its_two_places_wherever_the_tile_begins() -> None:
     levels = quantiles(2.0, 8.0)
     whole = drawn(keys(PLACES, 0), keys(PLACES, 1), levels)
     assert torch.equal(drawn(keys(PLACES[40:50], 0), keys(PLACES[7:], 1), levels), whole[40:50, 7:])

@@ -20,7 +20,7 @@ def scores(n: int, k: int, seed: int = 0) -> torch.Tensor:
     return torch.rand(n, k, generator=torch.Generator().manual_seed(seed), dtype=F64) * 2 - 1
 
 
-def test_a_weighted_mean_ignores_rows_of_weight_zero_even_infinite_ones() -> None:
+def test_weighted_mean_ignores_rows_of_weight_zero_infinite_ones() -> None:
     values = torch.tensor([1.0, float("inf"), 4.0], requires_grad=True)
     mean = moments.mean(values, torch.tensor([1.0, 0.0, 2.0]))
     assert mean.item() == 3.0

@@ -76,7 +76,7 @@ def test_log_sum_exp(per: str, dim: Any) -> None:
 
 
 @pytest.mark.parametrize(("per", "dim"), [("row", 1), ("column", 0)])
-def test_log_sum_exp_of_nothing_is_minus_infinity_without_gradient(per: str, dim: int) -> None:
+def test_log_sum_exp_of_nothing_minus_infinity_without_gradient(per: str, dim: int) -> None:
     def plain(x: Tensor, y: Tensor) -> Tensor:
         s = (x @ y.T).masked_fill(~mask(9, 13), NEG)
         empty = (s == NEG).all(dim)
@@ -154,9 +154,7 @@ def test_float32_is_exact_however_far_rows_and_columns_lie_apart(spread: float, 
 
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
 @pytest.mark.parametrize("low", [-20.0, -90.0, -200.0, -800.0])
-def test_exponentials_are_zero_in_place_of_what_is_too_small_for_all_digits(
-    dtype: torch.dtype, low: float
-) -> None:
+def test_exponentials_zero_in_place_of_is_small_for_all_digits(dtype: torch.dtype, low: float) -> None:
     values = torch.linspace(low, 0.0, 4001, dtype=dtype)
     before, smallest = values.clone(), torch.finfo(dtype).tiny
     for found in (exponential(values), exponential(values + 3, torch.tensor(3.0, dtype=dtype))):
@@ -175,9 +173,7 @@ def test_masked_pairs_are_nothing_in_16_bits_too() -> None:
 
 @pytest.mark.parametrize("trained", ["rows", "both"])
 @pytest.mark.parametrize("tile", [(2, 3), (8, 64)])
-def test_scores_far_below_the_largest_underflow_to_what_float64_finds(
-    tile: tuple[int, int], trained: str
-) -> None:
+def test_scores_far_below_largest_underflow_to_float64_finds(tile: tuple[int, int], trained: str) -> None:
     # A row without any pair, one of a single score with the others 90 to 200 below it, and ordinary ones.
     g = torch.Generator().manual_seed(0)
     scores = torch.randn(5, 40, generator=g)

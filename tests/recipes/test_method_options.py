@@ -54,7 +54,7 @@ def test_options_of_another_form_are_refused_in_a_line(options: object) -> None:
     assert "\n" not in str(told.value)
 
 
-def test_what_an_arm_states_goes_before_its_short_name_and_that_before_the_recipe() -> None:
+def test_arm_states_goes_before_short_name_and_before_recipe() -> None:
     of_recipe = {"siamlip": {"output": 16, "views": 1}, "siamlip-rocket": {"views": 3}}
     assert len(built("siamlip", of_recipe).views) == 2 * (1 + 1)
     assert len(built("siamlip-rocket", of_recipe).views) == 2 * (1 + 3)
@@ -63,7 +63,7 @@ def test_what_an_arm_states_goes_before_its_short_name_and_that_before_the_recip
     assert built("clip", of_recipe).heads == ("global",)
 
 
-def test_prototypes_of_the_recipe_are_not_for_the_version_without() -> None:
+def test_prototypes_of_recipe_are_not_for_the_version_without() -> None:
     assert built("swalip", {"swalip": {"prototypes": 12}}).term.prototypes["both"].weight.shape[0] == 12
     assert not hasattr(built("swalip-rocket", {"swalip": {"prototypes": 12}}).term, "prototypes")
 

@@ -24,7 +24,7 @@ def pictures(count: int) -> torch.Tensor:
     )
 
 
-def test_questions_are_read_to_their_end_whatever_stands_beside_them() -> None:
+def test_questions_are_read_to_end_whatever_stands_beside_them() -> None:
     model = SmallVQA(build_image_tower("cnn", SIDE), QUESTIONS, 0).eval()
     short, long = "Is it red?", "The moon is up. Is it red? Answer yes or no."
     tokens = model.tokens([short, long])

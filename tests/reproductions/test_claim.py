@@ -93,7 +93,7 @@ class Watcher:
         return None
 
 
-def test_a_study_trains_what_is_missing_for_as_long_as_it_is_told(tmp_path: Path) -> None:
+def test_study_trains_what_is_missing_for_as_long_as_it_is_told(tmp_path: Path) -> None:
     from counterpoint_reproductions.lab.towers import tiny
 
     pair = TrainingComparison(
@@ -211,7 +211,7 @@ def test_a_second_run_has_seeds_that_the_first_had_not(
         reproduce("multiberts", folder=tmp_path, decide=second.model_copy(update={"earlier": None}))
 
 
-def test_a_run_records_its_claim_and_refuses_parts_without_a_declaration(
+def test_run_records_claim_and_refuses_parts_without_declaration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gain = per_seed("gain", "R@1", [0.02, 0.05, 0.01, 0.04, 0.03])
@@ -226,7 +226,7 @@ def test_a_run_records_its_claim_and_refuses_parts_without_a_declaration(
         reproduce("multiberts", quick=True)
 
 
-def test_a_larger_test_set_decides_only_where_data_of_studies_are_made(
+def test_larger_test_set_decides_where_data_of_studies_are_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Lab] = []

@@ -30,7 +30,7 @@ def passes() -> dict[str, dict[str, float]]:
     }
 
 
-def test_all_arms_of_clip_rocket_make_equal_passes_but_byolip_twice(
+def test_arms_of_clip_rocket_make_equal_passes_but_byolip_twice(
     passes: dict[str, dict[str, float]],
 ) -> None:
     plain = passes.pop(clip_rocket.PLAIN)
@@ -90,14 +90,14 @@ def test_tiles_change_nothing_and_bound_the_largest_tensor() -> None:
     assert growth == pytest.approx(1)
 
 
-def test_naive_bayes_needs_few_examples_where_its_assumption_holds() -> None:
+def test_naive_bayes_needs_few_examples_where_assumption_holds() -> None:
     few = naive_bayes_linear_eval.needed("naive Bayes", 20, 1, 0)["examples"]
     many = naive_bayes_linear_eval.needed("logistic regression", 20, 1, 0)["examples"]
     assert few < 100
     assert many > few
 
 
-def test_a_balanced_choice_has_as_many_of_each_class_as_the_rarest_and_is_fixed() -> None:
+def test_balanced_choice_as_many_of_class_as_rarest_and_fixed() -> None:
     classes = np.array([0] * 50 + [1] * 7 + [2] * 20)
     chosen = naive_bayes_linear_eval.balanced(np.arange(5, 77), classes)
     assert Counter(classes[chosen].tolist()) == {0: 7, 1: 7, 2: 7}
@@ -119,7 +119,7 @@ class Toned(TinyData):
         return [f"{size} {shape}: {colour}"]
 
 
-def test_adding_the_name_of_a_tone_finds_the_picture_in_that_tone() -> None:
+def test_adding_name_of_a_tone_finds_the_picture_in_that_tone() -> None:
     data = Toned()
     tones = data.labels["tone"]
     bases = sorted({data.captions(row)[0].split(":")[0] for row in range(len(data))})

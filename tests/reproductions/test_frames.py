@@ -12,7 +12,7 @@ from counterpoint_reproductions.scl_relu import free, lowest
 
 @pytest.mark.parametrize("counts", [(3, 3, 3), (9, 4, 2), (5, 3, 1)])
 @pytest.mark.parametrize("temperature", [0.1, 0.7])
-def test_an_orthogonal_frame_reaches_the_bound_and_nothing_non_negative_is_below(
+def test_orthogonal_frame_reaches_bound_nothing_non_negative(
     counts: tuple[int, ...], temperature: float
 ) -> None:
     labels = torch.arange(3).repeat_interleave(torch.tensor(counts))
@@ -27,7 +27,7 @@ def test_an_orthogonal_frame_reaches_the_bound_and_nothing_non_negative_is_below
     assert loss(F.normalize(turned, dim=-1), labels=labels).item() < bound
 
 
-def test_free_features_reach_a_frame_with_relu_and_a_simplex_without() -> None:
+def test_free_features_reach_frame_with_relu_and_simplex_without() -> None:
     with_relu, without = (free(relu, 1, "all", 0.5, seed=0, steps=300) for relu in (True, False))
     assert with_relu["gap"] == pytest.approx(0, abs=1e-3)
     assert without["gap"] < -0.1

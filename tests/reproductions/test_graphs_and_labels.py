@@ -23,7 +23,7 @@ def test_a_graph_of_three_nodes_by_hand() -> None:
         assert form(pi, z) == pytest.approx(expected, rel=1e-12)
 
 
-def test_drawn_graphs_that_do_not_follow_the_graph_of_pairs_are_found_out() -> None:
+def test_drawn_graphs_do_not_follow_graph_of_pairs_are_found_out() -> None:
     pi, z = kernel_infonce.random_graph(30, 0)
     assert abs(kernel_infonce.sampled(pi, z, 2000, 0)) < 3
     other, _ = kernel_infonce.random_graph(30, 1)
@@ -40,7 +40,7 @@ def test_planted_blocks_have_more_edges_within_than_between() -> None:
     assert graph[~same].mean() == pytest.approx(kernel_infonce.BETWEEN, abs=0.01)
 
 
-def test_a_view_of_white_is_white_but_for_noise_and_a_figure_moves_with_all_its_colours() -> None:
+def test_view_white_white_but_noise_figure_moves_with_colours() -> None:
     white = torch.ones(50, 3 * small.SIDE**2)
     seen = small.view(white, np.random.default_rng(0))
     assert float((seen - 1).abs().max()) < 1
@@ -66,7 +66,7 @@ def test_similarities_and_their_products_fall_with_the_groups(groups: int) -> No
     assert kept > 0
 
 
-def test_at_the_best_temperature_the_softmax_is_as_far_from_uniform_as_the_radius() -> None:
+def test_best_temperature_softmax_as_far_from_uniform_as_radius() -> None:
     # Of two, p and 1 − p with p = 0.9: log 2 less the entropy.
     tau = isogclr.best_temperature(
         np.array([0.0, -1.0]), math.log(2) + 0.9 * math.log(0.9) + 0.1 * math.log(0.1)
@@ -74,7 +74,7 @@ def test_at_the_best_temperature_the_softmax_is_as_far_from_uniform_as_the_radiu
     assert tau == pytest.approx(1 / math.log(9), rel=1e-9)
 
 
-def test_queries_have_one_to_twenty_labels_of_which_the_first_is_the_most_frequent() -> None:
+def test_queries_one_to_twenty_labels_of_first_most_frequent() -> None:
     numbers, true = zipf.drawn(20_000, 50, 0)
     assert numbers.shape == (20_000, zipf.WIDTH)
     targets = torch.from_numpy(true)
@@ -87,7 +87,7 @@ def test_queries_have_one_to_twenty_labels_of_which_the_first_is_the_most_freque
     assert float(alone[0] / alone[1]) == pytest.approx(2, rel=0.3)
 
 
-def test_a_softmax_lowers_a_true_label_that_has_more_than_its_share() -> None:
+def test_softmax_lowers_true_label_that_has_more_than_its_share() -> None:
     logits = torch.tensor([[4.0, 1.0, 0.0]])
     targets = torch.tensor([[True, True, False]])
     p = logits.double().softmax(1)[0, 0]
@@ -107,7 +107,7 @@ def test_noise_gives_a_share_of_the_rows_the_caption_of_another() -> None:
     assert sorted(said) == sorted(rows)
 
 
-def test_free_vectors_find_the_singular_vectors_of_a_planted_table() -> None:
+def test_free_vectors_find_singular_vectors_of_a_planted_table() -> None:
     p = mmcl_generalization.planted(12, 9, 0)
     assert float(p.sum()) == pytest.approx(1)
     angle, rest = mmcl_generalization.factorised(p, 3, 0)

@@ -70,7 +70,7 @@ def test_a_difference_has_the_interval_of_the_linear_contrast() -> None:
     assert (A - C).label == "a − c"
 
 
-def test_whatever_is_selected_is_selected_again_in_every_resample() -> None:
+def test_whatever_selected_is_selected_again_in_every_resample() -> None:
     arms = dict(HITS)
     contrast = linear_contrast(Outcomes(arms), lambda s: max(s["a"], s["b"]) - min(s["c"], s["a"]))
     interval = contrast.interval
@@ -114,7 +114,7 @@ def test_numbers_per_seed_and_outcomes_per_example_do_not_mix() -> None:
         (A - per_seed("slope", "R@1", [0.1, 0.2])).measure()
 
 
-def test_a_number_that_is_not_finite_or_has_no_common_seed_is_not_measured() -> None:
+def test_number_not_finite_or_has_no_common_seed_is_not_measured() -> None:
     assert above(per_seed("x", "x", [1.0, np.nan, 2.0])).estimate is None
     one, other = arm("one", {0: HITS["a"][0], 1: None}, "x"), arm("other", {0: None, 1: HITS["a"][1]}, "x")
     assert (one - other).measure().estimate is None
@@ -146,7 +146,7 @@ def test_a_label_says_once_what_two_arms_have_in_common() -> None:
 # Results
 
 
-def test_a_result_takes_name_and_metric_from_its_score_unless_given() -> None:
+def test_result_takes_name_and_metric_from_score_unless_given() -> None:
     assert (above(A - C).name, above(A - C).metric) == ("a − c", "R@1")
     named = below(A - C, 0.3, refuted_at=0.4, name="gap", metric="hits")
     assert (named.name, named.metric, named.bound, named.refuted_at) == ("gap", "hits", 0.3, 0.4)
@@ -187,7 +187,7 @@ def test_two_seeds_carry_no_verdict_and_an_exact_value_does() -> None:
 # What would decide a result
 
 
-def test_an_inconclusive_result_says_how_many_seeds_would_decide_it() -> None:
+def test_inconclusive_result_says_how_many_seeds_would_decide_it() -> None:
     values = np.array([0.3, -0.2, 0.25, -0.1, 0.15])
     found = above(per_seed("gain", "x", values))
     assert found.needed is not None
@@ -246,7 +246,7 @@ def test_what_is_declared_says_which_role_a_result_has() -> None:
         within(gain, 0.01, margin=0.02, source=source)
 
 
-def test_parts_are_refuted_at_a_confidence_that_grows_with_their_number() -> None:
+def test_parts_are_refuted_at_confidence_that_grows_with_number() -> None:
     results = corrected(
         [
             *decides(above(A - C, **SHARE), below(A - B, **SHARE)),
@@ -268,7 +268,7 @@ def test_parts_are_refuted_at_a_confidence_that_grows_with_their_number() -> Non
     assert (first.low, first.high) == ends_of(A - C)[1:]
 
 
-def test_a_value_with_one_interval_cannot_be_one_of_several_that_decide() -> None:
+def test_value_with_one_interval_cannot_be_one_of_several_decide() -> None:
     fixed = ScoreEstimate(0.1, 0.05, 0.15, 5)
     one = above(fixed, name="x", metric="y", **SHARE)
     assert corrected(decides(one))[0].wide == (0.05, 0.15)
@@ -396,14 +396,14 @@ def test_outcomes_that_are_no_examples_are_reduced_by_seed(tmp_path: Path) -> No
     assert last.means([("DCL", 8)], digits=0) == "DCL, batch 8 4"
 
 
-def test_the_rest_of_an_index_fills_the_places_of_an_outcomes_name(tmp_path: Path) -> None:
+def test_rest_of_an_index_fills_the_places_of_an_outcomes_name(tmp_path: Path) -> None:
     scores = Lab(tmp_path).grid(trained, AXES, lr=0.5, steps=3).scores("{} {:g}", "share")
     assert scores["DCL", 8, "low", 0.5].measure().estimate == 0.25
     assert scores["DCL", 8, "low", 0.5].label == "DCL, batch 8, low, 0.5"
     assert scores.means([("DCL", 8, "low", 0.5)]) == "DCL, batch 8, low, 0.5 0.250"
 
 
-def test_a_function_without_chance_has_exact_numbers_and_one_fixed_model(tmp_path: Path) -> None:
+def test_function_without_chance_exact_numbers_one_fixed_model(tmp_path: Path) -> None:
     runs = Lab(tmp_path).grid(counted, {"arm": ("x", "y")}, seeds=None)
     assert runs.scores("number", "count")["x"].measure().n_seeds is None
     assert runs["x"][None]["number"] == 3.0
@@ -428,7 +428,7 @@ def test_tuning_chooses_by_seeds_that_are_not_tested(tmp_path: Path) -> None:
     assert runs.choices.startswith("NT-Xent, batch 8: 0.1; NT-Xent, batch 16: 0.2; ")
 
 
-def test_a_second_run_has_seeds_of_its_own_where_a_first_counts_from_0(tmp_path: Path) -> None:
+def test_second_run_has_seeds_of_own_where_first_counts_from_0(tmp_path: Path) -> None:
     lab, axes, given = Lab(tmp_path, second=3), {"loss": ("DCL",)}, {"batch": 8, "lr": 0.5, "steps": 3}
     runs = lab.grid(trained, axes, **given)
     assert list(runs["DCL"]) == [2000, 2001, 2002]
@@ -439,7 +439,7 @@ def test_a_second_run_has_seeds_of_its_own_where_a_first_counts_from_0(tmp_path:
 # Smoke runs
 
 
-def test_a_smoke_run_has_the_ends_of_axes_few_steps_and_two_seeds(tmp_path: Path) -> None:
+def test_smoke_run_has_the_ends_of_axes_few_steps_and_two_seeds(tmp_path: Path) -> None:
     runs = Lab(tmp_path, quick=True).grid(trained, AXES, lr=0.5, steps=300)
     assert {(call["loss"], call["batch"]) for call in CALLS} == {
         (a, b) for a in AXES["loss"] for b in (8, 64)

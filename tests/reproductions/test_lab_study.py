@@ -56,7 +56,7 @@ def test_its_runs_are_those_of_compare(study: TrainedStudy, tmp_path: Path) -> N
             assert np.array_equal(np.asarray(outcomes[seed]), np.asarray(theirs[SMALL.arms[name]][seed]))
 
 
-def test_the_same_arm_under_two_names_is_trained_once_and_is_one_arm(study: TrainedStudy) -> None:
+def test_same_arm_under_two_names_is_trained_once_and_is_one_arm(study: TrainedStudy) -> None:
     accuracy = study.scores("probe knn_digit_top1")
     assert study.folder("m = 0.9", 0) == study.folder("K = 64", 0)
     gap = (accuracy["m = 0.9"] - accuracy["K = 64"]).measure()
@@ -116,7 +116,7 @@ def test_a_run_begins_where_that_of_its_own_seed_ended(tmp_path: Path) -> None:
         assert all(torch.equal(ended[name], begun[name]) for name in towers)
 
 
-def test_a_trial_of_a_rate_begins_where_the_run_of_its_seed_ended(tmp_path: Path) -> None:
+def test_trial_of_a_rate_begins_where_the_run_of_its_seed_ended(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     first = lab.study(replace(SMALL, arms={"clip": "clip"}, seeds=(0, TUNING_SEED)), "first")
     started = {"started": f'clip,from="{first.each("clip")}"'}
@@ -131,7 +131,7 @@ def test_a_trial_of_a_rate_begins_where_the_run_of_its_seed_ended(tmp_path: Path
         lab.study(rated, "third")
 
 
-def test_a_run_of_each_seed_that_nothing_trains_on_is_another_model_under_each(tmp_path: Path) -> None:
+def test_run_of_seed_nothing_trains_on_another_model_under_each(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     first = lab.study(replace(SMALL, arms={"clip": "clip"}), "first")
     kept = {"kept": f'clip,from="{first.each("clip")}",tune=none'}
@@ -168,7 +168,7 @@ def test_models_are_scored_on_other_data_too(study: TrainedStudy) -> None:
     assert len(other["m = 0"].arms[0].outcomes[1]) == 597
 
 
-def test_a_task_is_asked_about_other_data_once_for_all_its_metrics(
+def test_task_is_asked_about_other_data_once_for_all_its_metrics(
     study: TrainedStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other, task = data("digits:stream"), "probe,labels=digit"
@@ -177,7 +177,7 @@ def test_a_task_is_asked_about_other_data_once_for_all_its_metrics(
     assert study.on(other, f"{task} logistic_digit_top1")["m = 0"].measure() != nearest["m = 0"].measure()
 
 
-def test_a_learning_rate_is_chosen_by_validation_under_a_seed_of_its_own(tmp_path: Path) -> None:
+def test_learning_rate_is_chosen_by_validation_under_seed_of_own(tmp_path: Path) -> None:
     arms, changes = {"clip": "clip"}, {"steps": 20, "batch_size": 64}
     found = Lab(tmp_path).study(replace(SMALL, arms=arms, rates=(1e-9, 1e-2), changes=changes))
     assert found.plans["clip"].changes == {"optimizer.lr": 1e-2}

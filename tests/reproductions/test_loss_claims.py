@@ -25,7 +25,7 @@ def test_gradients_of_similarities_are_those_of_the_matrix() -> None:
     assert gradients.relative_error(1.5 * s, s) == pytest.approx(0.5)
 
 
-def test_anchors_have_the_loss_of_ntxent_and_gradients_that_differ_by_q() -> None:
+def test_anchors_have_loss_of_ntxent_and_gradients_differ_by_q() -> None:
     x, y = gradients.random_views(8, 4)
     # NT-Xent is the mean of −log P(positive).
     positive, negatives = dcl.anchors(x, y)
@@ -61,7 +61,7 @@ def test_names_in_every_tone_differ_in_the_tone_alone() -> None:
         }
 
 
-def test_half_of_the_names_to_train_on_lack_their_tone_where_they_are_shared() -> None:
+def test_half_of_names_to_train_on_lack_tone_where_they_shared() -> None:
     rows = tones.TONED.splits.train
     shared = [
         row for row in rows.tolist() if list(tones.SHARED.captions(row)) != list(tones.TONED.captions(row))
@@ -85,7 +85,7 @@ def test_a_filter_drops_generic_names_and_changes_nothing_else() -> None:
     ]
 
 
-def test_a_classifier_learns_from_a_few_examples_and_starts_where_it_is_told() -> None:
+def test_classifier_learns_from_few_examples_starts_where_told() -> None:
     z, classes = torch.eye(4), torch.arange(4)
     start = F.normalize(torch.randn(4, 4, generator=torch.Generator().manual_seed(0)), dim=-1)
     assert torch.equal(diht.fine_tuned(start, z, classes, steps=0), start)

@@ -13,7 +13,7 @@ from counterpoint_reproductions.lab import data_triplets as triplets
 from counterpoint_reproductions.lab import data_tumours as tumours
 
 
-def test_one_hot_weights_make_cwcl_infonce_and_full_shares_make_m3co_infonce() -> None:
+def test_one_hot_weights_make_cwcl_infonce_full_shares_make_m3co() -> None:
     assert cwcl.one_hot() < 1e-12
     assert m3col.unmixed() < 1e-12
 
@@ -28,7 +28,7 @@ def test_the_limits_of_log_sum_exp() -> None:
     assert mil_multimodal.limits() < 1e-5
 
 
-def test_a_wrong_partner_is_another_s_and_held_out_rows_have_none() -> None:
+def test_wrong_partner_is_another_s_and_held_out_rows_have_none() -> None:
     data, emoji = triplets.WRONG, triplets.WRONG.emoji
     train, wrong = data.splits.train, np.flatnonzero(~data.clean)
     assert np.isin(wrong, train).all()
@@ -43,7 +43,7 @@ def test_a_wrong_partner_is_another_s_and_held_out_rows_have_none() -> None:
     assert data.read_training("text", wrong[-1:]) == [emoji.captions(int(data.sources["text"][wrong[-1]]))]
 
 
-def test_blocks_of_tumours_share_no_measurement_and_have_all_of_them() -> None:
+def test_blocks_of_tumours_share_no_measurement_and_have_all_of() -> None:
     every = np.arange(len(tumours.TUMOURS))
     blocks = [tumours.TUMOURS.read(block, every) for block in tumours.BLOCKS]
     for block, table in zip(tumours.BLOCKS, blocks, strict=True):

@@ -42,7 +42,7 @@ def test_the_likelihood_is_the_loss_of_the_language_model(reader: VisualReader) 
     torch.testing.assert_close(reader.likelihoods([seen], SAID[:1]), -loss[None] * (words.shape[1] - 1))
 
 
-def test_two_pictures_are_told_apart_where_the_second_tower_alone_sees_the_difference() -> None:
+def test_two_pictures_told_apart_where_second_tower_sees() -> None:
     blind, sees = places(1).expand(2, -1, -1), places(2, seed=1)
     words = BytePairTokenizer.train(SAID, 300, 12)
     first, second = np.array([0]), np.array([1])

@@ -22,11 +22,11 @@ def unit(*shape: int, seed: int = 0) -> torch.Tensor:
     return F.normalize(torch.randn(*shape, generator=generator, dtype=torch.float64), dim=-1)
 
 
-def test_a_queue_that_takes_batches_of_any_size_keeps_the_last_keys_in_order() -> None:
+def test_queue_takes_batches_of_size_keeps_last_keys_in_order() -> None:
     assert moco.misplaced(7, [3, 3, 3, 5, 7, 2, 9]) == 0
 
 
-def test_moco_is_the_cross_entropy_of_one_and_k_logits_with_gradient_in_the_queries_alone() -> None:
+def test_moco_cross_entropy_one_k_logits_gradient_in_queries() -> None:
     error, reached = queue_gradients(MoCoLoss(moco.TAU), moco.reference)
     assert error < 1e-13
     assert reached == 0.0
@@ -47,7 +47,7 @@ def test_mixtures_lie_between_what_they_are_mixed_of() -> None:
             assert torch.allclose(with_query[b, m], expected / expected.norm())
 
 
-def test_mixtures_with_the_query_never_lose_similarity_and_are_what_the_loss_counts() -> None:
+def test_mixtures_with_query_never_lose_similarity_loss_counts() -> None:
     lost, difference = mochi.exactness()
     assert lost == 0.0
     assert difference < 1e-12
@@ -60,7 +60,7 @@ def test_hardness_of_a_queue_of_one_key_over_and_over() -> None:
     assert of_keys < 0.6  # the same point up to rounding
 
 
-def test_queries_of_a_trained_model_meet_the_queue_that_it_ended_with(tmp_path: Path) -> None:
+def test_queries_of_trained_model_meet_queue_that_it_ended_with(tmp_path: Path) -> None:
     small = TrainingComparison(
         {"m = 0": "moco,momentum=0,queue=64"}, {"probe": ()}, changes={"steps": 3, "batch_size": 16}, seeds=1
     )
@@ -72,13 +72,13 @@ def test_queries_of_a_trained_model_meet_the_queue_that_it_ended_with(tmp_path: 
     torch.testing.assert_close(q, F.normalize(model.momentum(pictures), dim=-1))  # at m = 0 the copy is equal
 
 
-def test_dual_view_without_its_parts_is_moco_and_a_frozen_anchor_only_attracts() -> None:
+def test_dual_view_without_parts_moco_and_frozen_anchor_attracts() -> None:
     reduced, added = moco_dual_view.exactness()
     assert reduced < 1e-13
     assert added < 1e-10
 
 
-def test_pictures_meet_the_queue_of_texts_and_texts_that_of_pictures() -> None:
+def test_pictures_meet_queue_of_texts_and_texts_that_of_pictures() -> None:
     error, reached = brivl.exactness(pairs=5, keys=9)
     assert error < 1e-13
     assert reached == 0.0

@@ -51,7 +51,7 @@ def test_an_episode_asks_as_often_after_what_is_not_there() -> None:
     )  # four standard deviations of a fair coin
 
 
-def test_ratings_of_a_perfect_model_and_of_one_that_knows_a_single_word() -> None:
+def test_ratings_of_perfect_model_and_of_one_knows_single_word() -> None:
     quality = -np.arange(8.0)[None, :, None, None, None] * np.array([1.0, 0.0, -1.0])
     perfect = np.broadcast_to(quality, (3, 8, 5, 3, 3)) + 1e-9 * np.arange(5.0)[:, None, None]
     found = q_boost.correlations(perfect)
@@ -74,7 +74,7 @@ def test_distortions_grow_with_their_amount() -> None:
         assert 0 < changes[0] < changes[1] < changes[2]
 
 
-def test_prompts_of_translations_and_their_control_are_equally_long() -> None:
+def test_prompts_of_translations_and_control_are_equally_long() -> None:
     data = pmt2i.named(20)
     made = pmt2i.prompts(data)
     assert made["0 translations"] == list(data.names["en"])

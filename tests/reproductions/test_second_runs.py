@@ -74,7 +74,7 @@ def chained() -> list[str]:
 
 @pytest.mark.parametrize("second", [0, 7])
 @pytest.mark.parametrize("slug", chained())
-def test_what_begins_from_another_run_finds_it_in_a_second_run_too(
+def test_what_begins_from_another_run_finds_it_in_second_run_too(
     slug: str, second: int, tmp_path: Path
 ) -> None:
     lab = Planning(tmp_path, second=second)

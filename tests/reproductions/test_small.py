@@ -74,7 +74,7 @@ def test_an_encoder_given_twice_is_trained_once() -> None:
     assert len(small.train((network, network), InfoNCELoss(0.1), draw, steps=2, lr=1e-3, seed=0)) == 2
 
 
-def test_the_data_of_rebar_do_not_depend_on_the_packages_that_are_installed(
+def test_data_of_rebar_do_not_depend_on_packages_are_installed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("counterpoint_reproductions.lab.data_sensors.find_spec", lambda _: None)

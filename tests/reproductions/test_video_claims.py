@@ -40,7 +40,7 @@ def test_the_mean_f1_of_types_is_theirs_alone() -> None:
     assert vibe.mean_f1(kinds)(values) == pytest.approx((1 + 2 / 3) / 2)
 
 
-def test_a_detector_of_one_frame_sees_no_other_and_reads_no_caption() -> None:
+def test_detector_of_one_frame_sees_no_other_reads_no_caption() -> None:
     frames = torch.randint(0, 255, (2, vibe.FRAMES, 3, moving.SIDE, moving.SIDE), dtype=torch.uint8)
     other = frames.clone()
     other[:, 0] = 0
@@ -178,14 +178,14 @@ def test_a_transformer_across_reads_both_sides(questions: tuple[TowerMethod, ass
     assert not torch.allclose(scores, other)
 
 
-def test_the_best_guess_from_labels_is_hidden_from_single_attributes() -> None:
+def test_best_guess_from_labels_is_hidden_from_single_attributes() -> None:
     found = amplification.hidden(0, amplification.WORLDS)
     assert abs(float(found["single"])) < 0.05
     assert float(found["multi"]) == pytest.approx(1 - amplification.STRONGEST, abs=0.04)
     assert float(found["noise"]) < 0.05
 
 
-def test_gender_goes_with_the_combination_and_balance_takes_that_away() -> None:
+def test_gender_goes_with_combination_and_balance_takes_away() -> None:
     rng = np.random.default_rng(0)
     attributes = rng.random((4000, 2)) < 0.5
     groups = amplification.drawn_groups(attributes, 0.8, rng)

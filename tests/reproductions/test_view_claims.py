@@ -40,7 +40,7 @@ def test_descent_finds_a_minimum_and_draws_dropout_from_its_seed() -> None:
     assert run(1)[0] != losses
 
 
-def test_a_long_tail_and_equal_classes_are_as_many_pictures_with_the_same_tests() -> None:
+def test_long_tail_equal_classes_many_pictures_with_same_tests() -> None:
     long, even = (relabelled(load(of["data"]), of["labels"]) for of in (things.TAIL, things.EVEN))
     values = [data.label(things.LABEL, "classes").values for data in (long, even)]
     assert len(long.splits.train) + 1 == len(even.splits.train) == things.KEPT
@@ -66,7 +66,7 @@ def test_the_information_between_a_view_and_the_rest(views: int) -> None:
     assert poly_view.information(views) == pytest.approx(poly_view.DIMENSIONS / 2 * (one + rest - joint))
 
 
-def test_the_bound_grows_with_training_and_stays_below_the_information() -> None:
+def test_bound_grows_with_training_and_stays_below_information() -> None:
     untrained, trained = (
         float(poly_view.bound("geometric", 2, seed=0, steps=steps, batches=20)["bound"]) for steps in (0, 60)
     )
@@ -77,7 +77,7 @@ def test_the_arithmetic_loss_never_exceeds_the_geometric() -> None:
     assert poly_view.excess() < 1e-12
 
 
-def test_changes_are_drawn_for_each_picture_and_only_those_asked_for() -> None:
+def test_changes_are_drawn_for_each_picture_and_those_asked_for() -> None:
     x = noise_pictures(200)
     square = x.reshape(-1, 3, SIDE, SIDE)
     assert torch.equal(pictures.changed(x, np.random.default_rng(0), ()), x)
@@ -111,16 +111,16 @@ def test_a_crop_is_a_window_of_the_picture() -> None:
     assert seen.abs().max() <= 1 + 1e-6
 
 
-def test_supcon_without_labels_is_ntxent_at_the_same_temperature_alone() -> None:
+def test_supcon_without_labels_is_ntxent_at_same_temperature() -> None:
     assert gradients.disagreement(SupConLoss(0.1), NTXentLoss(0.1)) < 1e-12
     assert gradients.disagreement(SupConLoss(0.1), NTXentLoss(0.2)) > 0.1
 
 
-def test_amcl_with_one_head_and_constant_temperatures_is_decoupled_infonce() -> None:
+def test_amcl_one_head_constant_temperatures_decoupled_infonce() -> None:
     assert amcl.reduced() < 1e-12
 
 
-def test_emoji_without_people_have_names_that_do_not_say_the_group() -> None:
+def test_emoji_without_people_have_names_that_do_not_say_group() -> None:
     data = UNPEOPLED
     (validation,), (test,) = data.splits.validation.values(), data.splits.test.values()
     every = np.concatenate([data.splits.train, validation, test])

@@ -325,7 +325,7 @@ def test_columns_that_are_no_labels_come_along(
 
 
 @pytest.mark.parametrize("written", [_as_shards, _as_index])
-def test_shards_and_an_index_of_them_have_the_vectors_of_the_same_files(
+def test_shards_and_index_of_them_have_vectors_of_the_same_files(
     written: Callable[[Path, list[dict[str, str]]], str], reference: str, tmp_path: Path
 ) -> None:
     rows = _rows_of_a_shop(tmp_path / "goods")
@@ -355,9 +355,7 @@ def test_columns_of_several_sources_stand_beside_each_other(reference: str, tmp_
     assert table["goods.jsonl photographer"].to_list() == [None] * 24 + [f"somebody {n}" for n in range(24)]
 
 
-def test_vectors_of_a_table_whose_other_columns_changed_are_not_gone_on_with(
-    reference: str, tmp_path: Path
-) -> None:
+def test_vectors_table_whose_other_columns_changed_not_gone_with(reference: str, tmp_path: Path) -> None:
     rows = _rows_of_a_shop(tmp_path / "goods")
     table = _as_csv(tmp_path / "goods", rows)
     cp.embed(reference, table, tmp_path / "vectors", modalities=["text"])
@@ -459,7 +457,7 @@ def changed(reference: str, folder: Path) -> str:
     return f"transformers:{folder}"
 
 
-def test_vectors_that_were_begun_with_other_weights_or_data_are_not_gone_on_with(
+def test_vectors_begun_other_weights_or_data_not_gone_on_with(
     pairs: Path, reference: str, tmp_path: Path
 ) -> None:
     out = tmp_path / "vectors"
@@ -508,7 +506,7 @@ def test_vectors_are_not_put_among_other_files(pairs: Path, reference: str, tmp_
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["cat.png"]
 
 
-def test_broken_pictures_are_left_out_within_the_tolerance_and_listed(
+def test_broken_pictures_left_out_within_tolerance_and_listed(
     pairs: Path, reference: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = shutil.copytree(pairs.parent, tmp_path / "photos")
@@ -586,7 +584,7 @@ def test_more_than_may_be_broken_ends_embedding_with_the_reason(reference: str, 
         cp.embed(reference, data, out)
 
 
-def test_files_of_an_index_are_opened_once_for_pictures_and_captions(
+def test_files_of_index_opened_once_for_pictures_and_captions(
     reference: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "index"
@@ -676,7 +674,7 @@ class ShortOfMemory:
         monkeypatch.setattr(TowerMethod, "embed_prepared", limited)
 
 
-def test_a_batch_is_halved_where_memory_is_used_up_and_that_is_told_once(
+def test_batch_halved_where_memory_is_used_up_and_is_told_once(
     pairs: Path,
     reference: str,
     tmp_path: Path,
@@ -854,7 +852,7 @@ def test_data_is_told_apart_by_all_that_it_holds(pairs: Path) -> None:
     assert other.identity(("text",)) == data.identity(("text",)), "pictures that are not looked at may change"
 
 
-def test_few_captioned_pictures_are_embedded_without_a_test_split(
+def test_few_captioned_pictures_are_embedded_without_test_split(
     reference: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "new").mkdir()

@@ -97,7 +97,7 @@ def test_vectors_are_added_once(kind: str, vectors: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("kind", sorted({*KINDS} - {"lancedb"}))
-def test_a_command_after_a_killed_one_writes_files_of_the_same_names(
+def test_command_after_killed_one_writes_files_of_the_same_names(
     kind: str, vectors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: object) -> None:
@@ -353,7 +353,7 @@ FILES = {"exact": "vectors-0001.npy", "hnsw": "hnsw-0001.faiss", "ivf": "ivf-000
 @pytest.mark.parametrize("kind", FILES)
 @pytest.mark.parametrize("share", [0, 0.5, 0.99])
 @pytest.mark.parametrize("of", ["vectors", "table", "record"])
-def test_a_truncated_index_is_refused_with_the_command_that_makes_it(
+def test_truncated_index_is_refused_with_command_that_makes_it(
     kind: str, share: float, of: str, vectors: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "index"
@@ -582,7 +582,7 @@ def test_files_that_are_no_pictures(pairs: Path, tmp_path: Path) -> None:
         made.search(tmp_path / "gone.png", 3)
 
 
-def test_weights_that_changed_since_are_refused_by_both_fingerprints(
+def test_weights_changed_since_are_refused_by_both_fingerprints(
     pairs: Path, model: str, tmp_path: Path
 ) -> None:
     loaded = cp.load(model)
@@ -652,7 +652,7 @@ def test_an_index_of_both_modalities_in_one_graph_is_made_again(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("column", ["key", "id", "modality"])
-def test_vectors_without_a_column_that_names_their_rows_are_refused(
+def test_vectors_without_column_that_names_rows_are_refused(
     column: str, vectors: Path, tmp_path: Path
 ) -> None:
     part = sorted(vectors.glob("*.parquet"))[1]

@@ -180,7 +180,7 @@ def test_pictures_are_found_by_texts_which_lie_apart_from_them(
         assert (found >= expected[:, -1:] - 1e-6).mean() >= 0.95
 
 
-def test_lancedb_gives_as_many_as_there_are_where_they_are_far_away(
+def test_lancedb_gives_as_many_as_there_where_they_are_far_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lancedb, "_FLAT", 1000)
@@ -232,7 +232,7 @@ def test_lancedb_makes_an_index_of_many_and_finds_nearly_all(
     assert (found >= expected[:, -1:] - 1e-6).mean() >= 0.9
 
 
-def test_lancedb_is_given_few_large_batches_which_it_keeps_in_one_file_each_time(
+def test_lancedb_given_few_large_batches_keeps_in_one_file_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lancedb, "_BATCH", 500)

@@ -43,7 +43,7 @@ def test_html_holds_no_script_and_no_style_of_its_own() -> None:
     assert not re.findall(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)", text)
 
 
-def test_everything_that_is_named_is_there_and_everything_there_is_named() -> None:
+def test_everything_named_is_there_and_everything_there_is_named() -> None:
     named = {"index.html"}
     for path in FILES:
         text = path.read_text(encoding="utf-8")

@@ -141,7 +141,7 @@ def test_a_token_is_required_for_data_alone(given: str | None, index: Index) -> 
     assert asking.get("/v1/models", headers={"Authorization": "bearer word"}).status_code == 200
 
 
-def test_a_token_and_the_bounds_hold_below_a_path_that_it_is_mounted_at(index: Index) -> None:
+def test_token_and_bounds_hold_below_path_that_it_is_mounted_at(index: Index) -> None:
     made = app(index, token="word", limits=Limits(body=100))
     allowed = {"Authorization": "Bearer word"}
     for asking in (
@@ -343,7 +343,7 @@ def test_time_is_bounded() -> None:
     anyio.run(go)
 
 
-def test_an_error_that_comes_again_and_again_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_error_that_comes_again_and_again_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
     async def fails(scope: Scope, receive: Receive, send: Send) -> None:
         raise RuntimeError
 

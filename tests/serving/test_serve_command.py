@@ -76,7 +76,7 @@ def test_an_answer_does_not_wait_for_its_second_part() -> None:
             assert taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-def test_the_models_in_memory_are_not_looked_through_while_it_answers(
+def test_models_in_memory_not_looked_through_while_it_answers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import uvicorn

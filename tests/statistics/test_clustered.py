@@ -45,7 +45,7 @@ def test_a_saturated_design_gives_the_cells_themselves() -> None:
         assert fit["image × bilingual"].degrees == 39
 
 
-def test_errors_of_one_answer_a_model_are_those_of_independent_answers() -> None:
+def test_errors_of_one_answer_model_those_of_independent_answers() -> None:
     rng = np.random.default_rng(1)
     x = rng.integers(0, 2, 60).astype(float)
     y = (rng.random(60) < 0.3 + 0.3 * x).astype(float)

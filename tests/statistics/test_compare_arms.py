@@ -280,7 +280,7 @@ def test_the_room_needs_no_torch() -> None:
 
 
 @pytest.mark.parametrize(("seeds", "verdict"), [(3, Verdict.SUGGESTIVE_BETTER), (5, Verdict.NOT_SHOWN)])
-def test_what_correction_takes_away_stays_suggestive_below_five_seeds(seeds: int, verdict: Verdict) -> None:
+def test_correction_takes_away_stays_suggestive_below_five_seeds(seeds: int, verdict: Verdict) -> None:
     rng = np.random.default_rng(0)
     arms = {"a": rng.random((seeds, 400)) < 0.8, "b": rng.random((seeds, 400)) < 0.5}
     interval = compare_arms({"R@1": Outcomes(arms)}).differences[0].interval

@@ -47,7 +47,7 @@ def test_the_examples_set_a_floor() -> None:
     assert above.n > (seeds_needed(PILOT, 0.015).n or 0)
 
 
-def test_more_is_needed_for_less_effect_more_noise_more_confidence() -> None:
+def test_more_needed_for_less_effect_more_noise_more_confidence() -> None:
     def n(**options: float) -> int:
         found = seeds_needed(PILOT * options.pop("scale", 1.0), options.pop("effect", 0.006), **options).n
         assert found is not None
@@ -97,7 +97,7 @@ def hits(n: int, *seeds: set[int]) -> np.ndarray:
     return np.array([[float(example in right) for example in range(n)] for right in seeds])
 
 
-def test_two_seeds_of_equal_scores_still_have_the_noise_of_the_examples_they_differ_on() -> None:
+def test_two_seeds_of_equal_scores_noise_of_examples_differ_on() -> None:
     """Every run has 2 of 58 right, so both seeds' differences are 0; each has 2 discordant examples."""
     arms = {"clip": hits(58, {6, 29}, {6, 28}), "siglip": hits(58, {13, 29}, {6, 9})}
     found = compare_arms({"m": Outcomes(arms)}).differences[0]
@@ -155,7 +155,7 @@ def test_two_seeds_give_a_lower_bound() -> None:
     assert not seeds_needed([0.0, 0.02, 0.01], 0.01).at_least
 
 
-def test_runs_that_agree_on_every_example_say_nothing_of_other_seeds() -> None:
+def test_runs_agree_on_every_example_say_nothing_of_other_seeds() -> None:
     same = hits(58, {1, 2}, {1, 2})
     assert compare_arms({"m": Outcomes({"a": same, "b": same})}).differences[0].seeds_needed is None
 

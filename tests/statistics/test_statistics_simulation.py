@@ -45,7 +45,7 @@ def test_a_world_has_the_noise_it_states() -> None:
         assert abs(np.mean(estimates)) < 4 * np.sqrt(5.25 / 1500)
 
 
-def test_one_checkpoint_is_misleading_and_the_multi_bootstrap_is_not() -> None:
+def test_one_checkpoint_is_misleading_and_multi_bootstrap_is_not() -> None:
     """The card's claim A; refuted below 10 % for one checkpoint or above 10 % for all seeds."""
     found = false_positives(n_boot=200)
     assert found.n_worlds == 300

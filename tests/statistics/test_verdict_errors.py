@@ -52,7 +52,7 @@ def test_a_precise_design_decides(k: int) -> None:
     assert verdicts(DELTA / 2, k, precise)["not reproduced"] >= 0.95 * DRAWS
 
 
-def test_without_the_correction_eight_parts_would_be_wrong_too_often() -> None:
+def test_without_correction_eight_parts_would_be_wrong_too_often() -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(DELTA, 0.6, (DRAWS, 8, SEEDS))
     high = values.mean(-1) + stats.t.ppf(0.975, SEEDS - 1) * values.std(-1, ddof=1) / np.sqrt(SEEDS)

@@ -146,7 +146,7 @@ def test_noise_of_each_seed_alone_is_no_variance_of_examples() -> None:
     assert difference(a, b, paired=False).example_se < 0.2 * np.sqrt(2) * one_seed
 
 
-def test_shared_example_variance_of_a_difference_cancels_what_sides_share() -> None:
+def test_shared_example_variance_difference_cancels_sides_share() -> None:
     rng = np.random.default_rng(4)
     common = rng.standard_normal((500, 1))
     a = common + np.zeros((1, 5))
@@ -173,7 +173,7 @@ HITS = hnp.arrays(np.bool_, st.tuples(st.just(2), st.integers(2, 4), st.integers
 
 
 @given(HITS)
-def test_intervals_of_accuracies_hold_accuracies_alone_and_verdicts_stay(x: np.ndarray) -> None:
+def test_intervals_of_accuracies_hold_accuracies_verdicts_stay(x: np.ndarray) -> None:
     arms = {"a": x[0], "b": x[1]}
     found, free = (
         compare_arms({"m": Outcomes(arms, unit=unit, margin=0.3)}, n_boot=200).differences[0]

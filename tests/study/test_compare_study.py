@@ -225,7 +225,7 @@ def test_a_dry_run_tells_the_cost_and_writes_nothing(quick: dict[str, Any]) -> N
     assert not quick["folder"].exists()
 
 
-def test_every_arm_gets_the_same_trials_and_the_study_uses_the_best(quick: dict[str, Any]) -> None:
+def test_every_arm_gets_same_trials_and_the_study_uses_the_best(quick: dict[str, Any]) -> None:
     heard = Heard()
     study = compare("clip", "slip", seeds=1, tune=3, listener=heard, **quick)
     assert heard.titles == [("timing 2 arms", 0), ("tuning", 6), ("training", 2)]
@@ -260,7 +260,7 @@ def test_the_trial_with_the_best_validation_at_its_end_is_chosen(tmp_path: Path)
     assert choose(search, folders) == search[1].plan
 
 
-def test_trials_that_versions_validated_by_different_numbers_are_not_ranked(tmp_path: Path) -> None:
+def test_trials_versions_validated_different_numbers_not_ranked(tmp_path: Path) -> None:
     search = [Trial(ArmPlan(9, {"optimizer.lr": lr})) for lr in (0.1, 0.2)]
     folders = [tmp_path / f"trial-{number}" for number in range(2)]
     for folder, name in zip(folders, ("retrieval/i2t_R@1", "probe/logistic_kind_top1"), strict=True):
@@ -379,7 +379,7 @@ def test_a_study_has_a_folder_of_its_own() -> None:
         folder_of("", ["emoji"])
 
 
-def test_arms_of_pictures_alone_are_compared_where_that_makes_sense(quick: dict[str, Any]) -> None:
+def test_arms_of_pictures_are_compared_where_that_makes_sense(quick: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"'dcl,on=images' learns from pictures alone.*choose --tasks probe"):
         compare("clip", "dcl,on=images", seeds=1, **quick)
     study = compare("clip", "dcl,on=images", seeds=2, **{**quick, "tasks": ("probe",)})
@@ -399,9 +399,7 @@ def test_lit_locks_or_trains_the_image_tower_of_an_earlier_run(quick: dict[str, 
         assert all(torch.equal(v, pretrained[k]) for k, v in tower.items()) == locked, arm
 
 
-def test_an_arm_that_is_not_trained_runs_once_and_counts_as_fixed(
-    quick: dict[str, Any], tmp_path: Path
-) -> None:
+def test_arm_that_is_not_trained_runs_once_and_counts_as_fixed(quick: dict[str, Any], tmp_path: Path) -> None:
     as_it_is = f"transformers:clip@{foreign.clip(tmp_path / 'clip')},tune=none"
     heard = Heard()
     study = cp.compare(as_it_is, "clip", seeds=3, budget="time", tune=1, listener=heard, **quick)

@@ -49,7 +49,7 @@ def trained(
     return folder
 
 
-def test_it_leads_with_three_lines_and_groups_what_was_not_measured() -> None:
+def test_it_leads_with_three_lines_and_groups_was_not_measured() -> None:
     def section(title: str, sentence: str, **numbers: float) -> dict[str, object]:
         return {"title": title, "sentence": sentence, "numbers": numbers}
 
@@ -184,7 +184,7 @@ def test_a_study_s_report_links_the_runs_that_were_looked_into(tmp_path: Path) -
     assert "clip, seed 1" in page.text
 
 
-def test_another_library_s_model_is_looked_into_without_its_training(
+def test_another_library_s_model_is_looked_into_without_training(
     pairs: Path, cheap: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reference = f"open_clip:tiny@{foreign.open_clip_folder(tmp_path / 'tiny')}"

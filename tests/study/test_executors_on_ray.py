@@ -70,7 +70,7 @@ def test_a_study_on_ray_whose_command_is_killed(
     undisturbed.check(study)
 
 
-def test_runs_of_several_gpus_are_jobs_of_ray_train_which_outlive_a_process(
+def test_runs_of_several_gpus_jobs_of_ray_train_outlive_process(
     options: list[str], cluster: Any, tmp_path: Path
 ) -> None:
     words = ["compare", "clip", "siglip", *options, "--steps", "40", "--seeds", "1", "--validate-every", "40"]

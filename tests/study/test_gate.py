@@ -121,7 +121,7 @@ def test_a_split_of_one_row_is_refused_by_its_name(
         ),  # such data is there to evaluate on
     ],
 )
-def test_rows_that_are_all_on_one_side_are_refused_before_training(
+def test_rows_are_all_on_one_side_are_refused_before_training(
     side: str,
     message: str,
     design: Design,
@@ -167,7 +167,7 @@ def test_a_batch_that_is_larger_than_the_data_is_said(
     assert f"batches hold all {rows} training rows: the recipe has a batch size of 500" in caplog.text
 
 
-def test_a_test_set_that_can_show_nothing_is_said_before_training(
+def test_test_set_that_can_show_nothing_is_said_before_training(
     design: Design, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "counterpoint")
@@ -303,7 +303,7 @@ SMALL = [
         ("reproduce siglip --quick --out .", "it is a folder; name a file"),
     ],
 )
-def test_a_command_that_cannot_be_is_refused_in_one_line_that_names_the_option(
+def test_command_cannot_be_is_refused_in_one_line_names_option(
     words: str,
     message: str,
     pairs: Path,

@@ -68,7 +68,7 @@ def test_the_run_goes_on_with_its_own_labels_alone(folder: Path) -> None:
         ("size", "regression", "ridge_size_mae", "ridge_size_spearman"),
     ],
 )
-def test_a_label_that_is_shown_as_it_is_comes_first_and_alone_in_validation(
+def test_label_is_shown_as_it_is_comes_first_and_in_validation(
     label: str, task: str, main: str, read: str, arm: str
 ) -> None:
     planned, plain = Run(arm, DATA, RECIPE, labels=label), load_any(DATA)
@@ -108,7 +108,7 @@ def test_the_probe_learns_from_the_labels_that_training_saw(folder: Path) -> Non
     assert len(shown) < len(plain.splits.train)
 
 
-def test_a_label_that_is_not_there_is_refused_before_a_folder_is_taken(tmp_path: Path) -> None:
+def test_label_is_not_there_is_refused_before_folder_is_taken(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="unknown label 'coluor': did you mean 'colour'"):
         run(Run("supcon,on=images", DATA, RECIPE, labels="coluor,share=0.5"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -135,7 +135,7 @@ def test_similar_classes_may_be_those_of_a_model(folder: Path) -> None:
         (("bce", "asymmetric"), "concepts", False),
     ],
 )
-def test_arms_that_all_learn_the_classes_of_one_label_are_asked_for_them_first(
+def test_arms_all_learn_classes_of_one_label_asked_for_first(
     arms: tuple[str, ...], labels: str, asked: bool, tmp_path: Path
 ) -> None:
     design = Design(arms, data=DATA, labels=labels, recipe=RECIPE)

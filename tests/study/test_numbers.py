@@ -20,7 +20,7 @@ from counterpoint.types import Metric
 KEY = ("pope", "as trained", "all", "f1")
 
 
-def test_the_interval_of_an_f1_of_two_seeds_does_not_leave_its_range(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interval_of_an_f1_of_two_seeds_does_not_leave_its_range(monkeypatch: pytest.MonkeyPatch) -> None:
     true = np.array([1, 1, 1, 0])
     said = {"0": np.array([1, 1, 1, 0]), "1": np.array([0, 0, 1, 0])}  # F1 of 1 and of ½
     monkeypatch.setattr(
@@ -32,7 +32,7 @@ def test_the_interval_of_an_f1_of_two_seeds_does_not_leave_its_range(monkeypatch
     assert (found.low, found.high) == (0.0, 1.0)
 
 
-def test_the_interval_of_a_median_rank_of_two_seeds_stays_within_its_bounds(
+def test_interval_median_rank_of_two_seeds_stays_within_bounds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ranks = {"0": np.arange(1.0, 59.0), "1": np.arange(1.0, 59.0) // 2 + 1}
@@ -74,7 +74,7 @@ def test_columns_are_put_side_by_side_by_their_example(tmp_path: Path) -> None:
     assert read.outcome(("pope", "test", "all", "yes")).tolist() == [1, 1]
 
 
-def test_many_columns_are_one_matrix_of_the_examples_that_have_them_all(tmp_path: Path) -> None:
+def test_many_columns_are_one_matrix_of_examples_have_them_all(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     true, score = rng.integers(-1, 2, (30, 80)).astype(float), rng.random((30, 80))
     score[4, 7], score[9, 2] = np.nan, np.nan  # two examples are without an outcome

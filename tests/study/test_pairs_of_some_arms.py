@@ -20,7 +20,7 @@ def source(tmp_path: Path) -> str:
     return f"stamps:{spoken(tmp_path / 'stamps')},language=fr"
 
 
-def test_arms_are_compared_on_the_pairs_of_columns_that_two_of_them_embed(
+def test_arms_are_compared_on_pairs_of_columns_two_of_them_embed(
     source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "study"
@@ -56,7 +56,7 @@ def test_arms_are_compared_on_the_pairs_of_columns_that_two_of_them_embed(
 
 
 @pytest.mark.slow
-def test_an_arm_that_is_asked_about_other_examples_is_left_out_of_the_probe(
+def test_arm_is_asked_about_other_examples_is_left_out_of_probe(
     source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "stamps/animals/more/thing27_desc_fr.wav").unlink()  # of a test row
@@ -75,7 +75,7 @@ def test_an_arm_that_is_asked_about_other_examples_is_left_out_of_the_probe(
     assert f"{sounds} has no such number: nothing compares it with {pictures} and {alone}." in printed
 
 
-def test_a_test_set_whose_rows_lack_one_of_two_columns_is_refused_before_the_first_step(
+def test_test_set_whose_rows_lack_one_two_columns_refused_before(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # One of eight rows to test on has an answer, so that there is nothing to find it among.

@@ -51,7 +51,7 @@ def of_claims(statement: str) -> list[str]:
     ]
 
 
-def test_arms_of_a_claim_that_take_other_steps_get_the_same_of_something_else_as_a_preset(
+def test_arms_claim_take_other_steps_get_same_something_else(
     subtests: pytest.Subtests,
 ) -> None:
     for name in sorted({*of_claims("COMPARISON")} - {*of_claims("PRESET")}):
@@ -73,7 +73,7 @@ def test_a_preset_names_what_exists(subtests: pytest.Subtests) -> None:
                 assert task in TASKS
 
 
-def test_no_two_arms_of_a_preset_are_the_same_but_for_defaults_that_one_states(
+def test_no_two_arms_of_preset_same_but_for_defaults_one_states(
     subtests: pytest.Subtests,
 ) -> None:
     for slug in [*PRESETS, *of_claims("PRESET"), *of_claims("COMPARISON")]:
@@ -121,7 +121,7 @@ def test_the_claim_of_every_method_is_a_question_to_other_data() -> None:
             )
 
 
-def test_the_medical_benchmark_has_eight_methods_of_three_families() -> None:
+def test_medical_benchmark_has_eight_methods_of_three_families() -> None:
     preset = find("medical-vl-benchmark")
     assert len(preset.arms) == 8
     assert len(preset.families) == 3
@@ -213,7 +213,7 @@ def arms_of(metrics: dict[str, list[dict[str, object]]]) -> list[TrainedArm]:
     ]
 
 
-def test_scores_that_are_better_low_are_turned_round_and_only_shared_metrics_count() -> None:
+def test_scores_better_low_turned_round_and_shared_metrics_count() -> None:
     metrics = {
         "a": [metric("R@1", 0.2), metric("rank", 3, False), metric("R@1", 0.9, subset="x")],
         "b": [metric("R@1", 0.1), metric("rank", 2, False), metric("R@5", 0.3)],
@@ -336,7 +336,7 @@ def test_every_filling_of_late_fusion_is_among_gaps() -> None:
     assert "late" in find("gaps").arms
 
 
-def test_three_columns_are_compared_with_every_two_of_them_that_meet() -> None:
+def test_three_columns_are_compared_with_every_two_of_them_meet() -> None:
     preset, data = find("three"), TinyData()
     data.columns = {"image": "image", "text": "text", "audio": "audio"}
     lone = np.arange(len(data)) % 2 == 0
@@ -350,7 +350,7 @@ def test_three_columns_are_compared_with_every_two_of_them_that_meet() -> None:
     assert preset.forms("more", data) == ("more",)
 
 
-def test_more_pairs_of_columns_than_a_preset_makes_arms_of_are_to_be_named() -> None:
+def test_more_pairs_columns_than_preset_makes_arms_of_to_named() -> None:
     preset, data = find("three"), TinyData()
     series = [f"device {number}" for number in range(4)]
     data.columns = {"image": "image", "text": "text", **dict.fromkeys(series, "series")}
@@ -377,7 +377,7 @@ def test_models_of_two_columns_have_no_rank_among_those_of_all(capsys: pytest.Ca
 
 
 @pytest.mark.parametrize("name", ["no-labels", "few-labels", "long-tail", "noisy-labels"])
-def test_pictures_and_their_labels_are_compared_by_all_arms_that_they_suit(name: str) -> None:
+def test_pictures_and_labels_are_compared_by_all_arms_they_suit(name: str) -> None:
     preset, data = find(name), load_any("scenes:basic,train=24,validation=4,test=6")
     arms = preset.arms_for(data, "colour,share=0.5")
     assert arms == preset.arms

@@ -29,7 +29,7 @@ def pictures(folder: Path) -> Path:
     return folder
 
 
-def test_a_pretrained_pair_under_the_recipe_cpu_is_judged_at_its_own_size(
+def test_pretrained_pair_under_recipe_cpu_is_judged_at_own_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tower = foreign.open_clip_folder(tmp_path / "tiny")

@@ -72,7 +72,7 @@ def test_the_winner_is_used_by_embedding_the_data(study: Path) -> None:
     assert summary.winner.command == f"counterpoint embed {summary.winner.folder} {summary.data}"
 
 
-def test_a_title_is_on_the_page_in_the_summary_and_in_the_command(study: Path) -> None:
+def test_title_is_on_the_page_in_the_summary_and_in_the_command(study: Path) -> None:
     design = Design.read(study)
     assert design is not None
     assert content(study, TrainingSummary.read(study))["title"].startswith("Which is better on ")
@@ -107,7 +107,7 @@ def test_one_of_something_is_told_in_the_singular(study: Path) -> None:
     assert not re.search(r"\b1 (?:examples|differences|pairs|trials|seeds|arms|numbers)\b", text)
 
 
-def test_a_loss_of_a_file_goes_by_its_class_unless_two_would_read_alike() -> None:
+def test_loss_of_file_goes_by_class_unless_two_would_read_alike() -> None:
     def short(*names: str) -> list[str]:
         return list(short_names(names).values())
 
@@ -119,7 +119,7 @@ def test_a_loss_of_a_file_goes_by_its_class_unless_two_would_read_alike() -> Non
     assert short("open_clip:ViT-B-32@/models/x.pt") == ["open_clip:ViT-B-32@/models/x.pt"]
 
 
-def test_pages_tables_and_terminals_show_the_short_name_and_commands_the_full_one(study: Path) -> None:
+def test_pages_tables_terminals_show_short_name_commands_full(study: Path) -> None:
     full = renamed(TrainingSummary.read(study), {"clip": "clip", "slip": "../my_loss.py:Hinge"})
     assert any("../my_loss.py:Hinge" in d.sentence for d in full.differences)
     short = with_short_names(full)

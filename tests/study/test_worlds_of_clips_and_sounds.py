@@ -110,7 +110,7 @@ def test_a_study_says_on_how_many_rows_each_arm_trained(
 
 
 @pytest.mark.slow  # three towers, two arms
-def test_arms_of_different_columns_are_compared_on_rows_with_gaps(tmp_path: Path) -> None:
+def test_arms_of_different_columns_compared_on_rows_with_gaps(tmp_path: Path) -> None:
     pytest.importorskip("espeakng_loader", reason="speech is synthesised by espeak")
     data, folder = "speech:basic,train=24,validation=8,test=12", tmp_path / "study"
     words = ["compare", "clip,columns=audio+text", "more", "--data", data, "--tasks", "retrieval"]
@@ -126,7 +126,7 @@ def test_arms_of_different_columns_are_compared_on_rows_with_gaps(tmp_path: Path
     assert 0 < tested["more"] < 12
 
 
-def test_a_task_that_the_world_has_nothing_for_is_refused_before_training(
+def test_task_world_has_nothing_for_is_refused_before_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [

@@ -60,7 +60,7 @@ def test_the_setting_that_mends_the_slower_part_is_named(changes: dict[str, obje
     assert advice in said
 
 
-def test_a_step_that_does_not_fit_is_told_with_the_microbatch_that_does() -> None:
+def test_step_does_not_fit_is_told_with_microbatch_that_does() -> None:
     first, _ = replace(BALANCED, memory=200, fitting=45).advice()
     assert first.endswith("--microbatch 45 does")
     first, _ = replace(BALANCED, memory=200, fitting=0).advice()

@@ -50,7 +50,7 @@ def test_another_label_is_another_run(folder: Path) -> None:
         replace(there, labels="colour").check(folder)
 
 
-def test_an_arm_may_learn_from_another_label_and_those_without_one_from_none() -> None:
+def test_arm_may_learn_from_another_label_those_without_one_from() -> None:
     data = load_any(DATA)
     for arm, label in (("supcon", "count"), ("supcon,labels=colour", "colour")):
         method, _ = prepare(Run(arm, DATA, RECIPE, labels="count"), data)

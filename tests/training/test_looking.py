@@ -71,7 +71,7 @@ def test_a_method_looks_at_the_start_of_every_second_epoch() -> None:
     assert looks == [(0, 0), (6, 2), (12, 4)]
 
 
-def test_rows_come_in_their_first_order_again_when_there_are_no_groups_any_more() -> None:
+def test_rows_come_first_order_again_when_there_no_groups_more() -> None:
     def batches(loader: Loader) -> list[list[int]]:
         return [loader.batch(step).ids.tolist() for step in range(3)]
 

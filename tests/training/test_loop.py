@@ -111,7 +111,7 @@ def test_vectors_and_scalars_are_not_decayed(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["sgd", "lars"])
-def test_momentum_of_other_optimisers_goes_on_where_a_run_was_stopped(
+def test_momentum_of_other_optimisers_goes_on_where_run_stopped(
     name: str, recipe: Recipe, tmp_path: Path
 ) -> None:
     changes = {"optimizer.name": name, "optimizer.lr": 0.05, "steps": 6, "checkpoint_every": 3}
@@ -141,7 +141,7 @@ def test_a_method_that_trains_nothing_is_saved_as_it_starts(recipe: Recipe, tmp_
     assert all(torch.equal(saved.model[name], value) for name, value in start.items())
 
 
-def test_a_step_that_overflows_moves_neither_weights_nor_copies_nor_queues(recipe: Recipe) -> None:
+def test_step_overflows_moves_neither_weights_nor_copies_nor(recipe: Recipe) -> None:
     recipe = override(recipe, {"precision": "16-mixed", "steps": 1})
     method = Arm.parse("moco,queue=40").build(recipe, {}, seed=0)
     losses, moved = method.losses, []

@@ -28,7 +28,7 @@ def lengths(arm: str, recipe: Recipe = RECIPE) -> set[int]:
 
 
 @pytest.mark.parametrize("name", ["moco", "mochi", "moco-dual-view", "sy-con", "brivl", "swav", "gml"])
-def test_a_queue_that_is_longer_than_the_rows_is_refused_where_somebody_asked_for_it(name: str) -> None:
+def test_queue_longer_than_rows_refused_where_somebody_asked_for(name: str) -> None:
     assert lengths(f"{name},queue={ROWS}") == {ROWS}
     with pytest.raises(ValueError, match=FAULT.format(4096)):
         lengths(f"{name},queue=4096")
@@ -46,7 +46,7 @@ def test_the_usual_queue_is_cut_to_the_rows_with_a_note(name: str, caplog: pytes
     assert caplog.messages.count(told) == 1
 
 
-def test_a_queue_of_classes_has_the_fewest_keys_that_it_works_with() -> None:
+def test_queue_of_classes_has_the_fewest_keys_that_it_works_with() -> None:
     assert lengths("gml,least=20") == {40}, "of two classes"
     assert lengths("gml,least=20,queue=40") == {40}
 
@@ -91,7 +91,7 @@ def test_a_resumed_run_does_not_warn_about_its_queue_again(
     assert not [message for message in caplog.messages if "keys" in message]
 
 
-def test_a_queue_of_a_loss_of_the_user_s_own_is_as_long_as_it_says(tmp_path: Path) -> None:
+def test_queue_of_a_loss_of_the_user_s_own_is_as_long_as_it_says(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         """
 import torch

@@ -93,7 +93,7 @@ def test_a_checkpoint_may_go_while_the_folder_is_listed(
     assert copy._steps() == ["step-0000009"]
 
 
-def test_a_checkpoint_that_comes_while_the_folder_is_copied_stays(
+def test_checkpoint_that_comes_while_the_folder_is_copied_stays(
     what: Run, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(what, tmp_path / "run", tasks=())
@@ -126,9 +126,7 @@ def test_the_copy_of_another_run_is_refused(what: Run, url: str, tmp_path: Path)
         pytest.fail("it is refused before anything else")
 
 
-def test_the_copy_of_a_run_that_goes_on_with_another_budget_is_its_own(
-    what: Run, url: str, tmp_path: Path
-) -> None:
+def test_copy_of_run_that_goes_on_with_another_budget_is_its_own(what: Run, url: str, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     broken_off(what, folder, url, 4)
     replace(what, data=f"{what.data},broken=0.5").reserve(folder)
@@ -166,7 +164,7 @@ def test_a_copy_that_cannot_be_reached_is_refused_at_the_start(
         pytest.fail("it is refused before anything else")
 
 
-def test_a_store_that_is_away_for_a_while_is_told_once_and_ends_nothing(
+def test_store_is_away_for_while_is_told_once_and_ends_nothing(
     what: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(remote, "PAUSE", 0.01)

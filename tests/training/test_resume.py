@@ -108,7 +108,7 @@ def test_a_run_that_is_refused_leaves_no_folder(
 
 
 @pytest.mark.parametrize("moment", ["a checkpoint", "an error", "the evaluation"])
-def test_a_run_whose_folder_another_process_took_writes_nothing_any_more(
+def test_run_whose_folder_another_process_took_writes_nothing(
     moment: str, what: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, before, describe = tmp_path / "run", {}, runner.describe
@@ -140,7 +140,7 @@ def test_a_run_whose_folder_another_process_took_writes_nothing_any_more(
 @pytest.mark.slow
 @pytest.mark.system
 @pytest.mark.parametrize(("arm", "precision"), [("clip", "32"), ("byolip", "16-mixed")])
-def test_a_run_that_was_killed_at_any_time_ends_as_if_it_had_not_been(
+def test_run_that_was_killed_at_time_ends_as_if_it_had_not_been(
     arm: str, precision: str, what: Run, tmp_path: Path
 ) -> None:
     what = Run(arm, what.data, override(what.recipe, {"precision": precision}), what.seed)
@@ -289,7 +289,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(
     assert contents(folder) == contents(whole)
 
 
-def test_where_all_checkpoints_are_damaged_the_run_begins_anew_when_told(what: Run, whole: Path) -> None:
+def test_where_all_checkpoints_damaged_run_begins_anew_when_told(what: Run, whole: Path) -> None:
     for path in (whole / "checkpoint").iterdir():
         _flip(path / "model.safetensors")
     expected = contents(whole)
@@ -302,7 +302,7 @@ def test_where_all_checkpoints_are_damaged_the_run_begins_anew_when_told(what: R
     assert contents(whole).keys() == expected.keys()
 
 
-def test_a_checkpoint_that_the_run_deletes_while_it_is_read_is_replaced_by_a_newer_one(
+def test_checkpoint_run_deletes_while_read_replaced_by_newer_one(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Path(shutil.copytree(whole, tmp_path / "run"))
@@ -315,7 +315,7 @@ def test_a_checkpoint_that_the_run_deletes_while_it_is_read_is_replaced_by_a_new
     assert again.fingerprint == load(whole).fingerprint
 
 
-def test_a_damaged_checkpoint_that_was_named_leaves_the_others_alone(whole: Path) -> None:
+def test_damaged_checkpoint_that_was_named_leaves_others_alone(whole: Path) -> None:
     first, newest = sorted((whole / "checkpoint").iterdir())
     _flip(first / "model.safetensors")
     with pytest.raises(CheckpointError, match=r"step-0000006/model.* is damaged .*: name another checkpoint"):
@@ -415,7 +415,7 @@ def test_weights_that_are_not_finite_are_said(
         load(tmp_path)
 
 
-def test_a_folder_that_another_machine_does_not_see_is_refused_before_a_step(
+def test_folder_another_machine_does_not_see_refused_before_step(
     what: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What the first process writes is not here, as on a machine with a disk of its own.

@@ -224,7 +224,7 @@ class TestPacks:
             assert set(replies) <= {one.reply for one in told[row]}
 
     @pytest.mark.parametrize("blind", [0.0, 1.0])
-    def test_facts_stand_where_a_reply_begins_and_the_picture_is_seen(
+    def test_facts_stand_where_reply_begins_and_the_picture_is_seen(
         self, world: Scenes, recipe: TinyVLM, blind: float
     ) -> None:
         told = [[Exchange("Is the cat red?", "No.", "blue"), Exchange("Is there a cat?", "Yes.")]]

@@ -78,9 +78,7 @@ def test_naming_is_the_cross_entropy_of_what_has_a_word(grounding: Grounding) ->
 
 
 class TestPointing:
-    def test_present_things_are_looked_at_and_absent_ones_looked_for_nowhere(
-        self, grounding: Grounding
-    ) -> None:
+    def test_present_things_looked_at_absent_ones_looked_for_nowhere(self, grounding: Grounding) -> None:
         attention = torch.zeros(1, HEADS + 1, 3, FIRST + 4)
         attention[0, :HEADS, 0, FIRST:] = torch.tensor([0.2, 0.3, 0.4, 0.0])  # the cat: 0.5 of it right
         attention[0, :HEADS, 1, FIRST:] = torch.tensor([0.1, 0.0, 0.0, 0.1])  # no dog there: 0.8 elsewhere
@@ -118,7 +116,7 @@ class TestKnowing:
         assert grounding.knowing(READS_ITSELF, logits({}, {}, {}), tokens, SEES, plain).item() == 0
 
 
-def test_concluding_is_the_cross_entropy_of_the_fact_where_there_is_one(grounding: Grounding) -> None:
+def test_concluding_is_cross_entropy_of_fact_where_there_is_one(grounding: Grounding) -> None:
     states = logits({"red": 0.9}, {"red": 0.25}, {"left": 0.5})
     facts = torch.tensor([[NO_WORD, token("red"), token("left")]])
     assert grounding.concluding(READS_ITSELF, states, facts).item() == pytest.approx(

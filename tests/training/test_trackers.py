@@ -82,7 +82,7 @@ def test_an_unknown_tracker_is_refused_and_no_folder_left(what: Run, tmp_path: P
     assert not (tmp_path / "run").exists()
 
 
-def test_a_full_disk_leaves_the_numbers_and_the_checkpoint_before(
+def test_full_disk_leaves_the_numbers_and_the_checkpoint_before(
     what: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full_disk(monkeypatch, "metrics", after=1)
@@ -159,7 +159,7 @@ def _ended_by(error: BaseException, folder: Path, steps: int, saved: int) -> Non
         raise error
 
 
-def test_a_server_that_is_gone_is_told_once_and_gets_what_it_missed(server: _Server, tmp_path: Path) -> None:
+def test_server_is_gone_is_told_once_and_gets_what_it_missed(server: _Server, tmp_path: Path) -> None:
     with MetricLog(tmp_path, ["there"]) as log:
         log.add(1, {"loss": 1.0})
         server.there = False

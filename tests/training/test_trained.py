@@ -40,7 +40,7 @@ def test_an_arm_trains_on_rows_that_have_what_it_reads() -> None:
     assert trained_rows("clip", WHOLE).tolist() == train.tolist()
 
 
-def test_a_method_that_uses_gaps_is_given_all_rows_but_those_with_nothing(
+def test_method_uses_gaps_given_all_rows_but_those_with_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(CLIP, "incomplete", "use")

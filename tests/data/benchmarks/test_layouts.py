@@ -161,7 +161,7 @@ def test_an_empty_folder_is_refused_with_what_belongs_there(name: str, tmp_path:
         load(f"{name}:{tmp_path}")
 
 
-def test_a_path_that_is_not_there_and_a_name_without_path_are_refused() -> None:
+def test_path_is_not_there_and_name_without_path_are_refused() -> None:
     with pytest.raises(FileNotFoundError, match="bivlc: there is no file or folder nowhere"):
         load("bivlc:nowhere")
     with pytest.raises(UnknownNameError, match="did you mean 'winoground:PATH'"):

@@ -116,7 +116,7 @@ def test_spaces_around_a_chosen_answer_do_not_count(tmp_path: Path) -> None:
     assert load(f"questions:{path}").items(Questions, np.arange(1)).questions[0].answer == "red"
 
 
-def test_lines_of_json_end_where_its_texts_do_not_and_may_have_a_mark_before_them(tmp_path: Path) -> None:
+def test_lines_of_json_end_where_texts_do_not_may_mark_before(tmp_path: Path) -> None:
     path = written(tmp_path, ROWS, "jsonl")
     asked = "Is there\u2028a cat?"
     rows = [ROWS[0] | {"question": asked}, *ROWS[1:]]

@@ -96,7 +96,7 @@ def test_of_a_long_clip_frames_are_kept_that_are_spread_evenly(tmp_path: Path, c
 
 
 @pytest.mark.parametrize("raised", [IndexError("index out of range"), TypeError("Missing dimensions")])
-def test_whatever_a_decoder_raises_of_a_damaged_picture_is_a_line(
+def test_whatever_decoder_raises_of_a_damaged_picture_is_a_line(
     raised: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moves = save(shades(3), tmp_path / "moves.gif").read_bytes()
@@ -150,7 +150,7 @@ def test_what_is_no_clip_is_refused_with_a_reason(tmp_path: Path) -> None:
         read_clip((tmp_path / "none.mkv").read_bytes(), 16)
 
 
-def test_without_av_pictures_are_read_and_a_video_is_refused_in_a_line(
+def test_without_av_pictures_read_and_video_is_refused_in_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     video, picture = (save(shades(2), tmp_path / f"it{ending}").read_bytes() for ending in (".mp4", ".gif"))
@@ -180,7 +180,7 @@ def test_a_folder_of_videos_with_texts_is_data_and_is_described(
     assert "frames, 2 to 5" in told
 
 
-def test_a_report_shows_a_clip_move_and_keeps_the_length_of_what_is_shown() -> None:
+def test_report_shows_clip_move_and_keeps_length_of_is_shown() -> None:
     clip = cp.Clips.of([shades(3 * PLAYED).numpy()])
     kind, file = play_clip(clip)
     shown = Image.open(io.BytesIO(file))

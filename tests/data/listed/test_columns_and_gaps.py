@@ -108,7 +108,7 @@ def test_columns_are_recognised_by_their_endings(tmp_path: Path) -> None:
     assert dict(opened(csv(tmp_path, without)).columns) == {"image": "image", "text": "text"}
 
 
-def test_what_stands_beside_pictures_and_is_no_file_stays_no_column(tmp_path: Path) -> None:
+def test_stands_beside_pictures_and_is_no_file_stays_no_column(tmp_path: Path) -> None:
     table = rows(
         file_name=lambda k: f"{k}.bmp",
         text=lambda k: f"thing {k}",
@@ -180,7 +180,7 @@ def test_a_list_that_is_no_array_is_one_broken_cell(tmp_path: Path) -> None:
     assert any(told in line for line in data.findings().values())
 
 
-def test_lists_of_words_are_tags_and_numbers_may_have_marks_of_what_is_not_known(tmp_path: Path) -> None:
+def test_lists_of_words_tags_numbers_may_have_marks_of_not_known(tmp_path: Path) -> None:
     table = rows(
         wrist=lambda k: [float(k), 0.5],
         look=lambda k: ["red", "round"] if k % 2 else ["red"],
@@ -303,7 +303,7 @@ def test_a_folder_of_pictures_with_sounds_beside_some(tmp_path: Path) -> None:
     assert data.present("audio", np.arange(4)).tolist() == [False, True, True, False]
 
 
-def test_rows_that_lack_all_values_of_a_table_are_not_bound_by_that(tmp_path: Path) -> None:
+def test_rows_lack_all_values_of_table_are_not_bound_by_that(tmp_path: Path) -> None:
     age = {k: "" if k < 60 else str(k) for k in range(300)}
     table = [{"note": f"note number {k}", "age": value, "weight": value} for k, value in age.items()]
     data = opened(csv(tmp_path, table), "text=note", "table=age+weight")

@@ -103,7 +103,7 @@ def test_groups_stay_together_and_few_groups_are_classes() -> None:
     assert "group" not in division.leaked
 
 
-def test_validation_from_training_keeps_test_and_what_is_linked_to_it() -> None:
+def test_validation_from_training_keeps_test_and_is_linked_to_it() -> None:
     captions, pictures = single(1000)
     sides: list[str | None] = ["test"] * 100 + ["train"] * 900
     division = divide(sides, links(captions, pictures))
@@ -118,14 +118,14 @@ def test_rows_without_a_side_follow_those_they_are_linked_to() -> None:
     assert list(divide(sides, links(captions, [*pictures, "x", "y"])).sides[60:]) == ["train", "test"]
 
 
-def test_a_row_that_is_linked_to_several_sides_is_trained_on_if_one_of_them_is() -> None:
+def test_row_linked_to_several_sides_trained_on_if_one_of_them() -> None:
     captions, pictures = single(60)
     sides: list[str | None] = [*["train"] * 30, *["validation"] * 10, *["test"] * 20, None, None]
     made = divide(sides, links([*captions, ["caption 0"], ["caption 1"]], [*pictures, "30", "40"]))
     assert list(made.sides[60:]) == ["train", "train"]
 
 
-def test_a_row_that_is_linked_to_validation_and_test_is_of_validation() -> None:
+def test_row_is_linked_to_validation_and_test_is_of_validation() -> None:
     captions, pictures = single(60)
     sides: list[str | None] = [*["train"] * 30, *["validation"] * 10, *["test"] * 20, None]
     made = divide(sides, links([*captions, ["caption 30"]], [*pictures, "40"]))
@@ -166,7 +166,7 @@ def looks(rows: int, alike: list[list[int]]) -> Links:
     return Links.of_looks([*hashes[:-1], None])
 
 
-def test_pictures_that_look_alike_stay_together_and_nothing_else_moves() -> None:
+def test_pictures_look_alike_stay_together_nothing_else_moves() -> None:
     before = divide([None] * 600, links(*single(600)))
     apart = [row for row in range(500) if before.sides[row] != before.sides[row + 50]][:3]
     pairs = [[row, row + 50] for row in apart]
@@ -192,7 +192,7 @@ def test_a_large_set_that_looks_alike_is_divided_with_a_warning() -> None:
     assert len(set(division.sides[100:140])) > 1
 
 
-def test_what_looks_alike_leaks_between_given_splits_unless_it_is_the_same_picture() -> None:
+def test_looks_alike_leaks_between_given_splits_unless_same() -> None:
     captions, pictures = single(40)
     pictures[31] = pictures[2]
     given = ["train"] * 30 + ["test"] * 10

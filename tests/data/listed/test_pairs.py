@@ -104,7 +104,7 @@ def test_what_leaks_between_given_splits_is_marked_row_by_row(table: Path) -> No
     )
 
 
-def test_validation_is_taken_from_training_where_only_train_and_test_are_given(table: Path) -> None:
+def test_validation_taken_from_training_where_train_test_given(table: Path) -> None:
     frame = pl.read_csv(table)
     side = pl.when(pl.col("split") == "test").then(pl.lit("test")).otherwise(pl.lit("train"))
     frame.with_columns(split=side).write_csv(table)
@@ -177,7 +177,7 @@ def test_what_is_wrong_with_a_table(table: Path, change: object, message: str) -
         ([None] * 3, "the split 'test' is empty .* no such column and at least six rows"),
     ],
 )
-def test_empty_splits_are_refused_before_training_and_not_where_rows_are_read(
+def test_empty_splits_refused_before_training_not_where_rows(
     table: Path, sides: list[str | None], message: str
 ) -> None:
     frame = pl.read_csv(table).head(len(sides))

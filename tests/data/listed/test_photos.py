@@ -88,7 +88,7 @@ def test_any_number_of_folders_are_classes(folder: Path, tmp_path: Path) -> None
         ),
     ],
 )
-def test_folders_that_are_no_classes_say_why_where_they_are_asked_for(
+def test_folders_are_no_classes_say_why_where_they_are_asked_for(
     kinds: dict[str, int], why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
@@ -239,7 +239,7 @@ def test_describe_and_show(folder: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert (tmp_path / "sheet.png").stat().st_size > 1000
 
 
-def test_a_method_that_needs_captions_is_refused_with_those_that_fit() -> None:
+def test_method_needs_captions_is_refused_with_those_that_fit() -> None:
     message = r"clip takes 2 columns, and there is 1 \(image\); methods that fit such data: .*moco"
     with pytest.raises(ValueError, match=message):
         Arm.parse("clip").reads({"image": "image"})

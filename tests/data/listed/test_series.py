@@ -71,7 +71,7 @@ def test_the_number_behind_a_series_is_a_label_and_no_channel(tmp_path: Path) ->
     np.testing.assert_allclose(data.labels["target"].values, np.arange(60) / 7)
 
 
-def test_series_of_which_many_are_the_same_are_divided_row_by_row(tmp_path: Path) -> None:
+def test_series_of_which_many_are_same_are_divided_row_by_row(tmp_path: Path) -> None:
     (tmp_path / "beats").mkdir()
     for k in range(60):
         np.save(tmp_path / "beats" / f"{k}.npy", motion(k % 3))

@@ -66,7 +66,7 @@ def test_an_example_is_replaced_as_a_whole(
         data.images(rows)
 
 
-def test_a_sound_beside_a_picture_is_read_only_where_it_is_asked_for(
+def test_sound_beside_picture_is_read_only_where_it_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))

@@ -145,7 +145,7 @@ def test_a_rate_that_no_sound_has_takes_neither_memory_nor_time(rate: int) -> No
 
 
 @pytest.mark.parametrize("rate", [192_001, 999_983, 4_000_001])
-def test_a_rate_that_shares_no_factor_is_resampled_by_a_ratio_close_to_its_own(rate: int) -> None:
+def test_rate_shares_no_factor_is_resampled_by_ratio_close_to(rate: int) -> None:
     ratio = _ratio(16_000, rate)
     assert max(ratio.numerator, ratio.denominator) <= 100_000
     assert ratio == pytest.approx(16_000 / rate, rel=1e-5)
@@ -158,7 +158,7 @@ def test_other_ratios_of_rates_are_exact(rates: tuple[int, int]) -> None:
     assert _ratio(*rates) == Fraction(*rates)
 
 
-def test_a_wav_file_that_is_cut_short_is_refused_and_one_of_unknown_length_is_not() -> None:
+def test_wav_file_cut_short_refused_one_of_unknown_length_not() -> None:
     whole = a_wav(RATE)
     with pytest.raises(ValueError, match=r"^no whole WAV file: it holds 400 of 800 bytes of samples$"):
         read_sound(whole[:-400], RATE)
@@ -168,7 +168,7 @@ def test_a_wav_file_that_is_cut_short_is_refused_and_one_of_unknown_length_is_no
         np.testing.assert_array_equal(read_sound(piped, RATE), read_sound(whole, RATE))
 
 
-def test_without_soundfile_a_wav_is_read_and_others_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_soundfile_wav_is_read_and_others_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "soundfile", None)
     assert len(read_sound(a_wav(RATE), RATE)) == 400
     with pytest.raises(MissingPackageError, match=re.escape("pip install 'counterpoint[audio]'")):

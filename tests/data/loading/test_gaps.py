@@ -32,7 +32,7 @@ def loader_of(data: TinyData) -> Loader:
     )
 
 
-def test_a_batch_says_which_rows_have_a_column_that_its_views_read() -> None:
+def test_batch_says_which_rows_have_a_column_that_its_views_read() -> None:
     class Blind(Mute):
         def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
             return super().present("text" if column == "image" else "image", rows)
@@ -44,7 +44,7 @@ def test_a_batch_says_which_rows_have_a_column_that_its_views_read() -> None:
     assert 0 < int(batch.has("image").sum()) < len(batch)
 
 
-def test_columns_without_gaps_and_columns_that_no_view_reads_are_not_named() -> None:
+def test_columns_without_gaps_columns_no_view_reads_not_named() -> None:
     assert loader_of(TinyData()).batch(0).present == {}
     batch = loader_of(Mute()).batch(0)
     assert batch.present == {}

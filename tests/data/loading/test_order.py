@@ -41,9 +41,7 @@ def windowed(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(windowed(), st.integers(0, 3))
-def test_every_record_comes_once_an_epoch_but_for_the_last_incomplete_batch(
-    made: dict[str, Any], epoch: int
-) -> None:
+def test_record_comes_once_epoch_but_for_last_incomplete_batch(made: dict[str, Any], epoch: int) -> None:
     order = WindowedOrder(**made)
     steps = order.steps_per_epoch
     seen = [order.at(epoch * steps + step) for step in range(steps)]
@@ -57,9 +55,7 @@ def test_every_record_comes_once_an_epoch_but_for_the_last_incomplete_batch(
 
 
 @given(windowed(), st.integers(0, 200))
-def test_the_parts_of_ranks_are_the_global_batch_on_one_two_and_three(
-    made: dict[str, Any], step: int
-) -> None:
+def test_parts_of_ranks_are_global_batch_on_one_two_and_three(made: dict[str, Any], step: int) -> None:
     order = WindowedOrder(**made)
     whole, epoch = order.at(step)
     for world in (1, 2, 3):
@@ -87,7 +83,7 @@ def test_a_rank_reads_the_shards_that_its_lanes_are_in(made: dict[str, Any], ste
         assert set(shard_of[rows].tolist()) <= set(order.shards_of(step, rank, world))
 
 
-def test_ranks_with_lanes_of_their_own_share_no_shards_but_at_the_edges() -> None:
+def test_ranks_with_lanes_of_own_share_no_shards_but_at_edges() -> None:
     order = WindowedOrder([10] * 40, batch_size=8, seed=0, lanes=4, window=20)
     for step in range(order.steps_per_epoch):
         first, second = (set(order.shards_of(step, rank, 2)) for rank in range(2))
@@ -95,7 +91,7 @@ def test_ranks_with_lanes_of_their_own_share_no_shards_but_at_the_edges() -> Non
         assert len(first) <= 2 * 2 * 2  # two lanes, two windows, two shards each
 
 
-def test_a_batch_takes_its_share_of_every_lane_and_a_window_stays_within_itself() -> None:
+def test_batch_takes_share_of_lane_window_stays_within_itself() -> None:
     order = WindowedOrder([100] * 10, batch_size=10, seed=1, lanes=2, window=50)
     line = np.concatenate([100 * shard + np.arange(100) for shard in order._of(0)[0]])
     place = {int(row): position for position, row in enumerate(line)}

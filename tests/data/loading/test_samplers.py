@@ -66,7 +66,7 @@ def test_the_parts_of_ranks_are_the_batch_of_one_process(made: Order, step: int)
 
 
 @given(orders(), st.integers(0, 60))
-def test_a_run_goes_on_at_any_step_with_the_batch_that_it_would_have_had(made: Order, step: int) -> None:
+def test_run_goes_on_at_step_with_batch_that_it_would_have_had(made: Order, step: int) -> None:
     fresh = pickle.loads(pickle.dumps(made))
     for earlier in range(step):
         made.at(earlier)
@@ -109,7 +109,7 @@ def test_every_row_comes_at_the_rate_that_its_sampler_says(written: str) -> None
 
 
 @given(orders())
-def test_rows_without_a_class_come_in_natural_and_beside_bound_rows_alone(made: Order) -> None:
+def test_rows_without_class_come_in_natural_beside_bound_rows(made: Order) -> None:
     if isinstance(made, Streams) or made.sampler.name in ("natural", "bound"):
         return
     without = made.rows(0, 1)[made._classes < 0]
@@ -124,7 +124,7 @@ def test_balanced_batches_have_every_class_in_its_share() -> None:
         assert np.abs(counts - 4).max() <= 1
 
 
-def test_classes_make_whole_parts_without_a_row_twice_where_there_are_enough() -> None:
+def test_classes_make_whole_parts_without_row_twice_where_there() -> None:
     classes = np.repeat(np.arange(5), [7, 7, 3, 9, 2])
     made = order("classes:3", classes, 10)
     assert made.batch_size == 9
@@ -135,7 +135,7 @@ def test_classes_make_whole_parts_without_a_row_twice_where_there_are_enough() -
         assert set(classes[again].tolist()) <= {4}
 
 
-def test_groups_are_of_one_class_a_batch_and_their_rows_come_once_an_epoch() -> None:
+def test_groups_are_of_one_class_batch_and_rows_come_once_epoch() -> None:
     made = order("groups", np.repeat(np.arange(3), [9, 6, 3]), 4)
     assert made.steps_per_epoch == 3
     seen = []
@@ -223,7 +223,7 @@ def test_occurrences_count_what_came_before(line: list[int]) -> None:
         ("natural+", "natural"),
     ],
 )
-def test_a_sampler_that_is_none_is_refused_where_the_arm_is_written(written: str, says: str) -> None:
+def test_sampler_that_is_none_is_refused_where_arm_is_written(written: str, says: str) -> None:
     with pytest.raises((ValueError, UnknownNameError), match=says):
         Arm.parse(f"supcon,on=images,sampler={written}")
 
@@ -264,7 +264,7 @@ def test_a_method_that_learns_no_label_has_no_sampler() -> None:
         prepare(Run("ntxent,on=images,sampler=balanced", "tiny", RECIPE), DATA)
 
 
-def test_a_sampler_needs_a_label_of_the_data_and_rows_that_can_be_read_at_random() -> None:
+def test_sampler_needs_label_of_data_and_rows_can_read_at_random() -> None:
     rows = DATA.splits.train
     with pytest.raises(UnknownNameError, match="tone"):
         order_of(DATA, 8, 0, rows, "balanced", "tome")
@@ -274,7 +274,7 @@ def test_a_sampler_needs_a_label_of_the_data_and_rows_that_can_be_read_at_random
         order_of(sharded, 8, 0, rows, "balanced", "tone")
 
 
-def test_tags_come_evenly_or_by_their_rarity_and_other_samplers_refuse_them() -> None:
+def test_tags_come_evenly_or_by_rarity_and_other_samplers_refuse() -> None:
     tags = np.zeros((60, 3), dtype=np.int64)
     tags[:40, 0] = tags[30:50, 1] = tags[50:55, 2] = 1  # rows without a tag, of two tags, and a rare one
     line = Sampler("balanced").epoch(tags, 6, 0, 0).ravel()

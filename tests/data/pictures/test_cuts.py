@@ -73,7 +73,7 @@ def test_a_point_is_where_the_cut_of_a_form_puts_it(
     )
 
 
-def test_the_size_is_that_of_the_file_and_not_of_the_smaller_picture_that_was_decoded() -> None:
+def test_size_is_of_file_and_not_of_smaller_picture_was_decoded() -> None:
     data = made.saved(Image.new("RGB", (1001, 667)), "JPEG")
     assert decode_sized(data, 24)[1:] == (667, 1001)
 
@@ -155,7 +155,7 @@ def test_frames_follow_the_fit_of_a_tower(form: str, training: bool, container: 
     assert (outside > 0) == (fit.resize == "shortest"), "the others cut nothing off"
 
 
-def test_frames_need_no_file_whose_picture_is_kept_and_read_those_that_are_not(
+def test_frames_need_no_file_whose_picture_kept_read_those_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = table(tmp_path, 144, 96)

@@ -154,7 +154,7 @@ def test_a_tower_without_weights_has_no_way_of_its_own() -> None:
     assert build_towers(Towers(), {}, 0, columns=PICTURES)["image"].fit is None
 
 
-def test_each_arm_trains_and_is_scored_on_pictures_made_in_its_way(
+def test_each_arm_trains_and_is_scored_on_pictures_made_in_way(
     table: Path, tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The outer quarters of every picture are red; who looks at the central square alone never sees them."""

@@ -147,7 +147,7 @@ def test_drawn_once_then_read(tmp_path: Path) -> None:
     assert [int(picture[0, 0, 0]) for picture in artist.pictures(CODES[::-1])] == [4, 3, 2, 1, 0]
 
 
-def test_redrawn_for_another_version_a_deleted_cache_and_another_renderer(
+def test_redrawn_another_version_deleted_cache_another_renderer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path
 ) -> None:
     artist = Painter(tmp_path / "files")

@@ -80,7 +80,7 @@ def test_a_picture_is_decoded_once(paths: list[Path], decoded: list[int], tmp_pa
     assert len(decoded) == COUNT + 1
 
 
-def test_a_picture_that_is_none_is_remembered_and_the_others_stay(
+def test_picture_that_is_none_is_remembered_and_the_others_stay(
     paths: list[Path], decoded: list[int]
 ) -> None:
     paths[3].write_bytes(b"not a picture")
@@ -289,7 +289,7 @@ def taken(cache: Path) -> int:
     return sum(path.stat().st_size for path in (cache / "pictures").glob("*/*.npy"))
 
 
-def test_a_cache_without_room_decodes_pictures_when_they_are_asked_for(
+def test_cache_without_room_decodes_pictures_when_they_asked_for(
     paths: list[Path], decoded: list[int], monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
     monkeypatch.setenv("COUNTERPOINT_CACHE_SIZE", "100")

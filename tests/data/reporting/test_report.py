@@ -345,7 +345,7 @@ def test_the_repair_comes_first(tmp_path: Path, cache: None, capsys: pytest.Capt
 
 
 @pytest.mark.parametrize(("name", "advised"), [("P{:03d}", False), ("red bean {}", True)])
-def test_captions_from_names_are_advised_where_names_say_something(
+def test_captions_from_names_advised_where_names_say_something(
     name: str, advised: bool, tmp_path: Path, cache: None
 ) -> None:
     words = ("bean", "root", "leaf")

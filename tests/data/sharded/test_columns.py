@@ -180,9 +180,7 @@ def said(data: Data, column: str, rows: Any) -> list[int]:
 
 
 @pytest.mark.parametrize("order", [("image", "audio", "text"), ("text", "audio", "image")])
-def test_a_record_that_is_broken_in_one_column_is_replaced_in_all(
-    order: Sequence[str], tmp_path: Path
-) -> None:
+def test_record_that_is_broken_in_one_column_is_replaced_in_all(order: Sequence[str], tmp_path: Path) -> None:
     broken = (0, 1, 9, 13, 25, 44, 58, 62, 77)
     index(tones(tmp_path / "shards", broken=broken, columns=("wav", "png")), tmp_path / "index", jobs=1)
     data = pickle.loads(pickle.dumps(load_any(str(tmp_path / "index"))))
@@ -223,7 +221,7 @@ def test_a_file_of_a_column_that_is_not_read_is_not_opened(
         prepare(sounds, data)[1].batch(0)
 
 
-def test_what_is_broken_in_a_column_is_replaced_where_that_is_read_and_the_rows_are_the_same(
+def test_broken_in_column_replaced_where_read_and_rows_are_same(
     tmp_path: Path,
 ) -> None:
     index(
@@ -246,7 +244,7 @@ def test_what_is_broken_in_a_column_is_replaced_where_that_is_read_and_the_rows_
         assert np.array_equal(suited.ids_of(rows), data.ids_of(rows))
 
 
-def test_a_file_that_a_table_names_is_broken_alone_where_it_is_gone(table: Path, tmp_path: Path) -> None:
+def test_file_that_table_names_is_broken_alone_where_it_is_gone(table: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(table.parent, tmp_path / "table")
     index(f"{folder / table.name},columns=audio:sound+text:question", tmp_path / "index", jobs=1)
     data = load_any(str(tmp_path / "index"))
@@ -260,7 +258,7 @@ def test_a_file_that_a_table_names_is_broken_alone_where_it_is_gone(table: Path,
     assert len({*texts}) == len(keys) - 1
 
 
-def test_sounds_come_at_the_rate_that_a_tower_takes_and_are_copied_out_as_they_are(tmp_path: Path) -> None:
+def test_sounds_come_at_rate_tower_takes_and_copied_out_as_they(tmp_path: Path) -> None:
     index(tones(tmp_path / "shards"), tmp_path / "index", jobs=1)
     data = load_any(str(tmp_path / "index"))
     suited = data.suited({"audio": Waveform(RATE // 2)})
@@ -272,9 +270,7 @@ def test_sounds_come_at_the_rate_that_a_tower_takes_and_are_copied_out_as_they_a
     assert [*map(len, data.examples().values())] == [60, 60]
 
 
-def test_a_run_on_sounds_with_texts_goes_on_as_if_it_had_not_been_stopped(
-    recipe: Recipe, tmp_path: Path
-) -> None:
+def test_run_on_sounds_with_texts_goes_on_as_if_had_not_stopped(recipe: Recipe, tmp_path: Path) -> None:
     index(tones(tmp_path / "shards"), tmp_path / "index", jobs=1)
     small = {
         "towers.audio_rate": RATE,
@@ -303,7 +299,7 @@ def test_a_run_on_sounds_with_texts_goes_on_as_if_it_had_not_been_stopped(
 
 
 @pytest.mark.slow
-def test_another_process_prepares_the_same_batches_and_the_command_trains(
+def test_another_process_prepares_same_batches_command_trains(
     recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shards, made = tones(tmp_path / "shards", broken=(3, 14, 25, 36, 47, 58)), tmp_path / "index"
@@ -346,7 +342,7 @@ def valued(folder: Path, changes: Mapping[int, Mapping[str, Any]] | None = None)
 
 
 @pytest.mark.parametrize(("asked", "columns", "rows"), [("", 2, 80), (",columns=image+audio", 3, 78)])
-def test_pictures_are_not_left_out_for_sounds_that_few_of_them_lack(
+def test_pictures_are_not_left_out_for_sounds_few_of_them_lack(
     asked: str, columns: int, rows: int, tmp_path: Path
 ) -> None:
     shards = tones(tmp_path / "shards", columns=("wav", "png"), silent=(3, 41))
@@ -428,9 +424,7 @@ def test_a_word_among_numbers_is_named_when_the_index_is_made(tmp_path: Path) ->
         index(source, tmp_path / "four", jobs=1)
 
 
-def test_two_indices_of_one_table_have_the_columns_that_each_was_asked_for(
-    table: Path, tmp_path: Path
-) -> None:
+def test_two_indices_of_one_table_have_columns_each_asked_for(table: Path, tmp_path: Path) -> None:
     texts = {}
     for column in ("question", "title"):
         index(f"{table},columns=audio:sound+text:{column}", tmp_path / column, jobs=1)

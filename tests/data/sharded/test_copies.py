@@ -70,7 +70,7 @@ def test_a_shard_is_fetched_once_and_keeps_its_name(copies: Copies, monkeypatch:
     assert len(asked) == 1
 
 
-def test_an_address_with_a_long_signature_has_a_copy_of_the_shard_s_own_name(copies: Copies) -> None:
+def test_address_with_long_signature_has_copy_of_shard_s_name(copies: Copies) -> None:
     signed = Shard("2.tar", f"https://host/2.tar?X-Amz-Signature={'a/b' * 100}", "webdataset", "")
     assert copies.path(signed).name == "2.tar"
     assert copies.path(signed).parent != copies.path(replace(signed, location="https://host/2.tar")).parent
@@ -128,7 +128,7 @@ def test_a_store_that_fails_or_serves_half_is_asked_again(
     assert all(0.5 * 2**k <= wait <= 1.5 * 2**k for k, wait in enumerate(waits))
 
 
-def test_a_store_that_never_serves_is_named_and_nothing_half_written_stays(
+def test_store_never_serves_named_and_nothing_half_written_stays(
     copies: Copies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served(monkeypatch, lambda _, remote, local: Path(local).write_bytes(bytes(7)))
@@ -185,7 +185,7 @@ def test_processes_that_need_one_shard_fetch_it_once(copies: Copies, monkeypatch
     assert len(asked) == 1
 
 
-def test_shards_are_fetched_ahead_soonest_first_and_what_fails_is_left(
+def test_shards_fetched_ahead_soonest_first_and_fails_is_left(
     copies: Copies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_AT_ONCE", 1)
@@ -198,7 +198,7 @@ def test_shards_are_fetched_ahead_soonest_first_and_what_fails_is_left(
     assert [Path(name).name for name in asked] == ["3.tar", "1.tar"]
 
 
-def test_what_is_known_of_a_shard_is_made_once_and_again_where_it_is_damaged(copies: Copies) -> None:
+def test_known_of_shard_made_once_and_again_where_it_is_damaged(copies: Copies) -> None:
     made: list[int] = []
 
     def make() -> pl.DataFrame:
@@ -215,7 +215,7 @@ def test_what_is_known_of_a_shard_is_made_once_and_again_where_it_is_damaged(cop
     assert len(made) == 3
 
 
-def test_what_is_little_is_kept_without_a_look_at_all_copies_each_time(
+def test_is_little_is_kept_without_look_at_all_copies_each_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[int] = []

@@ -62,7 +62,7 @@ def shards(tmp_path: Path) -> Path:
     return write_shards(tmp_path / "shards")
 
 
-def test_a_full_disk_says_what_the_index_takes_and_the_same_command_goes_on(
+def test_full_disk_says_index_takes_and_same_command_goes_on(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "index"

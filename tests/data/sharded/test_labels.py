@@ -70,7 +70,7 @@ def of_every_kind(number: int) -> dict[str, Any]:
     }
 
 
-def test_a_full_disk_ends_an_index_with_an_error_and_not_by_a_signal(
+def test_full_disk_ends_index_with_an_error_and_not_by_a_signal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(file: int, start: int, size: int) -> None:
@@ -108,14 +108,14 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "rows.jsonl"
 
 
-def test_an_index_reads_whole_numbers_as_numbers_where_it_is_said(tmp_path: Path) -> None:
+def test_index_reads_whole_numbers_as_numbers_where_it_is_said(tmp_path: Path) -> None:
     shards = write_shards(tmp_path / "shards", shards=24, labels=lambda number: {"age": number % 9})
     for said, kind in (("", "classes"), (",numbers=age", "numbers")):
         index(f"{shards}{said}", tmp_path / kind, jobs=1)
         assert load(str(tmp_path / kind)).labels["age"].kind == kind
 
 
-def test_labels_of_every_kind_are_those_of_the_same_rows_in_a_table(every: Path, table: Path) -> None:
+def test_labels_of_every_kind_are_those_of_same_rows_in_a_table(every: Path, table: Path) -> None:
     data, listed = load(str(every)), load(f"{table},group=none")
     assert {name: label.kind for name, label in data.labels.items()} == {
         "at": "points",
@@ -230,7 +230,7 @@ def test_labels_are_few_and_wrong_in_training_alone(
 
 
 @pytest.mark.slow
-def test_other_processes_prepare_batches_of_labels_that_are_few_and_wrong(
+def test_other_processes_prepare_batches_of_labels_few_and_wrong(
     every: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
     asked = Run("bce", str(every), override(recipe, {"workers": 1}), labels="look,share=0.5,missing=0.5")
@@ -284,7 +284,7 @@ def test_tasks_and_methods_of_labels_work(made: Path, recipe: Recipe, tmp_path: 
     assert {row["task"] for row in scored} == {"probe", "zero_shot"}
 
 
-def test_where_records_were_counted_and_not_read_held_out_rows_alone_have_labels(tmp_path: Path) -> None:
+def test_where_records_counted_not_read_held_out_rows_labels(tmp_path: Path) -> None:
     shards = write_shards(tmp_path / "shards", kinds=3)
     for shard in shards.glob("*.tar"):
         shard.with_name(f"{shard.stem}_stats.json").write_text(json.dumps({"successes": 10}))

@@ -89,9 +89,7 @@ def test_few_shards_are_open_at_a_time(made: Path, monkeypatch: pytest.MonkeyPat
         assert len(data._open._opened) <= 2
 
 
-def test_an_order_that_goes_from_shard_to_shard_leaves_open_those_of_its_windows(
-    made: Path, recipe: Recipe
-) -> None:
+def test_order_goes_from_shard_shard_leaves_open_those_windows(made: Path, recipe: Recipe) -> None:
     data = load(str(made))
     assert isinstance(data, ShardedData)
     _, loader = prepare(Run("clip", str(made), override(recipe, {"batch_size": 8, "steps": 30})), data)
@@ -136,9 +134,7 @@ def test_pictures_are_of_the_size_that_is_asked_for(made: Path) -> None:
     assert data.images(np.arange(2)).shape == (2, 3, 64, 64)
 
 
-def test_a_run_sees_every_record_once_an_epoch_whatever_the_number_of_ranks(
-    made: Path, recipe: Recipe
-) -> None:
+def test_run_sees_record_once_epoch_whatever_number_of_ranks(made: Path, recipe: Recipe) -> None:
     what = Run("clip", str(made), override(recipe, {"batch_size": 16, "steps": 5}))
     _, loader = prepare(what, load(str(made)))
     assert loader.order.settings()["order"] == "windowed"
@@ -149,7 +145,7 @@ def test_a_run_sees_every_record_once_an_epoch_whatever_the_number_of_ranks(
     assert torch.equal(loader.batch(0)["image"], batches[0]["image"][8:])
 
 
-def test_a_broken_record_is_replaced_as_a_whole_by_the_same_one_of_its_shard(tmp_path: Path) -> None:
+def test_broken_record_is_replaced_as_whole_by_same_one_of_shard(tmp_path: Path) -> None:
     folder = write_shards(tmp_path / "shards", broken=(0, 1, 9, 10, 21))
     index(folder, tmp_path / "index", jobs=1)
     data = load(str(tmp_path / "index"))
@@ -172,7 +168,7 @@ def first_shard(data: ShardedData) -> Path:
 
 
 @pytest.mark.parametrize("event", ["missing", "missing once it was read", "changed", "emptied"])
-def test_a_shard_that_is_not_what_was_indexed_is_named_with_the_command(event: str, tmp_path: Path) -> None:
+def test_shard_is_not_what_was_indexed_is_named_with_command(event: str, tmp_path: Path) -> None:
     data = load(str(indexed(tmp_path)))
     assert isinstance(data, ShardedData)
     shard = first_shard(data)
@@ -200,7 +196,7 @@ def test_a_shard_that_is_not_what_was_indexed_is_named_with_the_command(event: s
 
 @pytest.mark.parametrize("written", ["folder", "pattern"])
 @pytest.mark.parametrize("event", ["missing", "changed"])
-def test_a_shard_that_is_lost_when_a_run_starts_is_replaced_within_the_budget(
+def test_shard_is_lost_when_run_starts_is_replaced_within_budget(
     event: str, written: str, tmp_path: Path
 ) -> None:
     folder = write_shards(tmp_path / "shards", shards=12)
@@ -294,7 +290,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
     assert json.loads((tmp_path / "whole" / "order.json").read_text())["order"] == "windowed"
 
 
-def test_a_run_on_an_index_is_evaluated_on_its_own_data_and_on_others(
+def test_run_on_index_is_evaluated_on_its_own_data_and_on_others(
     made: Path, recipe: Recipe, pairs: Path, tmp_path: Path
 ) -> None:
     short = override(recipe, {"steps": 2, "checkpoint_every": 2, "validate_every": 2})

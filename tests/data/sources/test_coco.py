@@ -125,7 +125,7 @@ def test_one_file_of_captions_is_the_benchmark_that_it_was(root: Path) -> None:
         load_any(f"coco:{root},broken=0.5")
 
 
-def test_what_is_missing_is_counted_and_what_is_no_coco_is_refused(root: Path) -> None:
+def test_is_missing_is_counted_and_what_is_no_coco_is_refused(root: Path) -> None:
     karpathy(root)
     (root / "val2014" / "20.bmp").unlink()
     file = root / "annotations" / "dataset_coco.json"

@@ -52,7 +52,7 @@ def test_columns_are_what_the_user_says_and_others_are_labels(suffix: str, tmp_p
     assert data.labels["kind"].names == ("cat", "dog")
 
 
-def test_the_name_of_the_data_says_the_columns_and_is_found_from_elsewhere(tmp_path: Path) -> None:
+def test_name_of_data_says_columns_and_is_found_from_elsewhere(tmp_path: Path) -> None:
     path = table(tmp_path, "parquet")
     named = with_columns(f"{path},broken=0.1", COLUMNS)
     assert load_any(named, 6) is load_any(named, 6)
@@ -183,7 +183,7 @@ def test_a_template_joins_lists_and_leaves_out_what_is_empty(suffix: str, tmp_pa
         (["text=50%2C"], {"text": "50%2C"}),
     ],
 )
-def test_columns_are_read_from_the_name_of_data_as_they_were_typed(
+def test_columns_are_read_from_name_of_data_as_they_were_typed(
     words: list[str], columns: dict[str, str]
 ) -> None:
     assert SourceOptions.of(with_columns("table.csv", columns_of(words))).columns == columns

@@ -144,7 +144,7 @@ def test_rows_that_each_part_counts_anew_are_told_apart(tmp_path: Path) -> None:
     assert data.leaked["picture"].sum() > 0
 
 
-def test_a_folder_of_one_split_that_says_another_inside_is_refused(tmp_path: Path) -> None:
+def test_folder_of_one_split_that_says_another_inside_is_refused(tmp_path: Path) -> None:
     for side in ("train", "test"):
         put(tmp_path / side / "metadata.csv", "file_name,text,split\n0.png,a,train\n")
         put(tmp_path / side / "0.png", picture(0))
@@ -220,7 +220,7 @@ def test_texts_about_a_folder_are_no_captions(tmp_path: Path) -> None:
     assert ledger["reason"].to_list() == ["text without a picture"] * 2
 
 
-def test_links_that_lead_nowhere_are_lost_and_links_to_folders_around_are_not_followed(
+def test_links_lead_nowhere_lost_links_folders_around_not(
     tmp_path: Path,
 ) -> None:
     for k in range(120):
@@ -233,7 +233,7 @@ def test_links_that_lead_nowhere_are_lost_and_links_to_folders_around_are_not_fo
     assert any("gone.png" in told for told in data.findings().values())
 
 
-def test_a_folder_called_like_a_world_is_reported_and_read_by_its_path(
+def test_folder_called_like_world_is_reported_and_read_by_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for k in range(10):
@@ -344,7 +344,7 @@ def test_a_shard_that_is_cut_between_two_files_of_an_example(tmp_path: Path, fil
     assert ledger.select("kind", "reason", "row").rows() == [("lost", "shard cut short or damaged", "2")]
 
 
-def test_pictures_of_one_name_are_of_one_group_and_sounds_belong_to_them(tmp_path: Path) -> None:
+def test_pictures_of_one_name_of_one_group_and_sounds_belong_to(tmp_path: Path) -> None:
     for k in range(2):
         pair(tmp_path / "deep" / "er", k)
     put(tmp_path / "deep" / "er" / "0.svg", "<svg/>")
@@ -424,9 +424,7 @@ def test_json_that_says_no_caption_of_any_picture_holds_labels(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("said", [{"species": "owl"}, {"species": "owl", "text": ""}])
-def test_a_picture_without_a_caption_among_those_with_one_is_lost(
-    tmp_path: Path, said: dict[str, str]
-) -> None:
+def test_picture_without_a_caption_among_those_with_one_is_lost(tmp_path: Path, said: dict[str, str]) -> None:
     for k, each in enumerate(({"species": "owl", "text": ""}, said)):
         put(tmp_path / f"{k}.png", picture(k))
         put(tmp_path / f"{k}.json", json.dumps(each))
@@ -521,7 +519,7 @@ def test_icons_that_lie_there_twice_are_on_one_side_of_a_split(tmp_path: Path) -
     assert all(len(side) == 1 for side in names.values())
 
 
-def test_a_script_makes_a_data_set_of_icons_with_their_search_terms(tmp_path: Path) -> None:
+def test_script_makes_data_set_of_icons_with_their_search_terms(tmp_path: Path) -> None:
     installed("fontawesomefree", "")
     script = Path(__file__).parents[3] / "scripts" / "font_awesome.py"
     subprocess.run([sys.executable, script, tmp_path / "icons"], check=True)
@@ -564,7 +562,7 @@ def test_a_name_that_is_not_utf_8_loses_its_picture_alone(tmp_path: Path) -> Non
     assert any(file.endswith("notes\\udce9.md") for file in left_out["file"])
 
 
-def test_folders_that_link_to_each_other_are_read_once_below_each(tmp_path: Path) -> None:
+def test_folders_link_to_each_other_are_read_once_below_each(tmp_path: Path) -> None:
     for number, name in enumerate("ab"):
         pair(tmp_path / "it" / name, number)
     (tmp_path / "it" / "a" / "other").symlink_to(tmp_path / "it" / "b")
@@ -584,7 +582,7 @@ def test_links_to_files_and_folders_elsewhere_are_read(tmp_path: Path) -> None:
     assert sorted(found.frame["key"]) == ["1.png", "some/0.png"]
 
 
-def test_half_a_character_in_json_is_marked_and_costs_nothing_else(tmp_path: Path) -> None:
+def test_half_character_in_json_is_marked_and_costs_nothing_else(tmp_path: Path) -> None:
     put(tmp_path / "it" / "0.png", picture(0))
     put(tmp_path / "it" / "0.json", r'{"text": "a cat \ud83d", "mood": "\ude00", "tags": ["\ud83d", "red"]}')
     (record,) = records(tmp_path / "it")[0]
@@ -678,7 +676,7 @@ def test_split_folders_win_over_the_only_table(tmp_path: Path) -> None:
     assert read(str(tmp_path), Ledger()).frame["split"].to_list() == ["test", "train"]
 
 
-def test_captions_from_names_are_taken_although_a_table_captions_the_files(tmp_path: Path) -> None:
+def test_captions_from_names_taken_although_table_captions_files(tmp_path: Path) -> None:
     described_by_one_table(tmp_path / "sounds")
     frame = read(f"{tmp_path / 'sounds'},captions=path", Ledger()).frame
     assert frame["text"].to_list() == [["p0"], ["p1"]]

@@ -94,7 +94,7 @@ def test_a_small_data_set_is_read_before_training(served: Served) -> None:
     assert rooted(served.name) == served.name
 
 
-def test_a_large_one_is_read_while_it_is_trained_on_over_an_index_that_nobody_asked_for(
+def test_large_one_read_while_trained_over_index_nobody_asked(
     served: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(cached_index, "MOST_FETCHED", 1000)

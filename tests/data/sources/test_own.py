@@ -61,7 +61,7 @@ def test_a_source_of_ones_own_is_read_as_any_other(file: Path, monkeypatch: pyte
     assert located("my_source.py:Mine", None) == "my_source.py:Mine"
 
 
-def test_records_of_a_source_of_ones_own_can_be_had_and_those_of_an_object_cannot(file: Path) -> None:
+def test_records_of_source_of_ones_can_those_of_object_cannot(file: Path) -> None:
     records = records_of(f"{file}:Mine", Ledger())
     assert records is not None
     assert len(records) == 12

@@ -78,7 +78,7 @@ def test_an_index_of_one_large_table(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_table_of_more_than_is_held_row_by_row_is_not_read_to_see_it(
+def test_table_of_more_than_held_row_by_row_not_read_to_see_it(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = table(tmp_path, kind)

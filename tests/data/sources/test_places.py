@@ -120,7 +120,7 @@ def test_tables_called_after_splits_are_of_them(tmp_path: Path) -> None:
     assert data.splits.test["held out"].tolist() == list(range(20, 40))
 
 
-def test_tables_that_a_downloader_left_beside_shards_are_not_taken_for_the_data(tmp_path: Path) -> None:
+def test_tables_downloader_left_beside_shards_not_taken_for_data(tmp_path: Path) -> None:
     for number in range(2):
         write_shard(tmp_path / f"{number}.tar", range(4 * number, 4 * number + 4))
         pl.DataFrame({"url": ["a"], "key": ["0"], "caption": ["x"]}).write_parquet(

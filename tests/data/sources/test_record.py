@@ -32,7 +32,7 @@ def examples() -> list[Record]:
     ]
 
 
-def test_a_record_of_several_columns_of_one_modality_comes_back_as_it_was() -> None:
+def test_record_of_several_columns_of_one_modality_comes_back_as() -> None:
     records = Records.collect(examples(), COLUMNS)
     assert [
         {name: cell for name, cell in record.cells.items() if cell is not None} for record in records

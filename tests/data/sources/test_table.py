@@ -56,7 +56,7 @@ def test_a_table_of_another_name_is_found_by_its_path_alone(folder: Path) -> Non
     assert len(records(f"{path},outside=yes")[0]) == 1
 
 
-def test_a_cell_may_be_longer_than_the_csv_module_takes_by_itself(folder: Path) -> None:
+def test_cell_may_be_longer_than_the_csv_module_takes_by_itself(folder: Path) -> None:
     long = "word " * 40_000
     notes = "".join(f"{k}.png,text {k},short\n" for k in range(1, 10))
     path = written(folder, f'file_name,text,note\n0.png,a,"{long}"\n{notes}')
@@ -227,7 +227,7 @@ def test_pictures_within_parquet_as_datasets_writes_them(folder: Path) -> None:
     assert data.labels["kind"].names == ("0", "1")
 
 
-def test_a_broken_picture_within_parquet_is_named_and_its_bytes_are_not(folder: Path) -> None:
+def test_broken_picture_within_parquet_named_and_bytes_are_not(folder: Path) -> None:
     rows = [{"image": picture(k) if k < 39 else b"\x89PNG broken", "text": f"caption {k}"} for k in range(40)]
     path = folder / "t.parquet"
     pl.DataFrame(rows).write_parquet(path)
@@ -238,7 +238,7 @@ def test_a_broken_picture_within_parquet_is_named_and_its_bytes_are_not(folder: 
     assert len(line) < 300
 
 
-def test_bytes_that_are_no_example_are_named_by_their_column_and_row(folder: Path) -> None:
+def test_bytes_that_are_no_example_are_named_by_column_and_row(folder: Path) -> None:
     path = folder / "t.parquet"
     pl.DataFrame({"scan": [b"\x80 neither"] * 3, "text": ["a", "b", "c"]}).write_parquet(path)
     for modality in ("image", "audio"):
@@ -411,7 +411,7 @@ def test_the_tolerance_is_an_option_of_what_data_are_called(
             load(f"{path},broken={wrong}")
 
 
-def test_paths_that_lead_out_of_the_folder_are_read_where_the_user_allows_it_alone(folder: Path) -> None:
+def test_paths_lead_out_of_folder_are_read_where_user_allows_it(folder: Path) -> None:
     (folder.parent / "0.png").write_bytes(picture(0))
     (folder / "sub").mkdir()
     (folder / "sub" / "1.png").write_bytes(picture(1))
@@ -440,7 +440,7 @@ def test_paths_that_lead_out_of_the_folder_are_read_where_the_user_allows_it_alo
         load(str(path))
 
 
-def test_an_address_in_a_table_of_this_machine_is_left_out_as_such(folder: Path) -> None:
+def test_address_in_a_table_of_this_machine_is_left_out_as_such(folder: Path) -> None:
     addresses = ("https://example.org/0.png", "S3://bucket/0.png", "sftp://host/0.png")
     lines = "".join(f"{address},a\n" for address in addresses)
     path = written(folder, f"file_name,text\n{lines}0.png,b\nfile:///0.png,c\n")
@@ -517,7 +517,7 @@ def test_ids_are_all_numbers_or_all_texts(several: bool, folder: Path) -> None:
     assert [record.id for record in found] == ["1", "2", "a"]  # a CSV has texts alone
 
 
-def test_links_in_the_folder_are_followed_and_no_way_up_from_where_they_lead(folder: Path) -> None:
+def test_links_in_folder_followed_and_no_way_up_from_where_lead(folder: Path) -> None:
     elsewhere = folder.parent / "elsewhere"
     (elsewhere / "linked").mkdir(parents=True)
     for place in ("secret.png", "linked/90.png"):

@@ -55,7 +55,7 @@ def test_a_clip_is_told_in_four_languages(language: str, said: str) -> None:
     assert caption(Clip(Scene(0, (CAT, DOG, TREE)), EVENTS, 8), language) == said
 
 
-def test_words_agree_with_their_subject_and_the_case_of_their_preposition() -> None:
+def test_words_agree_with_subject_and_case_of_their_preposition() -> None:
     cow = Thing("cow", None, "small", 200, 300, 500)
     turning = Clip(Scene(0, (cow,)), (Event("change colour", 0, 1, 2, colour="green"),), 4)
     assert caption(turning, "fr") == "une vache devient verte"
@@ -119,7 +119,7 @@ def test_contrasts_of_training_do_not_show_held_out_pairs_either() -> None:
     assert all(pairs(clip) <= {"train"} for clip in items.clips)
 
 
-def test_parts_of_pairs_are_of_the_size_that_is_said_whichever_way_round() -> None:
+def test_parts_of_pairs_are_of_size_is_said_whichever_way_round() -> None:
     found = [pair_part(a, b) for a, b in combinations(ClipConfig().concepts, 2)]
     assert 0.67 < found.count("train") / len(found) < 0.73
     assert 0.17 < found.count("test") / len(found) < 0.23
@@ -144,7 +144,7 @@ def test_impossible_compositions_are_refused() -> None:
             config.changed(changes)
 
 
-def test_where_no_other_concept_may_join_there_is_no_contrast_of_objects() -> None:
+def test_where_no_other_concept_may_join_there_no_contrast() -> None:
     config = ClipConfig(
         pair_compositions="train", concepts=("cat", "dog", "pig", "horse", "apple", "cow"), events=1
     )
@@ -211,13 +211,13 @@ def test_answers_follow_from_what_is_shown_and_said() -> None:
         assert {option.rsplit(" ", 1)[0] for option in options} == {options[0].rsplit(" ", 1)[0]}
 
 
-def test_what_is_said_gives_no_colour_away_but_where_either_tells() -> None:
+def test_is_said_gives_no_colour_away_but_where_either_tells() -> None:
     items = narrated()
     for kind, said in zip(items.kinds, items.narrations, strict=True):
         assert any(colour in said.split() for colour in COLOURS) == (kind == "either")
 
 
-def test_clips_that_are_not_two_coloured_things_side_by_side_are_passed_over() -> None:
+def test_clips_not_two_coloured_things_side_by_side_passed_over() -> None:
     one, other = CAT, Thing("dog", "blue", "small", 200, 700, 800)
     assert sides(Clip(Scene(0, (other, one)), (), 4)) == (one, other)
     for things, events in (

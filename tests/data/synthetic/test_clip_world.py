@@ -44,7 +44,7 @@ def test_pictures_are_sheets_or_middle_frames() -> None:
     assert world().identity(()) != pictured.identity(())
 
 
-def test_models_see_the_clips_unless_they_are_asked_for_as_pictures() -> None:
+def test_models_see_clips_unless_they_are_asked_for_as_pictures() -> None:
     data, rows = load_any(f"clips:basic,{SMALL},languages=en+de"), np.array([0, 45])
     assert isinstance(data, VideoClips)
     assert dict(data.columns) == {"video": "video", "text": "text"}
@@ -75,7 +75,7 @@ def test_sensors_are_series_beside_clips_and_texts() -> None:
     assert np.array_equal(series.measured.abs().amax((1, 2)).numpy() > 0, there)
 
 
-def test_a_thing_is_heard_while_it_moves_the_higher_the_higher_it_is() -> None:
+def test_thing_is_heard_while_it_moves_higher_the_higher_it_is() -> None:
     data = VideoClips.parse("clips:sounding,train=20,pixels=16")
     assert dict(data.columns) == {"video": "video", "audio": "audio", "text": "text"}
     waves = data.read("audio", np.arange(5))

@@ -32,7 +32,7 @@ def of(event: Event, frames: int = 8) -> Clip:
     return Clip(Scene(0, (CAT,)), (event,), frames)
 
 
-def test_what_appears_is_there_from_its_start_on_and_what_vanishes_until_then() -> None:
+def test_appears_is_there_from_start_on_and_what_vanishes_until() -> None:
     appearing, vanishing = of(Event("appear", 0, 3, 5)), of(Event("vanish", 0, 3, 5))
     assert [len(appearing.at(frame).things) for frame in range(8)] == [0, 0, 0, 1, 1, 1, 1, 1]
     assert [len(vanishing.at(frame).things) for frame in range(8)] == [1, 1, 1, 0, 0, 0, 0, 0]
@@ -48,7 +48,7 @@ def test_things_move_evenly_and_in_one_direction(action: str, axis: str, sign: i
     assert moved == [sign * by for by in (0, 0, 33, 66, 100, 100, 100, 100)]
 
 
-def test_growing_ends_in_the_next_size_and_a_colour_changes_at_once() -> None:
+def test_growing_ends_in_next_size_and_a_colour_changes_at_once() -> None:
     grown = of(Event("grow", 0, 2, 4, by=80))
     assert [(t.side, t.size) for f in range(5) for t in grown.at(f)] == [
         (200, "small"),
@@ -141,7 +141,7 @@ def test_clips_are_the_same_everywhere() -> None:
     assert blake2b(text.encode(), digest_size=8).hexdigest() == "4724ab14d49dad73"
 
 
-def test_captions_tell_what_happens_in_order_and_what_else_there_is() -> None:
+def test_captions_tell_happens_in_order_and_what_else_there_is() -> None:
     scene = Scene(0, (TREE, TREE, CAT, Thing("duck", None, "small", 160, 100, 100)))
     events = (Event("vanish", 2, 1, 2), Event("change colour", 3, 4, 5, colour="orange"))
     said = "a red cat vanishes, then a duck turns orange, with two trees in the scene"
@@ -184,7 +184,7 @@ def test_acceleration_summed_up_twice_is_the_path(rate: int) -> None:
     assert [clip.at(frame).things[0].x for frame in range(8)] == positions[rate - 1 :: rate, 0].tolist()
 
 
-def test_a_thing_that_stays_feels_nothing_and_noise_is_repeatable() -> None:
+def test_thing_that_stays_feels_nothing_and_noise_is_repeatable() -> None:
     clip = of(Event("grow", 0, 2, 6, by=40))
     assert not acceleration(clip, 0, 3).any()
     noise = acceleration(clip, 0, 100, noise=2.0, draws=Rng(0, 1))

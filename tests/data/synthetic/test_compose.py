@@ -51,7 +51,7 @@ def digest(order: list[int]) -> str:
     return blake2b(b"\n".join(made[index] for index in sorted(made)), digest_size=16).hexdigest()
 
 
-def test_the_annotations_of_a_thousand_scenes_are_these_bytes_in_any_order() -> None:
+def test_annotations_of_thousand_scenes_are_these_bytes_in_order() -> None:
     assert digest(list(range(1000))) == HASH
     assert digest(list(range(300, 200, -1))) == digest(list(range(201, 301)))
 
@@ -100,9 +100,7 @@ TURNED = st.fixed_dictionaries(
 
 
 @given(TURNED, st.integers(0, 2**63))
-def test_whatever_the_configuration_things_stand_within_and_apart(
-    options: dict[str, object], index: int
-) -> None:
+def test_whatever_configuration_things_stand_within_and_apart(options: dict[str, object], index: int) -> None:
     scene = compose(SceneConfig.model_validate(options), 0, index)
     assert all(min(thing.box) >= 0 and max(thing.box) <= UNIT for thing in scene)
     assert all(thing.side % 2 == 0 for thing in scene)
@@ -159,7 +157,7 @@ def test_every_concept_and_colour_has_its_share_of_every_part() -> None:
         assert (parts.count("train"), parts.count("validation"), parts.count("test")) == (48, 8, 16)
 
 
-def test_a_relation_turned_round_is_the_same_composition_and_order_is_not() -> None:
+def test_relation_turned_round_same_composition_and_order_is_not() -> None:
     names = list(CONCEPTS)
     pairs = [(a, b) for a in names[:30] for b in names[:30] if a != b]
     assert all(relation_part("right of", a, b) == relation_part("left of", b, a) for a, b in pairs)

@@ -18,7 +18,7 @@ def test_pictures_and_digits_are_scikit_learns() -> None:
     assert np.array_equal(data.labels["digit"].values, found.target)
 
 
-def test_a_sentence_names_what_the_labels_say_and_nothing_is_in_two_splits() -> None:
+def test_sentence_names_labels_say_and_nothing_is_in_two_splits() -> None:
     data = Digits()
     for row in (0, 5, 1796):
         words = [labels.names[labels.values[row]] for labels in data.labels.values()]
@@ -36,7 +36,7 @@ def test_the_skew_of_a_line_is_its_slope(slope: float) -> None:
     assert skew(picture) == pytest.approx([slope])
 
 
-def test_a_stream_has_two_digits_a_task_and_scores_the_first_apart() -> None:
+def test_stream_has_two_digits_a_task_and_scores_the_first_apart() -> None:
     data = load("digits:stream")
     classes = data.labels["digit"].values
     assert [set(classes[rows]) for rows in data.splits.tasks] == [{0, 1}, {2, 3}, {4, 5}, {6, 7}, {8, 9}]

@@ -178,7 +178,7 @@ def test_artist_split_leaks_nothing(near: np.ndarray) -> None:
     assert (data.splits.test["unseen"] - 3944 == Emoji().splits.test["concepts"]).all()
 
 
-def test_alike_is_the_rms_of_block_means_in_any_set_and_across_sets() -> None:
+def test_alike_is_rms_of_block_means_in_any_set_and_across_sets() -> None:
     rng = np.random.default_rng(0)
     one, other = (rng.integers(0, 256, (6, 3, 72, 72)).astype(np.uint8) for _ in range(2))
     one[4] = one[1]

@@ -29,7 +29,7 @@ LINE = (
 )
 
 
-def test_a_line_of_wordnet_gives_hypernyms_and_the_gloss_without_examples() -> None:
+def test_line_of_wordnet_gives_hypernyms_gloss_without_examples() -> None:
     synset = tree.parse(LINE)
     assert (synset.id, synset.kind) == ("02084071", "05")
     assert synset.words == ("dog", "domestic dog", "Canis familiaris")
@@ -80,7 +80,7 @@ def test_a_row_is_a_noun_with_its_gloss() -> None:
     assert default_tasks(data)[0] == "retrieval"
 
 
-def test_held_out_meanings_do_not_depend_on_sizes_and_are_not_trained_on() -> None:
+def test_held_out_meanings_do_not_depend_on_sizes_not_trained_on() -> None:
     few, many = Glosses.parse("glosses,train=50"), Glosses.parse("glosses,train=400,test=20")
     ids = [data.ids[data.splits.test["held out"]].tolist() for data in (few, many)]
     assert ids[0][:20] == ids[1]
@@ -118,7 +118,7 @@ def test_both_presets_are_mixed_without_columns_in_common() -> None:
     assert data.labels["similarity"].values[0] == -1
 
 
-def test_it_is_the_same_in_another_process_and_says_what_it_is_made_of() -> None:
+def test_it_is_same_in_another_process_and_says_it_is_made_of() -> None:
     data = Glosses.parse("glosses,train=50,validation=5,test=5")
     again = pickle.loads(pickle.dumps(data))
     rows = np.arange(len(data))

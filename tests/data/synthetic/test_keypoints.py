@@ -48,7 +48,7 @@ def test_drawn_pixels_agree_at_the_points(facing: str) -> None:
     assert np.median(difference) < 8  # half a pixel off at most, so that edges differ and areas do not
 
 
-def test_items_are_pairs_of_different_scenes_with_points_that_are_seen_in_both() -> None:
+def test_items_pairs_of_different_scenes_with_points_seen_in() -> None:
     items = of("scenes:basic,train=200,facings=left+right,pixels=64")
     assert len(items) > 20
     assert len(np.unique(items.ids)) == len(items)
@@ -67,7 +67,7 @@ def test_items_are_pairs_of_different_scenes_with_points_that_are_seen_in_both()
     assert torch.equal(pictures[0, 1], items.world.draw(np.array([items.pairs[0][1].row])).pictures[0])
 
 
-def test_features_that_know_the_thing_s_own_coordinates_find_every_point() -> None:
+def test_features_that_know_thing_s_coordinates_find_every_point() -> None:
     items = of("scenes:basic,train=120,objects=1,clutter=0,pixels=48")
     found, true = [], []
     for (first, second), points in zip(items.pairs[:12], items.points[:12], strict=True):

@@ -24,7 +24,7 @@ def drawn(numbers: Sequence[int], pixels: int) -> Tensor:
     ),
     st.integers(0, 20),
 )
-def test_pictures_are_those_that_would_be_drawn_however_little_is_kept(
+def test_pictures_those_would_be_drawn_however_little_is_kept(
     calls: list[tuple[list[int], int]], most: int
 ) -> None:
     memory = PictureLRU(drawn, most)

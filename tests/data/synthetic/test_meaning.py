@@ -105,7 +105,7 @@ def test_a_shrunk_thing_is_no_longer_as_large_as_it_is_called() -> None:
     assert holds(said._replace(value="medium"), Scene(0, (shrunk,))) is False
 
 
-def test_statements_hold_where_they_are_facts_and_settle_what_they_say() -> None:
+def test_statements_hold_where_they_facts_and_settle_they_say() -> None:
     scene = Scene(0, (CAT, DOG), (Relation("left of", 0, 1),), "meadow")
     found = facts(scene)
     assert all(holds(said, scene) for said in found)

@@ -38,7 +38,7 @@ def test_a_row_is_the_same_whenever_and_wherever_it_is_read(preset: str) -> None
         assert other.fingerprint.parts == data.fingerprint.parts
 
 
-def test_stretches_fill_a_recording_and_the_longest_is_its_activity() -> None:
+def test_stretches_fill_recording_and_longest_is_its_activity() -> None:
     config = MotionConfig(steps=600, changes=(2, 6))
     for index in range(200):
         motion = compose_motion(config, 0, index)
@@ -82,7 +82,7 @@ def test_a_device_is_late_and_adds_noise() -> None:
     np.testing.assert_allclose(late[steps:], plain[:-steps], atol=1.1e-3)
 
 
-def test_users_wear_devices_alike_in_all_rows_and_other_users_are_kept_for_test() -> None:
+def test_users_wear_devices_alike_rows_other_users_kept_for_test() -> None:
     data, users = world(), world().labels["user"].values
     assert set(users[data.splits.train]) <= set(range(12))
     assert set(users[data.splits.test["new users"]]) <= set(range(12, 18))

@@ -98,7 +98,7 @@ def test_the_judge_refuses_what_touches_the_answer() -> None:
     ]
 
 
-def test_the_judge_refuses_a_context_that_is_false_or_gives_the_answer_away() -> None:
+def test_judge_refuses_context_is_false_or_gives_answer_away() -> None:
     before = sample(COLOUR)
 
     def told(said: Statement) -> bool:
@@ -185,7 +185,7 @@ def test_contexts_are_true_come_first_and_do_not_answer() -> None:
                         assert not things.intersection(said.things)
 
 
-def test_a_relevant_context_speaks_of_what_is_asked_about_where_it_can() -> None:
+def test_relevant_context_speaks_of_is_asked_about_where_it_can() -> None:
     proposed = relevant(sample(COLOUR), 0)
     assert proposed is not None
     assert all("cat" in said.things for said in proposed[0].wording.context)
@@ -197,7 +197,7 @@ def test_the_same_seed_is_the_same_variant() -> None:
     assert len({operator(sample(COLOUR), seed)[0].scene for seed in range(8) for operator in (add,)}) == 8  # type: ignore[index]
 
 
-def test_items_are_the_questions_and_their_captions_say_the_options() -> None:
+def test_items_are_questions_and_their_captions_say_the_options() -> None:
     found = items("scenes:basic", 30)
     assert len(found) == len(found.ids) == len(found.kinds) == len(found.questions)
     for position in range(len(found)):

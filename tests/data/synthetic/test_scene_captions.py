@@ -159,7 +159,7 @@ def test_long_captions_are_true(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_short_captions_speak_of_everything_once_and_of_no_clutter(language: str) -> None:
+def test_short_captions_speak_of_everything_once_of_no_clutter(language: str) -> None:
     for seed in SEEDS:
         scene, draws = worded(seed)
         caption = short(scene, language, draws)
@@ -322,7 +322,7 @@ def test_things_that_are_alike_are_counted_together() -> None:
     assert short(Scene(0, (CAT, replace(CAT, colour=None)))).text == "a red cat and another cat"
 
 
-def test_too_many_kinds_of_one_concept_are_counted_without_what_sets_them_apart() -> None:
+def test_many_kinds_of_one_concept_counted_without_sets_apart() -> None:
     cats = tuple(replace(CAT, colour=colour) for colour in ("red", "blue", "green", "grey"))
     assert short(Scene(0, cats)).text == "four cats"
     assert (
@@ -332,7 +332,7 @@ def test_too_many_kinds_of_one_concept_are_counted_without_what_sets_them_apart(
     assert short(Scene(0, small)).text == "four small cats"
 
 
-def test_a_caption_states_a_relation_of_a_group_only_where_it_holds_for_all_of_it() -> None:
+def test_caption_states_relation_of_group_where_holds_for_all_of() -> None:
     far, near = replace(CAT, x=150), replace(CAT, x=900)
     dog = replace(DOG, x=500)
     scene = Scene(0, (far, dog, near), (Relation("left of", 0, 1),))

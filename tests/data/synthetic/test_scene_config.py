@@ -30,7 +30,7 @@ def likely(outcomes: Iterable[bool], probability: float) -> bool:
     return bool(low <= sum(found) <= high)
 
 
-def test_the_names_that_options_know_are_those_of_the_things_they_name() -> None:
+def test_names_that_options_know_are_those_of_things_they_name() -> None:
     assert tuple(artist.name.lower() for artist in ARTISTS) == ARTIST_NAMES
     assert tuple(f"{kind}_{s + 1}" for kind in CORRUPTIONS for s in STRENGTHS) == CORRUPTED
 
@@ -99,7 +99,7 @@ def test_concepts_are_as_likely_or_follow_zipf() -> None:
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.5, 0.9, 1.0])
-def test_a_partner_is_as_likely_as_the_bias_says_given_the_concept(strength: float) -> None:
+def test_partner_is_as_likely_as_the_bias_says_given_the_concept(strength: float) -> None:
     pairs = (("cat", "dog"), ("car", "key"), ("hat", "bed"))
     free = ("pig", "bus", "box", "rose")
     concepts = (*(c for pair in pairs for c in pair), *free)

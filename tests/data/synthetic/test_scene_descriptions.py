@@ -33,7 +33,7 @@ def test_any_two_concepts_differ_in_something() -> None:
     assert alike == []
 
 
-def test_what_differs_is_said_of_each_alone_and_what_is_shared_of_both() -> None:
+def test_what_differs_is_said_of_each_and_what_is_shared_of_both() -> None:
     first = ClassDescription(
         "a dax", {"colour": ("red", "green"), "shape": ("round",), "parts": ("a tail", "wings")}
     )

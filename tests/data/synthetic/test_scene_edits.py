@@ -201,7 +201,7 @@ def test_counts_change_alone() -> None:
     assert len(seen) > 4
 
 
-def test_counts_change_of_the_group_that_is_said_where_there_are_two_of_a_concept() -> None:
+def test_counts_change_of_group_said_where_there_two_of_concept() -> None:
     scene = Scene(
         0,
         tuple(
@@ -260,7 +260,7 @@ def test_clutter_is_never_what_changes() -> None:
         assert not any(change.after.things[j].clutter for j in change.things[1])
 
 
-def test_a_colour_that_an_undyed_thing_may_have_is_not_made_false() -> None:
+def test_colour_that_an_undyed_thing_may_have_is_not_made_false() -> None:
     rose = Thing("rose", None, "small", 160, 500, 500)
     colours = {
         found.after.things[0].colour

@@ -310,7 +310,7 @@ def test_every_concept_can_be_said_in_every_way(language: str) -> None:
         assert noun.startswith((forms.singular, forms.plural))
 
 
-def test_another_is_needed_where_words_could_mean_what_was_spoken_of() -> None:
+def test_another_is_needed_where_words_could_mean_was_spoken_of() -> None:
     small_red, red, cat = Appearance("cat", "small", "red"), Appearance("cat", None, "red"), Appearance("cat")
     assert cat.covers(small_red)
     assert red.covers(small_red)

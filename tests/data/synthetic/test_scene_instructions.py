@@ -34,7 +34,7 @@ def scenes(count: int = 80) -> list[Scene]:
     return [compose(CONFIG, 3, index) for index in range(count)]
 
 
-def test_absurd_questions_are_about_what_is_not_there_in_the_words_of_the_others() -> None:
+def test_absurd_questions_about_is_not_there_in_words_of_others() -> None:
     forms = {"What colour is the": "choose colour", "How large is the": "choose size"}
     said = set()
     for scene in scenes():

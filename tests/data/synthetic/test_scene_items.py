@@ -130,7 +130,7 @@ def test_regions_are_all_pixels_of_what_a_phrase_names() -> None:
     assert set(items_of(data, Regions, some).kinds) == {"object"}
 
 
-def test_questions_come_in_pairs_where_they_are_answered_yes_or_no() -> None:
+def test_questions_come_in_pairs_where_they_answered_yes_or_no() -> None:
     data = world()
     asked = items_of(data, Questions, rows(30, data), ["existence", "colour"])
     answers = [q.answer for q in asked.questions]
@@ -138,7 +138,7 @@ def test_questions_come_in_pairs_where_they_are_answered_yes_or_no() -> None:
     assert asked.pictures(np.array([0, 1])).shape == (2, 3, 48, 48)
 
 
-def test_questions_of_a_row_are_about_its_picture_and_can_be_chosen() -> None:
+def test_questions_of_row_are_about_picture_and_can_be_chosen() -> None:
     data = world()
     asked = data.items(Questions, rows(12, data), ["relation"])
     assert set(asked.kinds) == {"relation"}
@@ -146,7 +146,7 @@ def test_questions_of_a_row_are_about_its_picture_and_can_be_chosen() -> None:
     assert torch.equal(asked.pictures(np.array([0]))[0], data.images(asked.rows[:1])[0])
 
 
-def test_contents_are_what_a_scene_shows_and_what_usually_goes_with_it() -> None:
+def test_contents_are_scene_shows_and_what_usually_goes_with_it() -> None:
     data = world("scenes:cooccurrence,pixels=48")
     some = data.splits.test["broken"][:20]
     contents = data.items(ObjectAnnotations, some)

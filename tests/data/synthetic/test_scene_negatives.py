@@ -30,7 +30,7 @@ def test_negatives_are_the_edits_of_minimal_pairs() -> None:
     assert torch.equal(pictures[:, 1], SCENES.read("edited", there))
 
 
-def test_training_reads_negatives_as_plain_and_as_free_as_captions() -> None:
+def test_training_reads_negatives_as_plain_as_free_as_captions() -> None:
     read = SCENES.read_training("negative", ROWS)
     assert [texts[0] for texts in read] == SCENES.read("negative", ROWS)
     assert {len(texts) for texts in read} == {1, 2}
@@ -38,14 +38,14 @@ def test_training_reads_negatives_as_plain_and_as_free_as_captions() -> None:
     assert all(set(texts).isdisjoint(captions) for texts, captions in zip(read, true, strict=True))
 
 
-def test_a_scene_with_nothing_to_change_has_an_empty_caption_and_a_grey_picture() -> None:
+def test_scene_with_nothing_to_change_empty_caption_grey_picture() -> None:
     gone = ROWS[~SCENES.present("edited", ROWS)]
     assert np.array_equal(SCENES.present("edited", ROWS), SCENES.present("negative", ROWS))
     assert set(SCENES.read("negative", gone)) == {""}
     assert SCENES.read("edited", gone).unique().tolist() == [128]
 
 
-def test_columns_come_with_negatives_alone_and_change_nothing_else() -> None:
+def test_columns_come_with_negatives_and_change_nothing_else() -> None:
     plain = Scenes.parse(f"scenes:tiny,objects=1-2,pixels=24,{SIZES}")
     assert list(plain.columns) == ["image", "text"]
     assert list(SCENES.columns) == ["image", "text", "negative", "edited"]

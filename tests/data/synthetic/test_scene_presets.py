@@ -54,7 +54,7 @@ def test_the_parts_of_held_out_compositions_train() -> None:
         assert relation_part(relation.kind, *names) == "test"
 
 
-def test_options_change_what_splits_share_and_leave_what_they_override() -> None:
+def test_options_change_splits_share_and_leave_they_override() -> None:
     changed = Scenes.parse("scenes:cooccurrence,strength=0.95,train=20000,seed=3").preset
     config = {f"{side} {name}": each for (side, name), (_, each) in changed.splits.items()}
     assert config["train "].strength == config["test as trained"].strength == 0.95

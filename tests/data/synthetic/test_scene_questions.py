@@ -142,7 +142,7 @@ def test_as_many_things_as_fit_are_asked_about_in_words(kind: str) -> None:
             assert len(question.options) == OPTIONS
 
 
-def test_colours_and_sizes_are_those_of_the_only_thing_of_its_name() -> None:
+def test_colours_and_sizes_are_those_of_only_thing_of_its_name() -> None:
     for kind in ("colour", "size"):
         for scene, question in of(kind):
             match = re.fullmatch(r"Is the (.+) (\S+)\?", question.text)

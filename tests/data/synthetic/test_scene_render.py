@@ -71,7 +71,7 @@ def brute(scene: Scene, size: int) -> tuple[np.ndarray, np.ndarray]:
     return picture.astype(np.uint8), masks
 
 
-def test_pictures_masks_and_boxes_are_those_of_a_drawing_by_pixel() -> None:
+def test_pictures_masks_and_boxes_are_those_of_drawing_by_pixel() -> None:
     drawing = draw(SCENES, 64)
     for place, scene in enumerate(SCENES):
         picture, masks = brute(scene, 64)

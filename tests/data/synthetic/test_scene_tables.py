@@ -37,7 +37,7 @@ def test_pictures_captions_and_labels_stay_as_they_are() -> None:
         plain.read("table", rows)
 
 
-def test_rows_lack_the_table_by_class_and_others_by_another_class_where_it_is_reversed() -> None:
+def test_rows_lack_table_class_others_another_class_where() -> None:
     world = Scenes.parse("scenes:gaps,train=300,validation=6,test=200")
     count = np.array([len(world.scene(row).subjects) for row in range(len(world))])
     for rows, of_class, share in (

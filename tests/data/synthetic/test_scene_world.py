@@ -72,7 +72,7 @@ def test_labels_are_what_the_scenes_are(world: Scenes) -> None:
     assert "background" not in Scenes.parse("scenes:tiny,train=50").labels
 
 
-def test_label_noise_gives_captions_of_another_scene_in_training_only() -> None:
+def test_label_noise_gives_captions_of_another_scene_in_training() -> None:
     world = Scenes.parse("scenes:noisy,label_noise=0.3,train=500,test=50,validation=10")
     wrong = [world.captioned(row) != world.scene(row) for row in range(250)]
     assert likely(wrong, 0.3)
@@ -187,7 +187,7 @@ def test_captions_are_retold_and_may_name_what_is_not_there() -> None:
             assert all(not any(f" {word} " in f" {each} " for word in shown) for each in sentences[1:])
 
 
-def test_what_is_retold_is_what_a_picture_shows_where_its_caption_is_of_another() -> None:
+def test_is_retold_is_picture_shows_where_caption_is_of_another() -> None:
     noisy = Scenes.parse("scenes:noisy,label_noise=0.5,retold=1,objects=1,train=60,validation=4,test=4")
     wrong = [row for row in range(60) if noisy.captioned(row) != noisy.scene(row)]
     assert wrong
@@ -232,7 +232,7 @@ def test_a_batch_with_missing_captions_and_pictures_is_a_batch() -> None:
     assert batch.views["image"].shape[0] == batch.views["text"].shape[0] == 64
 
 
-def test_shifts_change_the_artist_or_the_background_and_nothing_else(world: Scenes) -> None:
+def test_shifts_change_artist_or_the_background_and_nothing_else(world: Scenes) -> None:
     rows = np.arange(6)
     shifts = world.shifts()
     assert set(shifts) == {"artist", "background"}

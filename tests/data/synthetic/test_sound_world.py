@@ -86,7 +86,7 @@ def test_what_is_heard_at_once_has_no_order() -> None:
         twin("orders", Soundscape((one,)), Rng(0, 0))
 
 
-def test_data_is_found_by_its_name_and_its_pictures_are_spectrograms() -> None:
+def test_data_is_found_by_name_and_its_pictures_are_spectrograms() -> None:
     data = load(f"sounds:basic,{SMALL},as=pictures")
     assert isinstance(data, SoundPictures)
     rows = np.array([0, 45])
@@ -118,7 +118,7 @@ def test_twins_need_two_sounds_and_sounds_their_sources() -> None:
         Sounds.parse("sounds:basic,sources=beep")
 
 
-def test_models_hear_the_sounds_unless_they_are_asked_for_as_pictures() -> None:
+def test_models_hear_sounds_unless_they_asked_for_as_pictures() -> None:
     data, pictured = load_any(f"sounds:basic,{SMALL}"), load_any(f"sounds:basic,{SMALL},as=pictures")
     assert isinstance(data, Sounds)
     assert dict(data.columns) == {"audio": "audio", "text": "text"}

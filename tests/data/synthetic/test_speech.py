@@ -194,7 +194,7 @@ def test_a_stop_leaves_no_torn_cache_and_damage_is_mended(
     assert all((a == b.samples).all() for a, b in zip(whole, speak(block), strict=True))
 
 
-def test_people_have_a_voice_a_pitch_and_a_speed_and_those_of_a_test_are_others(
+def test_people_voice_pitch_and_speed_and_those_of_test_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("counterpoint.data.synthetic.speech.world.engine", lambda: "none")

@@ -48,7 +48,7 @@ def test_a_key_depends_on_its_own_example_only(seed, epoch, ids, random) -> None
         assert (views.uniform(alone, "x", 3)[0] == views.uniform(together, "x", 5)[position, :3]).all()
 
 
-def test_every_part_of_the_key_matters_and_no_two_examples_share_one() -> None:
+def test_every_part_of_key_matters_and_no_two_examples_share_one() -> None:
     ids = np.arange(100_000)
     base = views.key(0, 0, ids, "image")
     assert len(np.unique(base)) == len(ids)

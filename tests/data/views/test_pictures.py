@@ -62,7 +62,7 @@ def _one_by_one(picture: torch.Tensor, draw: pictures.Draw, i: int, size: int) -
     return x
 
 
-def test_patches_of_a_jigsaw_stay_in_their_part_and_reach_its_ends() -> None:
+def test_patches_of_jigsaw_stay_in_their_part_and_reach_its_ends() -> None:
     keys = views.key(0, 0, np.arange(2000), "image")
     for number, (top, left) in enumerate([(0, 0), (0, 8), (10, 0), (10, 8)], 1):
         view = views.image(f"jigsaw_{number}")
@@ -74,7 +74,7 @@ def test_patches_of_a_jigsaw_stay_in_their_part_and_reach_its_ends() -> None:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "weak_or_strong"])
 @pytest.mark.parametrize("size", [48, 96])
-def test_each_view_is_torchvisions_chain_with_the_same_parameters(name: str, size: int) -> None:
+def test_each_view_is_torchvisions_chain_with_same_parameters(name: str, size: int) -> None:
     batch = _pictures()
     view = views.image(name)
     keys = views.key(0, 0, np.arange(len(batch)), "image")
@@ -352,7 +352,7 @@ def test_a_view_of_some_changes_makes_these_and_no_others(names: str) -> None:
         np.testing.assert_array_equal(getattr(some, attribute), getattr(of, attribute))
 
 
-def test_a_recipe_names_the_changes_that_make_the_views_contrasted() -> None:
+def test_recipe_names_the_changes_that_make_the_views_contrasted() -> None:
     assert views.image("simclr", Augmentation(contrasted="crop+blur")) == views.image("crop+blur")
     with pytest.raises(
         UnknownNameError, match=r"change in the image view 'crop\+blurr': 'blurr': did you mean 'blur'"

@@ -33,7 +33,7 @@ def test_a_view_is_a_function_of_the_key_alone(name: str) -> None:
     assert torch.equal(together.isnan(), CELLS(ROWS).isnan())
 
 
-def test_cells_of_other_rows_stand_in_as_often_as_it_says_and_as_often_as_they_occur() -> None:
+def test_cells_other_rows_stand_often_as_says_as_often_as_occur() -> None:
     many = ROWS[[0] * 4000]
     found = TableView(replace=0.5)(many, keys(4000), CELLS)
     ages = found[:, 0] * CELLS.cells[0].deviation + CELLS.cells[0].mean

@@ -83,7 +83,7 @@ def test_triples_turn_as_one_and_keep_their_length() -> None:
     assert triples(("a x", "a y", "b z", "c_X", "c_Y", "c_Z"), 6) == (3,)
 
 
-def test_a_warp_keeps_both_ends_the_order_and_what_is_straight_only_where_it_is_0() -> None:
+def test_warp_keeps_both_ends_order_and_straight_where_it_is_0() -> None:
     ramp = np.linspace(0, 1, 101, dtype=np.float32)[:, None]
     found = warped(ramp, 0.3, np.array([0.25, 1.0]))
     assert found[[0, -1], 0].tolist() == [0, 1]

@@ -52,7 +52,7 @@ def test_a_view_is_a_function_of_the_key_alone(name: str) -> None:
     assert together[:, 0].isfinite().all()
 
 
-def test_views_of_other_keys_differ_and_the_sound_stays_as_it_was() -> None:
+def test_views_of_other_keys_differ_and_sound_stays_as_it_was() -> None:
     given = cp.Waves.of(sounds(800, 300, 700), 1000)
     before = given.samples.clone()
     first, second = (audio("simclr")(given, keys(3, name), INPUT) for name in ("audio.1", "audio.2"))
@@ -91,7 +91,7 @@ def test_noise_is_as_far_below_the_sound_as_was_drawn() -> None:
     assert np.abs(np.corrcoef(noise) - np.eye(50)).max() < 0.2
 
 
-def test_white_noise_has_variance_1_and_of_more_samples_the_same_first_ones() -> None:
+def test_white_noise_variance_1_of_more_samples_same_first_ones() -> None:
     key = keys(1)
     long = white(key, 40_001)
     assert np.array_equal(white(key, 1001), long[:1001])

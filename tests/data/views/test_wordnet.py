@@ -55,7 +55,7 @@ def _nothing_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     wordnet.load.cache_clear()
 
 
-def test_synonyms_are_the_other_names_of_every_sense_and_part_of_speech(folder: Path) -> None:
+def test_synonyms_other_names_of_every_sense_and_part_of_speech(folder: Path) -> None:
     table = wordnet.parse(folder)
     assert table("dog") == ("canis familiaris", "chase", "domestic dog", "frank", "hot dog", "tail")
     assert table("car") == ("auto",)
@@ -80,7 +80,7 @@ def test_names_hold_letters_and_spaces_only(folder: Path) -> None:
     assert "hot dog" in table("frank")
 
 
-def test_without_lists_of_exceptions_only_the_regular_forms_are_known(folder: Path) -> None:
+def test_without_lists_of_exceptions_regular_forms_are_known(folder: Path) -> None:
     for name in ("noun", "verb", "adj", "adv"):
         (folder / f"{name}.exc").unlink()
     table = wordnet.parse(folder)

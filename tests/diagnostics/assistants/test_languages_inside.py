@@ -20,7 +20,7 @@ def drawn(seed: int, *shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def test_alignment_is_1_up_to_rotation_scale_and_shift_and_about_0_for_strangers() -> None:
+def test_alignment_1_up_rotation_scale_shift_about_0_strangers() -> None:
     x = drawn(0, 200, 2, 6)
     rotation = torch.linalg.qr(drawn(1, 6, 6)).Q
     turned = torch.stack([3 * x[:, 0] @ rotation + 5, drawn(2, 200, 6)], 1)

@@ -36,7 +36,7 @@ def loops(it: ReplyReading, centred: bool) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("centred", [False, True])
-def test_support_is_the_highest_cosine_by_layer_of_places_and_of_words(centred: bool) -> None:
+def test_support_highest_cosine_by_layer_of_places_and_of_words(centred: bool) -> None:
     it = reading(drawn(0, 3, 2, 4, 5), drawn(1, 3, 2, 5))
     found = support(it, centred=centred)
     assert found.shape == (3, 3)

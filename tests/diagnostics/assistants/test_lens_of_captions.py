@@ -109,7 +109,7 @@ class Template:
         return {"input_ids": [ids.get(word, 10 + len(word)) for word in text.split()]}
 
 
-def test_a_written_reply_has_the_tokens_that_stand_behind_the_prompt() -> None:
+def test_written_reply_has_tokens_that_stand_behind_the_prompt() -> None:
     prompt = Prompt("hi", torch.zeros(3, 2, 2, dtype=torch.uint8))
     assert reply_tokens(Template(), prompt, "red cats") == [13, 14]
     with pytest.raises(ValueError, match="no token"):

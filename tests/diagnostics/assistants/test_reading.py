@@ -75,7 +75,7 @@ def test_the_lens_norms_what_the_last_block_gives(name: str) -> None:
     assert torch.allclose(unembed(raw, last=False), unembed(states[:, -1], last=True), atol=1e-5)
 
 
-def test_states_of_prompts_and_pictures_do_not_depend_on_the_batch() -> None:
+def test_states_of_prompts_and_pictures_do_not_depend_on_batch() -> None:
     kind, model = KINDS["Llava"], tiny("Llava")
     rows = [kind.row(0, 3), kind.row(1, 6)]
     for states in (prompt_states, picture_states):

@@ -40,7 +40,7 @@ def random_attention(n: int, heads: int = 3) -> Tensor:
 
 
 @pytest.mark.parametrize(("k", "expected"), [(7, 0.602), (14, 0.560), (60, 0.530)])
-def test_uniform_attention_has_the_mean_distance_of_the_grid_and_no_offset(k: int, expected: float) -> None:
+def test_uniform_attention_mean_distance_of_grid_and_no_offset(k: int, expected: float) -> None:
     assert float(distance(uniform(k), (k, k))) == pytest.approx(expected, abs=1e-3)
     if k < 20:
         found = offsets(aligned(uniform(k), (k, k)))
@@ -128,7 +128,7 @@ def test_saliency_keeps_the_fewest_patches_that_hold_the_mass() -> None:
     assert torch.isnan(overlap(torch.zeros(4).bool(), torch.zeros(4).bool()))
 
 
-def test_what_is_looked_at_is_the_class_token_s_attention_or_the_mean_of_the_patches() -> None:
+def test_looked_at_is_class_token_s_attention_or_mean_of_patches() -> None:
     attention = random_attention(10)
     seen = looked_at(attention, 1)
     torch.testing.assert_close(seen.sum(-1), torch.ones(2, 3, dtype=torch.float64))

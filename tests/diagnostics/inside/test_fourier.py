@@ -47,11 +47,11 @@ def test_a_constant_map_has_no_variance_and_the_floor_elsewhere() -> None:
     )
 
 
-def test_a_map_of_one_position_has_no_variance_and_says_so_without_a_warning() -> None:
+def test_map_of_one_position_no_variance_says_without_warning() -> None:
     assert math.isnan(spatial_variance(torch.ones(2, 3, 1, 1)))
 
 
-def test_blurring_lowers_high_frequencies_and_variance_and_scale_changes_neither_curve() -> None:
+def test_blurring_lowers_high_frequencies_variance_scale_changes() -> None:
     maps = random_maps(8)
     blurred = (maps + maps.roll(1, 2) + maps.roll(1, 3) + maps.roll((1, 1), (2, 3))) / 4
     assert float(relative_log_amplitude(blurred)[-1]) < float(relative_log_amplitude(maps)[-1]) - 1

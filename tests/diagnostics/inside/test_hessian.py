@@ -53,7 +53,7 @@ def test_weight_decay_moves_every_eigenvalue_up() -> None:
     torch.testing.assert_close(decayed, plain + 0.5)
 
 
-def test_a_network_with_attention_has_its_full_hessian_s_eigenvalues() -> None:
+def test_network_with_attention_has_full_hessian_s_eigenvalues() -> None:
     torch.manual_seed(0)
     tower = VisionTransformer(size=8, patch=4, width=4, depth=1, heads=2).double()
     x, y = torch.rand(6, 3, 8, 8).double(), torch.arange(6) % 4

@@ -50,7 +50,7 @@ def test_a_slope_is_lower_on_one_half() -> None:
     assert found.rise(1.0) == pytest.approx(0, abs=1e-9)
 
 
-def test_norms_and_positions_stay_and_weights_are_as_before_even_after_a_failure() -> None:
+def test_norms_positions_stay_weights_as_before_after_failure() -> None:
     w, gain, position = weights(), torch.ones(4), torch.ones(3, 4)
     before, seen = w.clone(), []
 

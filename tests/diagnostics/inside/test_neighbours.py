@@ -33,7 +33,7 @@ def test_classes_apart_are_all_named_and_directions_alone_count() -> None:
     assert torch.equal(named_by_neighbours(z, classes), named_by_neighbours(lengths * z, classes))
 
 
-def test_with_all_others_as_neighbours_equal_features_vote_for_the_larger_class() -> None:
+def test_others_neighbours_equal_features_vote_for_larger_class() -> None:
     classes = torch.tensor([0, 0, 0, 1, 1])
     assert named_by_neighbours(torch.ones(5, 2), classes, k=100).tolist() == [True, True, True, False, False]
 

@@ -32,7 +32,7 @@ def look(entry: Tensor, *added: Tensor) -> Captured:
     return Captured(steps, tuple(states), (), now.mean(1), (1, 3), entry)
 
 
-def test_a_step_that_repeats_what_it_is_given_agrees_with_it_and_is_as_long() -> None:
+def test_step_repeats_it_is_given_agrees_with_it_and_is_as_long() -> None:
     x = cloud()
     found = residuals([look(x, 0.5 * x, -3 * 1.5 * x)])
     torch.testing.assert_close(found.alignment, torch.ones(2, 2, dtype=torch.float64))
@@ -44,7 +44,7 @@ def test_a_step_that_adds_something_new_does_not_agree() -> None:
     assert abs(float(found.alignment)) < 0.15
 
 
-def test_entries_are_cka_of_what_is_given_to_one_with_what_another_adds() -> None:
+def test_entries_are_cka_of_is_given_to_one_with_another_adds() -> None:
     x, a, b = cloud(), cloud(seed=1) + cloud(), cloud(seed=2)
     found = residuals([look(x, a, b)])
     for i, given in enumerate((x, x + a)):

@@ -69,7 +69,7 @@ def test_pope_of_one_that_always_affirms() -> None:
 
 
 @pytest.mark.parametrize("kind", ["example", "subset"])
-def test_a_kind_called_like_a_column_of_all_tasks_leaves_it_alone(kind: str) -> None:
+def test_kind_called_like_a_column_of_all_tasks_leaves_it_alone(kind: str) -> None:
     found = ask("answers", always("yes"), ItemData(yes_no(kind, 2)), kinds=(kind,))
     assert found.examples["example"].n_unique() == 4
     assert {*found.examples["subset"]} == {kind}
@@ -158,7 +158,7 @@ def test_chair_by_hand() -> None:
     assert say.asked[0].text == "Describe the picture."
 
 
-def test_chair_of_one_that_says_nothing_is_perfect_but_for_recall() -> None:
+def test_chair_of_one_says_nothing_is_perfect_but_for_recall() -> None:
     found = values(ask("chair", always(""), ItemData(contents(({"cat"}, set()), (set(), set())))))
     assert found["instances"] == found["sentences"] == found["recall"] == found["words"] == 0
 
@@ -217,7 +217,7 @@ def test_free_answers_are_not_offered_options_unless_asked_for() -> None:
         assert say.asked[3].text == "existence yes? Answer yes or no."
 
 
-def test_one_that_believes_everything_has_nothing_right_of_its_own() -> None:
+def test_one_that_believes_everything_has_nothing_right_of_own() -> None:
     data = ItemData(yes_no("existence", 4))
     for tone in ("confident", "polite", "doubtful"):
         found = values(ask("sycophancy", credulous(), data, tone=tone))

@@ -78,7 +78,7 @@ def says(word: str) -> Operator:
     return operator
 
 
-def test_operators_act_in_order_and_the_judge_sees_the_first_item() -> None:
+def test_operators_act_in_order_and_judge_sees_the_first_item() -> None:
     items = Fixed(V=says("v"), L=says("w"))
     found, given_up = bootstrap(items, 0, "V+L")
     assert found.question.text == "w v Is it so?"

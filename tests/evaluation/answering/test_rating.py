@@ -97,7 +97,7 @@ def test_one_triple_is_triadic_tone_integration_alone() -> None:
     )
 
 
-def test_a_neutral_word_that_is_impossible_leaves_the_binary_baseline() -> None:
+def test_neutral_word_that_is_impossible_leaves_binary_baseline() -> None:
     logits = torch.tensor([[[2.3, -torch.inf, 0.8]]]).double()
     assert float(score(logits)) == pytest.approx(float(score(logits[..., [0, 2]])))
 
@@ -108,9 +108,7 @@ def test_equal_groups_are_one_group() -> None:
 
 
 @given(st.lists(st.floats(-8, 8), min_size=9, max_size=9), st.floats(-5, 5))
-def test_a_score_is_a_share_and_ignores_what_all_logits_have_in_common(
-    values: list[float], shift: float
-) -> None:
+def test_score_is_share_and_ignores_all_logits_have_in_common(values: list[float], shift: float) -> None:
     logits = torch.tensor(values, dtype=torch.float64).reshape(1, 3, 3)
     found = float(score(logits))
     assert 0 <= found <= 1

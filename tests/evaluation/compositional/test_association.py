@@ -84,7 +84,7 @@ def test_calibration_takes_away_a_liking_for_a_word() -> None:
     assert found.value("alone") == 0  # the pears are said to be purple
 
 
-def test_without_pictures_of_neither_thing_there_is_no_calibration() -> None:
+def test_without_pictures_of_neither_thing_there_no_calibration() -> None:
     found = score([*ALONE, {"yellow": 0.5}, {"purple": 0.5}])
     assert np.isnan(found.value("cab_calibrated"))
 

@@ -49,14 +49,14 @@ def test_the_mean_over_kinds_is_not_swayed_by_frequent_ones() -> None:
 
 
 @pytest.mark.parametrize("name", ["sugarcrepe", "aro"])
-def test_a_blind_model_has_nothing_right_wherever_the_answer_stands(name: str) -> None:
+def test_blind_model_has_nothing_right_wherever_answer_stands(name: str) -> None:
     options = [[f"{k} {o}" for o in range(5)] for k in range(100)]
     data = ItemData(HandChoices(options, [k % 5 for k in range(100)]))
     assert score(name, data, Blind(texts=True, pictures=False)).value("accuracy") == 0
 
 
 @pytest.mark.parametrize("name", ["sugarcrepe", "aro"])
-def test_a_family_called_like_a_column_of_all_tasks_leaves_it_alone(name: str) -> None:
+def test_family_called_like_column_of_all_tasks_leaves_it_alone(name: str) -> None:
     data, model = given([[0.9, 0.1], [0.1, 0.9]], [0, 0], ["example a", "subset b"])
     found = score(name, data, model)
     assert found.examples["example"].to_list() == [10, 11]

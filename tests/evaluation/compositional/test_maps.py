@@ -22,7 +22,7 @@ def features() -> EmbeddingCache:
     return EmbeddingCache(Blind(), ItemData())
 
 
-def test_a_map_is_the_similarity_at_each_place_between_which_it_is_interpolated() -> None:
+def test_map_similarity_at_each_place_between_it_is_interpolated() -> None:
     places = torch.randn(2, 3, 3, 5, generator=torch.Generator().manual_seed(0))
     phrases = torch.randn(2, 5, generator=torch.Generator().manual_seed(1))
     same = phrase_maps(features(), places, phrases, (3, 3))
@@ -39,7 +39,7 @@ def test_a_map_that_differs_by_rounding_alone_is_flat() -> None:
 
 
 @pytest.mark.parametrize("panel", [1, 2, 64])
-def test_each_pixel_goes_to_the_most_similar_name_whatever_the_panel(panel: int) -> None:
+def test_each_pixel_goes_to_most_similar_name_whatever_the_panel(panel: int) -> None:
     places = torch.randn(4, 4, 6, generator=torch.Generator().manual_seed(0))
     names = torch.randn(5, 6, generator=torch.Generator().manual_seed(1))
     label, best = labelling(features(), places, names, (12, 12), panel)

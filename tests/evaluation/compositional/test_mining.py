@@ -17,7 +17,7 @@ def encoders(n: int = 90) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("panel", [1 << 22, 1000, 90, 1])
-def test_all_pairs_within_the_bounds_are_found_whatever_the_panel(
+def test_all_pairs_within_bounds_are_found_whatever_the_panel(
     panel: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(task, "PANEL", panel)

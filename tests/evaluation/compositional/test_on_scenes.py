@@ -110,7 +110,7 @@ def test_a_run_is_scored_on_items_and_its_failures_are_drawn(
     ]
 
 
-def test_arms_without_captions_are_refused_before_they_are_trained(world: PairedData) -> None:
+def test_arms_without_captions_refused_before_they_are_trained(world: PairedData) -> None:
     with pytest.raises(ValueError, match="bivlc needs image and text embeddings"):
         check_modalities(Arm.parse("dcl,on=images"), (create("bivlc"),), world)
 

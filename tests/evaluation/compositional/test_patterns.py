@@ -38,13 +38,13 @@ def test_it_is_pearson_s_correlation_of_the_accuracies() -> None:
     assert found.correlation[0, 2] == pytest.approx(-1)
 
 
-def test_a_model_that_is_as_good_in_everything_has_no_correlation() -> None:
+def test_model_that_is_as_good_in_everything_has_no_correlation() -> None:
     found = pattern_profile({"a": of(0.1, 0.4, 0.2, 0.9), "b": of(0.5, 0.5, 0.5, 0.5)}, "pair_accuracy")
     assert np.isnan(found.correlation[0, 1])
     assert found.correlation[0, 0] == pytest.approx(1)
 
 
-def test_kinds_are_gathered_into_patterns_and_those_nobody_asked_are_left_out() -> None:
+def test_kinds_gathered_into_patterns_those_nobody_asked_left() -> None:
     kinds = {"replace colour": 0.2, "swap colour": 0.6, "replace count": 0.9, "replace facing": 0.0}
     found = pattern_profile({"a": scores(kinds), "b": scores(kinds)}, "pair_accuracy", PATTERNS)
     shown = dict(zip(found.patterns, found.accuracy[0], strict=True))

@@ -88,7 +88,7 @@ def test_a_map_that_avoids_the_thing_is_wrong_in_everything() -> None:
     assert score("segmentation", items, Painted(wrong=True)).value("iou") == 0
 
 
-def test_a_blind_model_points_at_chance_boxes_everything_and_segments_nothing() -> None:
+def test_blind_model_points_chance_boxes_everything_segments() -> None:
     items = painted()
     pointed = score("pointing", items, Flat())
     area = float(items.masks(np.arange(12)).double().mean())
@@ -118,7 +118,7 @@ def test_the_mean_over_phrases_counts_each_phrase_once() -> None:
     assert found.value("miou") == pytest.approx((iou[:3].mean() + iou[3]) / 2)
 
 
-def test_without_a_name_for_the_background_some_phrase_gets_every_pixel() -> None:
+def test_without_name_for_background_some_phrase_gets_pixel() -> None:
     items = HandRegions(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), torch.ones(1, 8, 8).bool(), ["red thing"])
     found = Segmentation(background=())(Painted(), ItemData(items), np.arange(2))
     assert found.value("iou") == 1

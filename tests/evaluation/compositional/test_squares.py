@@ -55,7 +55,7 @@ def test_an_adversarial_model_is_wrong_in_everything() -> None:
 
 
 @pytest.mark.parametrize("blind", [(True, True), (True, False), (False, True)])
-def test_who_cannot_tell_two_pictures_or_captions_apart_has_no_pair_right(blind: tuple[bool, bool]) -> None:
+def test_cannot_tell_two_pictures_or_captions_apart_no_pair(blind: tuple[bool, bool]) -> None:
     """The float32 products of equal vectors differ in their last digits: rounding must not decide."""
     data, _ = given(PERFECT.repeat(60, 1, 1))
     model = Blind(*blind)
@@ -71,7 +71,7 @@ def test_a_tie_is_wrong() -> None:
     assert (found["picture_0"], found["picture_1"], found["caption_0"], found["caption_1"]) == (0, 1, 1, 1)
 
 
-def test_the_text_score_is_about_pictures_and_the_image_score_about_captions() -> None:
+def test_text_score_about_pictures_image_score_about_captions() -> None:
     # Caption 0 is liked best by both pictures: picture 1 is wrong, both captions find their picture.
     data, model = given(torch.tensor([[[0.9, 0.1], [0.8, 0.7]]]))
     found = values(score("winoground", data, model))

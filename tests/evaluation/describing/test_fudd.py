@@ -140,7 +140,7 @@ def test_sentences_count_once_and_their_number_grows_with_k() -> None:
     assert lengths[0] < lengths[-1]
 
 
-def test_a_pair_of_which_nothing_is_known_falls_back_to_its_plain_prompts() -> None:
+def test_pair_of_nothing_is_known_falls_back_to_plain_prompts() -> None:
     among = Differential(NAMES, describe, "a picture of {}")
     assert among((2, 3)) == [("a picture of cow",), ("a picture of dog",)]
     assert among((0, 2, 3))[1] == ("a loud cow", "a cow, no ant", "a picture of cow")
@@ -177,7 +177,7 @@ def test_means_are_of_unit_vectors_and_made_unit_again() -> None:
     assert found.examples["sentences"][0] == 1.5
 
 
-def test_a_blind_model_scores_chance_and_the_first_of_tied_classes_are_candidates() -> None:
+def test_blind_model_scores_chance_first_tied_classes_candidates() -> None:
     data = Beasts()
     data.labels["concept"].values[-1] = 5
     for k in (1, 3, 6):

@@ -26,7 +26,7 @@ def test_the_grammar_knows_concepts_with_any_article() -> None:
         from_grammar("a wren", "a cat")
 
 
-def test_a_language_model_is_asked_about_both_and_answers_line_by_line() -> None:
+def test_language_model_asked_about_and_answers_line_by_line() -> None:
     asked = []
 
     def generate(prompt: str) -> str:

@@ -15,7 +15,7 @@ from counterpoint.evaluation.latent import InterClass, IntraClass, zero_shot_wei
 RNG = np.random.default_rng
 
 
-def test_the_closed_form_is_where_the_loss_over_all_pairs_has_no_gradient() -> None:
+def test_closed_form_where_loss_over_all_pairs_has_no_gradient() -> None:
     rng = RNG(0)
     x, t = rng.standard_normal((7, 3)), rng.standard_normal((7, 4))
     ridge = 0.7
@@ -41,7 +41,7 @@ def test_prompts_are_applied_to_it() -> None:
     np.testing.assert_allclose(whole, np.cov(x.T, t.T)[:3, 3:])
 
 
-def test_captions_that_name_the_class_alone_give_the_classifier_by_class_means() -> None:
+def test_captions_that_name_class_give_classifier_by_class_means() -> None:
     """Nothing is left of the details of captions: contrast is then no more than supervision by means."""
     world = IntraClass(dimension=30, core_told=0.0, noise=0.0, agreement=1.0)
     sample = replace(world, noise=0.0).sample(500, RNG(2))
@@ -63,7 +63,7 @@ def test_accuracy_within_classes_is_what_theory_says(told: float, agreement: flo
     assert np.mean(scores.argmax(1) == test.classes) == pytest.approx(world.limit(agreement), abs=0.015)
 
 
-def test_the_limit_rises_with_details_and_with_the_spread_of_the_true_feature() -> None:
+def test_limit_rises_with_details_with_spread_of_true_feature() -> None:
     worlds = [IntraClass(core_told=told) for told in (0, 0.3, 0.6, 1)]
     shifted = [world.limit(0.5) for world in worlds]
     assert shifted == sorted(shifted)

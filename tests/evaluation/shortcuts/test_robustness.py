@@ -72,7 +72,7 @@ def test_a_model_of_things_is_right_everywhere() -> None:
     assert (found.examples["margin"] > 0).all()
 
 
-def test_a_model_of_places_is_right_where_the_shortcut_holds_and_misled_elsewhere() -> None:
+def test_model_places_right_where_shortcut_holds_misled() -> None:
     """On the meadow it says cat or cow, a toss between both."""
     found = score({(c, p): [float(TRAINED[k] == p) for k in range(4)] for c in range(4) for p in range(2)})
     assert [found.value(m) for m in ("top1", "aligned", "conflicting", "balanced")] == [0.25, 0.5, 0, 0.25]
@@ -81,7 +81,7 @@ def test_a_model_of_places_is_right_where_the_shortcut_holds_and_misled_elsewher
     assert not found.metrics["misled"].higher_is_better
 
 
-def test_an_error_that_does_not_follow_the_shortcut_is_not_misled() -> None:
+def test_error_that_does_not_follow_the_shortcut_is_not_misled() -> None:
     """Classes whose place is the same are mistaken for each other: wrong, but not by the place that is shown."""
     found = score({(c, p): one_hot((c + 2) % 4) for c in range(4) for p in range(2)})
     assert [found.value(m) for m in ("top1", "misled")] == [0, 0]

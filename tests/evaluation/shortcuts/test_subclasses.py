@@ -50,7 +50,7 @@ def test_losses_add_up() -> None:
     np.testing.assert_allclose(both, steps[0] + steps[1], atol=1e-13)
 
 
-def test_a_positive_that_is_the_example_itself_ends_whitened_on_the_largest_directions() -> None:
+def test_positive_example_itself_ends_whitened_largest() -> None:
     """At a minimum of −2 tr(M S) + tr(M S M S), M = WᵀW, features have unit covariance, in any two directions.
 
     That they are the largest is the doing of descent from a small start, in which these grow first.

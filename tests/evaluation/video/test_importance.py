@@ -75,7 +75,7 @@ def test_every_kind_of_question_is_found_by_what_answers_it() -> None:
     assert set(breakdown(scores)["subset"]) == {"all", "chance", *kinds}
 
 
-def test_with_another_video_or_another_text_only_those_fall_that_need_it() -> None:
+def test_with_another_video_or_another_text_those_fall_need_it() -> None:
     kinds = ["video", "text", "video", "text"]
     scores = create(TASK)(given(kinds), ItemData(Hand(kinds)), ALL)
     # Another item's picture, or words, are near none of the options: the other modality decides, wrongly or rightly.

@@ -101,7 +101,7 @@ def clips(preset: str = "basic", more: str = "") -> VideoClips:
     return VideoClips.parse(",".join([f"clips:{preset}", *(f"{k}={v}" for k, v in options.items())]))
 
 
-def test_a_bag_of_words_has_exactly_half_where_events_are_flipped() -> None:
+def test_bag_of_words_has_exactly_half_where_events_are_flipped() -> None:
     data = clips("order", ",events=2,frames=6")
     scores = create("videocon")(Bag(), data, data.splits.test["as trained"])
     assert scores.value("auc_flip") == 0.5

@@ -117,7 +117,7 @@ def test_other_questions_are_refused_and_counted(tmp_path: Path) -> None:
         resummarise(tmp_path / "study")
 
 
-def test_a_unit_that_was_stopped_does_not_go_on_with_other_questions(tmp_path: Path) -> None:
+def test_unit_was_stopped_does_not_go_on_with_other_questions(tmp_path: Path) -> None:
     data = write_questions(tmp_path / "data")
     options = {"data": data, "tasks": TASKS, "folder": tmp_path / "study", "seeds": 1}
     with pytest.raises(KeyboardInterrupt):

@@ -220,7 +220,7 @@ def test_a_folder_that_is_missing_is_asked_of_no_hub(tmp_path: Path, monkeypatch
         located("runs/mistyped")
 
 
-def test_the_scores_of_a_unit_say_which_metric_a_verdict_is_about(finished: Path) -> None:
+def test_scores_of_a_unit_say_which_metric_a_verdict_is_about(finished: Path) -> None:
     design = DecodingDesign.read(finished)
     assert design is not None
     for unit in units(design, finished):

@@ -74,7 +74,7 @@ def numbers(**series: Sequence[tuple[int, float]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=["step", "name", "value"], orient="row")
 
 
-def test_the_validation_curve_is_the_mean_of_what_tuning_looks_at() -> None:
+def test_validation_curve_is_the_mean_of_what_tuning_looks_at() -> None:
     frame = numbers(
         **{
             "validation/a/retrieval/i2t_R@1": [(5, 0.1), (10, 0.3)],

@@ -91,7 +91,7 @@ def test_quick_arms_take_more_turns_until_the_time_is_over() -> None:
     assert taken(1, turns(3, most=12, seconds=99.0)) == 12
 
 
-def test_an_arm_that_takes_no_step_is_not_timed_and_gets_the_reference_s_steps() -> None:
+def test_arm_takes_no_step_not_timed_and_gets_reference_s_steps() -> None:
     assert in_turns({"a": lambda: [0.1], "broken": lambda: []}, turns(2)) == {"a": [0.1, 0.1], "broken": []}
     measured = {"a": priced(0.1), "broken": priced(0.0)}
     assert steps_under("time", measured, "a", 50) == {"a": 50, "broken": 50}
@@ -109,7 +109,7 @@ def test_what_each_budget_makes_equal() -> None:
     assert steps_under("passes", heard, "clip", 300) == {"clip": 300, "slip": 100}
 
 
-def test_passes_of_all_rows_beside_the_steps_are_part_of_the_budget() -> None:
+def test_passes_of_all_rows_beside_steps_are_part_of_the_budget() -> None:
     looks = priced(rows=160, passes_of_all={"image": 2})
     measured = {"plain": priced(), "looks": looks, "twice": replace(looks, passes={"image": 2})}
     # 300 steps of 16 rows are 4,800 passes, of which 320 go into looks.
@@ -192,7 +192,7 @@ def test_steps_follow_the_data_within_their_limits(
     assert Recipe(steps=7, epochs=epochs, most_passes=most).steps_for(rows, batch, passes) == 7
 
 
-def test_arms_are_timed_with_the_threads_that_their_runs_will_have(
+def test_arms_are_timed_with_threads_that_their_runs_will_have(
     pairs: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[int] = []
@@ -212,7 +212,7 @@ def test_arms_are_timed_with_the_threads_that_their_runs_will_have(
     assert threads == [1, 2]
 
 
-def test_arms_of_every_budget_are_timed_in_turns_beside_busy_cores(
+def test_arms_of_every_budget_timed_in_turns_beside_busy_cores(
     pairs: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     took: list[str] = []
@@ -249,14 +249,14 @@ def test_the_forecast_is_the_range_of_what_was_measured() -> None:
     assert list(times.columns[2].cells) == ["60 to 90", "120 to 180"]
 
 
-def test_steps_that_follow_the_data_are_written_in_before_they_are_used() -> None:
+def test_steps_follow_data_are_written_in_before_they_are_used() -> None:
     with pytest.raises(ValueError, match="follow the data"):
         _ = load("cpu").total_steps
     assert override(load("cpu"), {"steps": 12}).total_steps == 12
     assert all(load(name).steps is None for name in names() if name != "seconds")
 
 
-def test_recipes_of_the_same_steps_are_the_same_whatever_the_epochs() -> None:
+def test_recipes_of_same_steps_are_the_same_whatever_the_epochs() -> None:
     stated = {"batch_size": 128, "steps": 128}
     assert parse({**stated, "epochs": 9, "most_passes": 5}) == parse(stated)
     assert override(load("cpu"), {"steps": 128}).most_passes is None
@@ -300,7 +300,7 @@ def test_cut_captions_are_said_by_arm() -> None:
     assert line.startswith("clip, siglip: 44 % of the training captions have more tokens")
 
 
-def test_a_tower_named_without_weights_is_said_to_start_at_random(pairs: Path) -> None:
+def test_tower_named_without_weights_is_said_to_start_at_random(pairs: Path) -> None:
     arm = "open_clip:ViT-B-32"
     design = Design(
         (arm, "clip", f"{arm}@weights.pt"), data=str(pairs), recipe=override(load("cpu"), {"steps": 1})

@@ -90,7 +90,7 @@ def study(
     )
 
 
-def test_an_arm_that_lacks_the_metric_is_told_by_what_it_shares_with_others() -> None:
+def test_arm_lacks_metric_is_told_by_what_it_shares_with_others() -> None:
     found = study({"a": 0.3, "b": 0.5, "c": 0.4, "d": 0.1}, {"a": "worse", "c": "worse"}, low=0.4)
     other = found.primary.model_dump() | {"metric": "age_mae"}
     (*arms, last) = found.arms
@@ -175,7 +175,7 @@ def test_what_is_open_says_what_would_decide_it(needed: dict[str, Any] | None, l
     assert len(found) == 3
 
 
-def test_arms_of_the_same_mean_are_level_and_few_examples_promise_nothing() -> None:
+def test_arms_of_same_mean_level_few_examples_promise_nothing() -> None:
     verdicts = {"b": "no difference shown", "c": "no difference shown"}
     needed = {"effect": 0.01, "n": 5, "examples_factor": 1.0}
     found = study({"a": 0.5, "b": 0.5, "c": 0.5}, verdicts, needed=needed, low=0.4, n=2)
@@ -262,7 +262,7 @@ def test_a_narrow_and_a_wide_table_hold_the_same_numbers(eight: Study[Any]) -> N
     assert len(numbers(60)) >= 8 * 4
 
 
-def test_where_test_rows_leaked_verdicts_are_about_the_clean_ones(
+def test_where_test_rows_leaked_verdicts_are_about_clean_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fixtures.synthetic_study._SUBSETS", ("leaked", "clean"))

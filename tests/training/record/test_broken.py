@@ -35,7 +35,7 @@ def lost(row: int, reason: str = "broken picture") -> Replacement:
     return Replacement(row, f"a.tar, {row}", reason, "", "a.tar, 0")
 
 
-def test_one_may_always_be_broken_and_each_counts_once_of_the_whole() -> None:
+def test_one_may_always_be_broken_and_each_counts_once_of_whole() -> None:
     budget = Budget(0.01, 150)
     for step in range(5):
         budget.add(step, 10, [lost(7)])

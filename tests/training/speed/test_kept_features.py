@@ -152,7 +152,7 @@ def test_features_that_cannot_be_kept(
         ("series", "clip,columns=wrist+text,text=bag", "motions:basic"),
     ],
 )
-def test_what_was_recorded_is_the_same_every_time_where_it_is_plain(noun: str, arm: str, data: str) -> None:
+def test_what_was_recorded_is_same_every_time_where_it_is_plain(noun: str, arm: str, data: str) -> None:
     def keep(paired: str) -> None:
         planned = Run(
             arm, f"{data},train=16,validation=4,test=4", override(load("seconds"), {"batch_size": 8})

@@ -163,7 +163,7 @@ def test_a_microbatch_of_nothing_is_refused(recipe: Recipe) -> None:
         caching.backward(method, loader_of(method, recipe).batch(0), CLOCK, 0)
 
 
-def test_encoder_memory_follows_the_microbatch_and_loss_memory_the_batch(recipe: Recipe) -> None:
+def test_encoder_memory_follows_microbatch_and_loss_memory_batch(recipe: Recipe) -> None:
     method = method_of("clip", recipe)
     report = measure(method, loader_of(method, recipe))
     assert report.weights == sum(p.numel() * 4 for p in [*method.parameters(), *method.buffers()])

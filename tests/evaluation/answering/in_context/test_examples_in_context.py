@@ -86,7 +86,7 @@ def test_turns_of_a_conversation_come_after_the_examples() -> None:
     assert len(assistant.prompts[0].turns) == 3
 
 
-def test_zero_shot_shows_two_examples_without_pictures_and_nothing_shows_none() -> None:
+def test_zero_shot_shows_two_examples_without_pictures_nothing() -> None:
     for prompt in shown(ZERO_SHOT):
         assert len(prompt.turns) == 2
         assert all(turn.picture is None for turn in prompt.turns)

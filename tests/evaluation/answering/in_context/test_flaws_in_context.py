@@ -107,7 +107,7 @@ def test_whoever_always_abstains_has_the_f1_of_chance() -> None:
     assert (scores.metrics["accuracy"].chance or 0) >= rate
 
 
-def test_a_correction_mends_absurd_answers_and_spoils_none_where_the_judge_is_right() -> None:
+def test_correction_mends_absurd_answers_spoils_none_where_judge() -> None:
     found = values(Abstention(variant="self-correcting")(Says(answers), world(), rows()))
     assert found["f1"] == found["answered"] == found["accuracy"] == found["mended"] == 1.0
     assert found["spoilt"] == 0.0
@@ -120,7 +120,7 @@ def test_a_judge_that_always_says_no_spoils_every_right_answer() -> None:
     assert found["answered"] == 0.0
 
 
-def test_a_correction_is_asked_after_other_examples_that_say_yes_and_no() -> None:
+def test_correction_is_asked_after_other_examples_say_yes_and_no() -> None:
     assistant = Says(answers)
     Abstention(Shots(3), "self-correcting", judging=Shots(6))(assistant, world(), rows())
     first, second = (assistant.asked[half::1] for half in (0, len(assistant.asked) // 2))
@@ -132,7 +132,7 @@ def test_a_correction_is_asked_after_other_examples_that_say_yes_and_no() -> Non
     assert {text.removesuffix(f" {RELEVANT}") for text in after} != before
 
 
-def test_absurd_questions_are_among_the_examples_as_often_as_in_the_data() -> None:
+def test_absurd_questions_are_among_examples_as_often_as_in_data() -> None:
     assistant = Says(answers)
     scores = Abstention(Shots(6))(assistant, world(), rows())
     shown = [turn.reply for prompt in assistant.asked for turn in prompt.turns]
@@ -232,7 +232,7 @@ def test_explaining_and_answering_does_not_give_the_answer_away() -> None:
     assert re.fullmatch(r".+\. Answer: (Yes|No)\.", assistant.asked[0].turns[0].reply)
 
 
-def test_hindsight_shows_what_the_model_itself_said_where_that_was_wrong() -> None:
+def test_hindsight_shows_model_itself_said_where_that_was_wrong() -> None:
     assistant = Says(lambda prompt: "Because I say so.")
     Explanation(Shots(2), "hindsight")(assistant, world(), rows())
     shown = [turn.reply for prompt in assistant.asked for turn in prompt.turns if "Good:" in turn.reply]
@@ -243,7 +243,7 @@ def test_hindsight_shows_what_the_model_itself_said_where_that_was_wrong() -> No
         assert good != bad
 
 
-def test_hindsight_has_nothing_to_show_of_a_model_that_is_always_right() -> None:
+def test_hindsight_has_nothing_to_show_of_model_is_always_right() -> None:
     right: dict[str, str] = {}
 
     def learns(prompt: Prompt) -> str:
@@ -256,7 +256,7 @@ def test_hindsight_has_nothing_to_show_of_a_model_that_is_always_right() -> None
         Explanation(Shots(20), "hindsight")(Says(lambda prompt: right.get(prompt.text, "")), world(), rows())
 
 
-def test_captions_are_judged_by_what_is_mentioned_and_examples_are_rows_of_training() -> None:
+def test_captions_judged_by_mentioned_examples_rows_of_training() -> None:
     def describes(prompt: Prompt) -> str:
         there, _, _ = sees(prompt)
         return f"There is a {sorted(there)[0]} and a guitar."
@@ -279,7 +279,7 @@ def test_a_list_behind_the_caption_is_not_judged() -> None:
     assert scores.value("mentions") == 1.0
 
 
-def test_instructions_ask_for_three_forms_whose_length_is_checked() -> None:
+def test_instructions_ask_for_three_forms_whose_length_checked() -> None:
     assistant = Says(lambda prompt: "a cat")
     scores = InstructionFollowing(Shots(3))(assistant, world(), rows())
     assert set(scores.examples["subset"]) == {"short", "long", "list"}
