@@ -48,7 +48,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "data/sources/tables/_roles.py": "captions beside files",
     "data/sources/tables/_rows.py": "captions beside files",
     "data/sources/webdataset.py": "captions beside files",
-    "data/derived/nouns.py": "nouns are of texts",
+    "data/nouns.py": "nouns are of texts",
     "data/derived/missing.py": "shifts are other pictures of the same rows",
     "data/derived/voxels.py": "voxels are of pictures",
     "networks/base.py": "says what its own two towers are of",

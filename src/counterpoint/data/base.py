@@ -20,13 +20,12 @@ from ..frames import Frames, whole
 from ..modalities import MODALITIES, resolve
 from ..networks.base import Input
 from ..types import Fit, Kind
-from .derived.nouns import NOUNS, TEXTS, tags_of
 from .fingerprint import BLOCK, Fingerprint, bytes_of, digest
 from .items import Items
 from .labels import Classes, Label, SomeLabel, Tags, named, of_kind
+from .nouns import NOUNS, TEXTS, tags_of
 from .pictures.sheet import COLUMNS, contact_sheet, evenly, gapped
-from .replaced import Replacement
-from .sources import BROKEN
+from .replaced import MAX_BROKEN, Replacement
 
 Rows = Int[np.ndarray, " n"]
 """Row numbers of a data set."""
@@ -116,7 +115,7 @@ class Data(ABC):
     split_here: bool = False
     attribution: str = ""
     shards: Sequence[int] | Int[np.ndarray, " S"] = ()
-    broken: float = BROKEN
+    broken: float = MAX_BROKEN
     learned: str = ""
     refused: Mapping[str, str] = MappingProxyType({})
 

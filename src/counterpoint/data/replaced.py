@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MAX_BROKEN = 0.01
+"""Largest share of examples that may be broken, for whatever reason, unless another is given."""
+
 
 @dataclass(frozen=True)
 class Replacement:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..data.derived.nouns import nouns
+from ..data.nouns import nouns
 from ..forms import Fraction, NonNegative, Positive
 from ..networks.base import Towers
 from ..networks.heads import ClassHead, HeadKind

@@ -18,7 +18,7 @@ class CatLIP(TagScores):
     """``L = 1/B Σ_i Σ_c [ softplus(s_ic) − y_ic s_ic ]``, s_ic = <f(picture i), w_c> + b_c; y_ic: its caption says c.
 
     The label is ``nouns``, unless one is named: nouns of the texts by WordNet's first senses, which the data makes
-    where a method learns them (`counterpoint.data.derived.nouns`). A noun that a caption says twice is said; one of a
+    where a method learns them (`counterpoint.data.nouns`). A noun that a caption says twice is said; one of a
     caption without any is none, and the picture counts. The bias starts at the prior, b_c = log(n_c / (n − n_c)) of n_c
     of n training rows that have c, as the sum over many rare classes would else be large for many steps. Where a
     comparison names another label, ``catlip,labels=nouns`` says which one is meant.

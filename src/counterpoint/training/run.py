@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ..data.base import Data
 from ..data.derived.labelling import label_of
-from ..data.derived.nouns import NOUNS
+from ..data.nouns import NOUNS
 from ..data.source import located
 from ..data.sources import without_budget
 from ..execution.folders import unwritable

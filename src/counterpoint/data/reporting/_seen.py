@@ -30,7 +30,8 @@ from ..pictured import PairedData, PictureData
 from ..pictures.alike import sets
 from ..pictures.decode import shown
 from ..pictures.traits import HASH_BYTES, looks_of
-from ..sources import BROKEN, Asset, Ledger, Records, SourceOptions
+from ..replaced import MAX_BROKEN
+from ..sources import Asset, Ledger, Records, SourceOptions
 from ._looking import AT_ONCE, FileScan
 
 _SIDE = 96  # pixels of a sheet's pictures
@@ -114,7 +115,7 @@ class DataOverview:
     part: bool = False
     about: bool = False
     label_columns: Mapping[str, ColumnOverview] = field(default_factory=dict)
-    broken: float = BROKEN
+    broken: float = MAX_BROKEN
 
     def __len__(self) -> int:
         return len(self.keys)

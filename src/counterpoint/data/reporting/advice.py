@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from ..labels import Classes, Label, Numbers, Tags, of_kind
-from ..sources import ALSO_POSSIBLE, BROKEN, COLUMNS, without_budget
+from ..replaced import MAX_BROKEN
+from ..sources import ALSO_POSSIBLE, COLUMNS, without_budget
 from ._seen import DataOverview
 
 _FEW = 1_000  # examples below which pretrained towers have more to say than training from nothing
@@ -115,7 +116,7 @@ def commands(seen: DataOverview) -> Iterator[tuple[str, str]]:
     data, held = shlex.quote(without_budget(seen.source)), set(seen.columns)
     if (share := seen.too_broken) is not None:
         data += f" --broken {share:g}"
-    elif seen.broken != BROKEN:
+    elif seen.broken != MAX_BROKEN:
         data = shlex.quote(seen.source)
     if not seen.enough:  # comparisons and training would be refused
         if seen.examples:

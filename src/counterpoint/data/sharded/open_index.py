@@ -12,7 +12,8 @@ from ..listed.pairs import Pairs
 from ..listed.photos import Photos
 from ..listed.stored import StoredData
 from ..listed.stored_rows import StoredRows
-from ..sources import BROKEN, Ledger, Records, SourceOptions, read
+from ..replaced import MAX_BROKEN
+from ..sources import Ledger, Records, SourceOptions, read
 from .data import ShardedData
 from .index import OtherIndexError, ShardIndex
 from .pictures import ShardedPairs, ShardedPictures
@@ -20,7 +21,7 @@ from .pictures import ShardedPairs, ShardedPictures
 S = TypeVar("S", bound=StoredData)
 
 
-def open_index(folder: Path, form: int | Fit, broken: float = BROKEN) -> ShardedData:
+def open_index(folder: Path, form: int | Fit, broken: float = MAX_BROKEN) -> ShardedData:
     """Open data over an index.
 
     Args:

@@ -16,7 +16,7 @@ from ._files.locations import (
 )
 from ._files.noted import columns_noted, ending_of, noted
 from ._files.text import UNKNOWN, caption_lines
-from ._ledger import ALSO_POSSIBLE, BROKEN, COLUMNS, Ledger
+from ._ledger import ALSO_POSSIBLE, COLUMNS, Ledger
 from ._names import CAPTION_COLUMNS, PICTURE_COLUMNS, split_of
 from ._options import (
     FACTS,
@@ -48,7 +48,6 @@ from ._source import FileSpan, Shard, Source
 
 __all__ = [
     "ALSO_POSSIBLE",
-    "BROKEN",
     "CAPTION_COLUMNS",
     "COLUMNS",
     "CONVERTED",

@@ -13,8 +13,6 @@ from ._files.locations import readable
 Kind = Literal["lost", "passed over", "guessed"]
 """Kinds of entries: an example that is lost, a file that is no example, a guess about encodings, columns or tables."""
 
-BROKEN = 0.01
-"""The share of examples that may be lost, for whatever reason, unless another is asked for."""
 COLUMNS = "columns"
 """The reason of entries about columns whose use was guessed; the detail says which others are possible."""
 ALSO_POSSIBLE = "also possible: "

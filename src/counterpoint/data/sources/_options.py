@@ -18,10 +18,10 @@ from ...spec import Spec
 from ..derived.gaps import gaps_of, with_gaps
 from ..derived.mixture import each_changed, parts_of
 from ..pictures.decode import MOST_PIXELS
+from ..replaced import MAX_BROKEN
 from ..sides import MOST_HELD_OUT
 from ..template import is_template, option_of, read_option
 from ._files.locations import local
-from ._ledger import BROKEN
 
 _PARTS = ("path", "name", "folder")
 FACTS = ("id", "split", "group")
@@ -93,7 +93,7 @@ class SourceOptions:
     columns: Mapping[str, str] = field(default_factory=dict, hash=False)  # a mapping has no hash
     captions: FilenameCaptions | None = None
     outside: bool = False
-    broken: float = BROKEN
+    broken: float = MAX_BROKEN
     group: str = "looks"
     held_out: int = MOST_HELD_OUT
     max_pixels: int = MOST_PIXELS

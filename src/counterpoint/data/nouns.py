@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..labels import Rows, Tags
-from ..views import wordnet
+from .labels import Rows, Tags
+from .views import wordnet
 
 PAPERS = {"catlip": ("nouns", "tags_of")}
 
