@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from method_stubs import RECIPE, All, StubImage, build, loaded
 
 from counterpoint import methods
-from counterpoint.data.nouns import LEAST, nouns, tags_of
 from counterpoint.data.labels import Tags
+from counterpoint.data.nouns import LEAST, nouns, tags_of
 from counterpoint.data.views import wordnet
 from counterpoint.methods.arm import Arm
 from counterpoint.networks.init import initialise

@@ -296,6 +296,42 @@ _ALL = (
         "protonet",
         {"few_shot": ("*_1shot", "*_5shot")},
     ),
+    StudyPreset(
+        "league",
+        "every method of two columns that needs neither labels nor a second model, under one recipe; dozens of arms: "
+        "give --jobs or --executor, and --tune 4 to search the learning rate of each",
+        {
+            "softmax over the batch": (
+                *("clip", "infonce", "ntxent", "simcse", "dcl", "hard-negatives", "grouped-infonce", "macl"),
+                *(
+                    "multi-sclip",
+                    "poly-view",
+                    "align",
+                    "convirt",
+                    "dbl",
+                    "lat",
+                    "msclap",
+                    "scav",
+                    "more",
+                    "amcl",
+                ),
+            ),
+            "each pair by itself, margins": ("siglip", "hinge", "margin-ntxent"),
+            "alignment and uniformity": (
+                *("align-uniform", "contrastive-gap", "decoupled-uniformity", "kernel-infonce", "spectral"),
+            ),
+            "weighted": ("cacr", "diht", "hard-contrastive", "isogclr", "llave"),
+            "local features": ("filip", "mil"),
+            "queues and mined negatives": ("brivl", "conan"),
+            "with self-supervision": (
+                *("slip", "siamlip", "siamlip-rocket", "byolip", "byolip-rocket", "barlip", "barlip-rocket"),
+                *("swalip", "swalip-rocket", "clip-rocket", "mcl"),
+            ),
+            "one tower or a fusion": ("clippo", "late", "m3col", "multimodn"),
+        },
+        "clip",
+        {"retrieval": ("*_R@1", "*_R@10"), "zero_shot": ("*_top1",), "probe": ("logistic_*_top1",)},
+    ),
 )
 PRESETS: Mapping[str, StudyPreset] = {preset.name: preset for preset in _ALL}
 """Every preset by its name.
