@@ -327,7 +327,7 @@ _ALL = (
                 *("slip", "siamlip", "siamlip-rocket", "byolip", "byolip-rocket", "barlip", "barlip-rocket"),
                 *("swalip", "swalip-rocket", "clip-rocket", "mcl"),
             ),
-            "one tower or a fusion": ("clippo", "late", "m3col", "multimodn"),
+            "one tower": ("clippo",),
         },
         "clip",
         {"retrieval": ("*_R@1", "*_R@10"), "zero_shot": ("*_top1",), "probe": ("logistic_*_top1",)},
