@@ -166,7 +166,8 @@ def run(lab: Lab) -> Iterator[Result]:
     def correlation(over: str, names: Iterable[str]) -> Result:
         of_runs = [varied[name, size] for name in names for size in BATCHES if (name, size) in varied]
         title = f"2: rank correlation of accuracy with −(alignment + uniformity) over {over}"
-        measured = rank_correlation(*zip(*of_runs, strict=True))
+        accuracies, spreads = zip(*of_runs, strict=True)
+        measured = rank_correlation(accuracies, spreads)
         return above(measured, name=title, metric="Spearman's coefficient", **RELATED)
 
     yield from decides(
