@@ -15,7 +15,7 @@ from counterpoint.data.source import load
 from counterpoint.evaluation import create
 from counterpoint.study.presets import StudyPreset
 
-from .lab import FIRST, Arrays, Lab, Result, above, arm, decides, secondary
+from .lab import FIRST, Arrays, Lab, Result, above, arm, decides, effects, secondary
 from .lab.towers import Recaptioned, build, recipe, train
 
 CLAIM = (
@@ -23,6 +23,7 @@ CLAIM = (
     "than the clean pairs."
 )
 REFUTED = "the clean pairs win over four times as many with 30 % noise"
+SHARE = effects.convention("share")
 PLAIN = "align,temperature=0.07"
 PRESET = StudyPreset(
     "align",
@@ -109,7 +110,7 @@ def run(lab: Lab) -> Iterator[Result]:
         for column, label in enumerate(("picture and name", "picture alone"))
     )
     clean, noisy = (decisive[name] for name in DECISIVE)
-    yield from decides(above(noisy - clean))
+    yield from decides(above(noisy - clean, **SHARE))
     yield from secondary(
         above(scores["2,320 with 50 % noise"] - scores["290 clean"]),
         above(scores["1,160 with 30 % noise, filtered"] - scores["1,160 with 30 % noise"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +25,13 @@ from .lab import (
     Lab,
     Result,
     ScoreEstimate,
+    ThresholdOrigin,
     TrainingComparison,
     above,
     below,
     best,
     decides,
+    effects,
     secondary,
     within,
 )
@@ -41,6 +44,12 @@ REFUTED = (
     "the deviation does not fall like M^−½, the two terms are clearly worse than InfoNCE at every weight, "
     "leaving uniformity out does not collapse the features, or accuracy does not correlate with the pair"
 )
+AS_GOOD = effects.tolerance("share")
+RELATED = effects.convention("correlation")
+COLLAPSED = effects.level(
+    "0 is total collapse; what stays above −0.5 has collapsed; chosen here", "convention"
+)
+RATE = ThresholdOrigin(kind="convention", text="a tenth around the exponent −½ of the theorem; chosen here")
 
 TERMS, CONTRAST = "align-uniform,on=images,head=identity", "infonce,on=images,head=identity"
 TEMPERATURES = {f"InfoNCE {tau:g}": f"{CONTRAST},temperature={tau:g}" for tau in (0.1, 0.07, 0.2, 0.5)}
@@ -110,7 +119,9 @@ def _unit(rng: np.random.Generator, n: int) -> Float[np.ndarray, "n d"]:
     return z / np.linalg.norm(z, axis=1, keepdims=True)
 
 
-def rank_correlation(first: Sequence[float], second: Sequence[float]) -> ScoreEstimate:
+def rank_correlation(
+    first: Sequence[float], second: Sequence[float], confidence: float = 0.95
+) -> ScoreEstimate:
     """Correlate two numbers of runs by ranks.
 
     The interval is Fisher's z with the variance of Spearman's coefficient (Bonett and Wright 2000).
@@ -118,7 +129,14 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> ScoreEs
     spearman = float(stats.spearmanr(first, second).statistic)
     z = math.atanh(np.clip(spearman, -0.999, 0.999))
     spread = math.sqrt((1 + spearman**2 / 2) / (len(first) - 3))
-    return ScoreEstimate(spearman, math.tanh(z - 1.96 * spread), math.tanh(z + 1.96 * spread), len(first))
+    half = float(stats.norm.ppf((1 + confidence) / 2)) * spread
+    return ScoreEstimate(
+        spearman,
+        math.tanh(z - half),
+        math.tanh(z + half),
+        len(first),
+        again=partial(rank_correlation, first, second),
+    )
 
 
 def slope(deviations: Float[np.ndarray, " M"]) -> float:
@@ -148,26 +166,28 @@ def run(lab: Lab) -> Iterator[Result]:
     def correlation(over: str, names: Iterable[str]) -> Result:
         of_runs = [varied[name, size] for name in names for size in BATCHES if (name, size) in varied]
         title = f"2: rank correlation of accuracy with −(alignment + uniformity) over {over}"
-        measured = rank_correlation(*zip(*of_runs, strict=True))
-        return above(measured, name=title, metric="Spearman's coefficient")
+        accuracies, spreads = zip(*of_runs, strict=True)
+        measured = rank_correlation(accuracies, spreads)
+        return above(measured, name=title, metric="Spearman's coefficient", **RELATED)
 
     yield from decides(
         above(
             best(accuracy[name] for name in WEIGHTS) - best(accuracy[name] for name in TEMPERATURES),
-            -0.02,
             name="1: best weight of align+unif − best temperature of InfoNCE",
+            **AS_GOOD,
         ),
         correlation("varied runs", (*WEIGHTS, *TEMPERATURES)),
         above(
             evenness["without uniformity"],
             -0.5,
-            refuted_at=-1.0,
             name="2: uniformity without the uniformity term (0 is total collapse, about −3.8 even spread)",
+            **COLLAPSED,
         ),
         within(
             of_anchors[()] + 0.5,
             0.1,
             name="3: slope of the log deviation from the limit against log M, plus ½",
+            source=RATE,
         ),
     )
     yield from secondary(

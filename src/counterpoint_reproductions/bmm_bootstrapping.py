@@ -18,7 +18,7 @@ from counterpoint.study.opened import open_data
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
-from .lab import UNSEEN, Lab, Result, TrainingComparison, above, arm, below, decides, secondary
+from .lab import UNSEEN, Lab, Result, TrainingComparison, above, arm, below, decides, effects, secondary
 
 CLAIM = (
     "With 60 % of the labels wrong, the posterior of a beta mixture of training losses finds the wrong ones with an "
@@ -26,6 +26,10 @@ CLAIM = (
     "true labels is higher than that of mixup."
 )
 REFUTED = "the AUROC is 0.9 or less, the Gaussian mixture is as good, or mixup is as accurate at the end"
+DETECTED = effects.level(
+    "an AUROC of 0.9 is outstanding discrimination by the usual scale; chosen here", "convention"
+)
+SHARE = effects.convention("share")
 
 LABEL = "digit"
 COMPARISON = TrainingComparison(
@@ -74,9 +78,9 @@ def run(lab: Lab) -> Iterator[Result]:
     auroc = arm("beta", outcomes("beta"), "AUROC of the posterior for wrong labels", STATISTICS["auroc"])
     error = {name: arm(name, brier(name), "Brier score of the posterior") for name in ("beta", "normal")}
     yield from decides(
-        above(auroc, 0.9, name="1: AUROC of the beta mixture"),
-        below(error["beta"] - error["normal"], name="1: Brier score, beta − normal mixture"),
-        above(accuracy["M-DYR"] - accuracy["mixup"], name="2: M-DYR − mixup"),
+        above(auroc, 0.9, name="1: AUROC of the beta mixture", **DETECTED),
+        below(error["beta"] - error["normal"], name="1: Brier score, beta − normal mixture", **SHARE),
+        above(accuracy["M-DYR"] - accuracy["mixup"], name="2: M-DYR − mixup", **SHARE),
     )
     yield from secondary(
         above(accuracy["mixup"] - accuracy["cross-entropy"], name="2: mixup − cross-entropy"),

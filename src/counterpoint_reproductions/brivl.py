@@ -16,7 +16,7 @@ from counterpoint.networks.state.momentum import PREFIX
 from counterpoint.recipes import load as load_recipe
 from counterpoint.types import Batch, StepInfo
 
-from .lab import Lab, Result, TrainingComparison, above, below, decides, exact, secondary
+from .lab import Lab, Result, TrainingComparison, above, below, decides, effects, exact, secondary
 from .lab.gradients import relative_error
 from .lab.towers import build
 
@@ -25,6 +25,7 @@ CLAIM = (
     "than the negatives of the batch, at the same number of pairs seen."
 )
 REFUTED = "the queues give no gain over a batch of 32, or the loss or its gradients are others"
+SHARE = effects.convention("share")
 
 SAMPLES, SMALL, LARGE = 19_200, 32, 256
 TAU, CLOSE = 0.07, 0.05
@@ -89,7 +90,7 @@ def run(lab: Lab) -> Iterator[Result]:
 
     def gain(way: str, baseline: str) -> Result:
         score = retrieved[way]["queue"] - retrieved[way][baseline]
-        return above(score, name=f"queue of 1,024 − {baseline}, batch {SMALL}")
+        return above(score, name=f"queue of 1,024 − {baseline}, batch {SMALL}", **SHARE)
 
     yield from decides(
         gain("i2t", "in-batch"),

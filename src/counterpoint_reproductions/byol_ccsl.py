@@ -1,4 +1,4 @@
-"""Self-labelled BYOL: pairs of a batch that pass the threshold are look-alikes, and to attract them helps."""
+"""Self-labelled BYOL: features are better where pairs of a batch that pass a threshold attract each other too."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from counterpoint.data.synthetic.emoji.world import Emoji
 from counterpoint.methods.byol import BYOL
 from counterpoint.training.start import load as load_run
 
-from .lab import Lab, Result, TrainedStudy, TrainingComparison, above, decides, per_seed, secondary
+from .lab import Lab, Result, TrainedStudy, TrainingComparison, above, decides, effects, per_seed, secondary
 
 CLAIM = (
-    "Pairs of pictures that BYOL's prediction and target find alike are variants of one concept far more often than "
-    "chance has it, and features are better where they attract each other too."
+    "BYOL learns better features where pictures of a batch that its prediction and target find alike attract each "
+    "other too."
 )
-REFUTED = (
-    "pairs that are found are of one concept less than five times as often as any, or the probe gains nothing"
-)
+REFUTED = "the probe gains nothing"
+GAIN = effects.reported(71.04, 76.87, "STL-10, BYOL against BYOL with CCSL", unit=0.01)
 
 STEPS, BATCH, LIFT = 300, 128, 5.0
 PLAIN, COSINE, SIGMOID, NO_NORM = "BYOL", "CCSL", "CSSL", "BYOL without batch norms"
@@ -72,7 +71,9 @@ def run(lab: Lab) -> Iterator[Result]:
     shares = [alike(study, COSINE, seed) for seed in lab.seeds(COMPARISON.seeds)]
     precision, base, share = np.mean(shares, axis=0)
     spread = study.diagnostics("uniformity_image")
-    yield from decides(
+    yield from decides(above(linear[COSINE] - linear[PLAIN], name="1: probe, CCSL − BYOL", **GAIN))
+    yield from secondary(
+        # The paper makes no statement about the pairs that are found.
         above(
             per_seed(
                 COSINE,
@@ -82,9 +83,6 @@ def run(lab: Lab) -> Iterator[Result]:
             LIFT,
             name="1: how much more often found pairs are of one concept",
         ),
-        above(linear[COSINE] - linear[PLAIN], name="1: probe, CCSL − BYOL"),
-    )
-    yield from secondary(
         above(nearest[COSINE] - nearest[PLAIN], name="1: k-NN, CCSL − BYOL"),
         above(linear[SIGMOID] - linear[PLAIN], name="1: probe, CSSL − BYOL"),
         above(linear[NO_NORM] - linear[PLAIN], -0.05, name="2: probe, BYOL without batch norms − BYOL"),

@@ -14,7 +14,7 @@ from counterpoint.study.presets import StudyPreset
 from counterpoint.study.training.tuning import validation_score
 from counterpoint.training.run import Run
 
-from .lab import Lab, Result, Score, above, below, decides, exact, secondary, things, within
+from .lab import Lab, Result, Score, above, below, decides, effects, exact, secondary, things, within
 from .lab.study import TrainedScores
 
 CLAIM = (
@@ -23,6 +23,7 @@ CLAIM = (
     "the nearest negative alone."
 )
 REFUTED = "the drop is equal or larger, or uniform weights win, or a limit is another"
+SHARE = effects.convention("share")
 PRESET = StudyPreset(
     "cacr",
     "contrast whose positives and negatives are weighted, whose negatives alone are not, and plain contrast",
@@ -101,6 +102,7 @@ def run(lab: Lab) -> Iterator[Result]:
             below(
                 drop(CACR, scores) - drop(baseline, scores),
                 name=f"1: drop from balanced to long-tailed data, {CACR} − {baseline}",
+                **SHARE,
             )
             for baseline in (INFONCE, ALIGN)
         )
@@ -110,6 +112,7 @@ def run(lab: Lab) -> Iterator[Result]:
         return above(
             accuracy[0][one] - accuracy[0][other],
             name=f"2: {names.get(one, one)} − {names.get(other, other)}",
+            **SHARE,
         )
 
     yield from decides(

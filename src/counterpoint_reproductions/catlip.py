@@ -1,4 +1,4 @@
-"""CatLIP: nouns of captions teach as much of things as captions do in the same time, and less of what is no noun."""
+"""CatLIP: nouns of captions teach as much of things as captions do in the same time, and start classifiers of few."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ from counterpoint.study.opened import open_data
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
-from .lab import UNSEEN, Lab, Result, TrainingComparison, above, arm, below, decides, secondary
+from .lab import UNSEEN, Lab, Result, TrainingComparison, above, arm, below, decides, effects, secondary
 from .lab.related import Related
 
 CLAIM = (
     "In the same time on a processor a classifier by the nouns of captions learns features that tell the things of a "
-    "picture at least as well as CLIP's, and its features tell colours and relations worse, which are no things; a "
-    "classifier of few pictures that starts from what was learned of its classes' names beats one that does not."
+    "picture at least as well as CLIP's; a classifier of few pictures that starts from what was learned of its "
+    "classes' names beats one that does not."
 )
-REFUTED = "CLIP's features tell the things better in the same time"
+REFUTED = (
+    "CLIP's features tell the things better in the same time, or names are no better a start than chance"
+)
+AS_GOOD = effects.tolerance("share")
+SHARE = effects.convention("share")
 
 STEPS, BATCH = 600, 64
 CATLIP, CLIP = "CatLIP", "CLIP"
@@ -79,15 +83,19 @@ def run(lab: Lab) -> Iterator[Result]:
     transfer = lab.study(replace(TRANSFER, arms=tuned(study.each(CATLIP))), "few pictures")
     accuracy = transfer.scores("classification accuracy")
     yield from decides(
-        above(things[CATLIP] - things[CLIP], name="1: mAP of things, CatLIP − CLIP"),
-        below(colour[CATLIP] - colour[CLIP], name="2: top 1 of colours, CatLIP − CLIP"),
-        below(relation[CATLIP] - relation[CLIP], name="2: top 1 of relations, CatLIP − CLIP"),
+        above(things[CATLIP] - things[CLIP], name="1: mAP of things, CatLIP − CLIP", **AS_GOOD),
         above(
             accuracy[NAMES] - accuracy[CHANCE],
             name="3: accuracy by five pictures of a class, by names − at random",
+            **SHARE,
         ),
     )
-    yield from secondary(below(count[CATLIP] - count[CLIP], name="2: top 1 of how many, CatLIP − CLIP"))
+    # The paper does not say that nouns teach less of what is no thing: these are controls.
+    yield from secondary(
+        below(colour[CATLIP] - colour[CLIP], name="2: top 1 of colours, CatLIP − CLIP"),
+        below(relation[CATLIP] - relation[CLIP], name="2: top 1 of relations, CatLIP − CLIP"),
+        below(count[CATLIP] - count[CLIP], name="2: top 1 of how many, CatLIP − CLIP"),
+    )
     lab.note(
         f"The registered methods on 8,000 scenes under the recipe cpu, batches of {BATCH}: {STEPS} steps of CLIP and",
         f"{COMPARISON.steps[CATLIP]} of CatLIP, which take as long. Words of colours are nouns too to WordNet",

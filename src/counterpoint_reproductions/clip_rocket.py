@@ -17,6 +17,7 @@ from .lab import (
     below,
     best,
     decides,
+    effects,
     secondary,
 )
 
@@ -29,6 +30,7 @@ REFUTED = (
     "under the improved recipe an extra loss keeps an advantage as big as under the basic one, or heads, "
     "temperature and smoothing bring more than the augmentations"
 )
+SHARE = effects.convention("share")
 
 
 STEPS, BATCH, SIZE = 120, 128, 32
@@ -153,10 +155,12 @@ def interaction(score: Scored, budget: str) -> Iterator[Result]:
     yield above(
         advantage(score, "basic") - advantage(score, "improved"),
         name=f"1, {budget}: best extra loss − CLIP: basic − improved",
+        **SHARE,
     )
     yield above(
         gain(score) - advantage(score, "basic"),
         name=f"1, {budget}: gain of the recipe for CLIP − gain of the best extra loss under basic",
+        **SHARE,
     )
 
 
@@ -177,6 +181,7 @@ def augmentations(scores: TrainedScores) -> Result:
     return above(
         (scores[AUGMENTED] - basic) - (full - scores[AUGMENTED]),
         name="2: gain of the augmentations − gain of heads, temperature and smoothing",
+        **SHARE,
     )
 
 

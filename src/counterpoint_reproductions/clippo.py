@@ -23,7 +23,7 @@ from counterpoint.networks.towers.transformer import ProbedTransformer, TextTran
 from counterpoint.recipes.schema import Recipe
 from counterpoint.study.presets import StudyPreset
 
-from .lab import Arrays, Lab, Result, above, below, decides, secondary
+from .lab import Arrays, Lab, Result, ThresholdOrigin, above, below, decides, effects, secondary
 from .lab.towers import Recaptioned, captions_of, train
 from .lab.towers import recipe as recipe_of
 
@@ -34,9 +34,16 @@ CLAIM = (
     "it tells better how much two sentences agree than without."
 )
 REFUTED = (
-    "it is more than ten points worse, has over 0.6 of the parameters, is no better in the other script, or "
-    "tells no better with pairs of texts how much sentences agree"
+    "it is more than ten points worse, is no better in the other script, or tells no better with pairs of texts how "
+    "much sentences agree"
 )
+OWN = (
+    "The methods are the registered clippo and clip, but their towers and the loop that trains them are built here: "
+    "both read with transformers of one size, so that the claim on parameters can be checked, and captions are in two "
+    "scripts."
+)
+SHARE = effects.convention("share")
+AGREEMENT = effects.convention("correlation", reason="58.6 → 75.2 with half of a batch texts is of GLUE")
 PRESET = StudyPreset(
     "clippo",
     "a tower of texts, and texts that are drawn and read by the tower of pictures",
@@ -56,6 +63,9 @@ SIDE, WIDTH, DEPTH, HEADS = 48, 96, 3, 4
 CONTEXT, VOCABULARY = 24, 512
 STEPS, BATCH = 300, 64
 TENTH = 0.1
+NEARLY = ThresholdOrigin(
+    kind="convention", text="ten points: the paper says almost as well as CLIP, not as well; chosen here"
+)
 CYRILLIC = str.maketrans(dict(zip("abcdefghijklmnopqrstuvwxyz", "абцдефгхийклмнопярстувшжыз", strict=True)))
 """Letters in place of letters, one for one."""
 
@@ -141,19 +151,25 @@ def run(lab: Lab) -> Iterator[Result]:
     one, both = SCRIPTS
     yield from decides(
         above(
-            latin["pixels", one] - latin["words", one], -TENTH, name="1: pixels − words, within ten points"
+            latin["pixels", one] - latin["words", one],
+            name="1: pixels − words, within ten points",
+            margin=TENTH,
+            source=NEARLY,
         ),
-        below(weights["pixels", one] / weights["words", one], 0.6, name="1: parameters, pixels / words"),
         above(
             cyrillic["pixels", both] - cyrillic["words", both],
             name="2: pixels − words, Cyrillic captions under a vocabulary of Latin ones",
+            **SHARE,
         ),
         above(
             similar_by_texts["pixels", TEXTS] - similar["pixels", one],
             name="3: pixels, half of a batch pairs of texts − none",
+            **AGREEMENT,
         ),
     )
     yield from secondary(
+        # The ratio follows from the sizes of the towers, whatever is learned.
+        below(weights["pixels", one] / weights["words", one], 0.6, name="1: parameters, pixels / words"),
         above(
             latin["pixels", both] - latin["words", both],
             -TENTH,

@@ -37,13 +37,18 @@ from counterpoint.networks.tiny_vlm import default_model_path, world
 from counterpoint.training.tiny_vlm.conversations import CLOSED
 from counterpoint.types import Prompt
 
-from .lab import Arrays, Lab, Result, above, decides, secondary, within
+from .lab import Arrays, Lab, Result, above, decides, effects, secondary, within
 
 CLAIM = (
     "Where a false answer names what is in the picture but belongs to another thing, the cosine of the "
     "answer's contextual state with the picture's places tells true from false better than the logit lens."
 )
 REFUTED = "on colours of another thing its AUROC is not above that of the logit lens"
+OWN = (
+    "What is compared are two of the package's diagnostics of an assistant, which are no registered tasks; the "
+    "statements that they score are written here, from scenes, so that a false one can name what is in the picture."
+)
+AUROC = effects.convention("correlation")
 
 
 DIALS = "objects=2-3,repeats=0.3,tinted=1,relations=1,corrupted=0"
@@ -264,6 +269,7 @@ def run(lab: Lab) -> Iterator[Result]:
             auroc["binding", "contextual"] - auroc["binding", "logit lens"],
             name="binding: ContextualLens − logit lens",
             metric="AUROC of true against false colours of the thing asked about, the false one another thing's",
+            **AUROC,
         )
     )
     yield from secondary(

@@ -23,6 +23,7 @@ from .lab import (
     above,
     below,
     decides,
+    effects,
     secondary,
 )
 from .lab.data_emoji import SIDE, emoji_inputs, pairs_of, train
@@ -34,8 +35,18 @@ CLAIM = (
 )
 REFUTED = (
     "the CLIP loss removes the gap by itself, or the gap does not fall with the terms, or R@1 falls by more "
-    "than 2 points"
+    "than a point"
 )
+OWN = (
+    "Part 1 trains two encoders that see the same pictures with a loop of its own, as no registered method reads one "
+    "column by two towers. Part 2 runs the registered contrastive-gap."
+)
+SEPARABLE = effects.level("1 is full separation and 0.5 is none; chosen here", "convention")
+SHARE = effects.convention("share")
+DISTANCE = effects.convention(
+    "count", reason="a distance on the sphere is taken as a share of CLIP's as well"
+)
+AS_GOOD = effects.tolerance("share")
 
 TEMPERATURE = 0.01
 """Fixed and low: the gap is not to be seen from 0.07 upwards."""
@@ -97,10 +108,7 @@ def run(lab: Lab) -> Iterator[Result]:
     classifier = "held-out accuracy of a linear classifier of modality"
     distance = "distance of the centroids, held-out pairs"
     apart, alone = same.scores("{} separability", classifier), same.scores("{} centroids", distance)
-    geometry = {
-        "separability": study.diagnostics("gap_separability"),
-        "centroids": study.diagnostics("gap_centroid"),
-    }
+    separable, centroids = study.diagnostics("gap_separability"), study.diagnostics("gap_centroid")
     retrieved = study.scores("retrieval i2t_R@1", "compositions")
     group = study.scores("zero_shot group_top1", "concepts")
     exchanged = study.diagnostics("arithmetic_tone")
@@ -112,15 +120,26 @@ def run(lab: Lab) -> Iterator[Result]:
         above(
             apart["CLIP", "after"],
             0.9,
-            refuted_at=0.6,
             name="1: separability after training with the CLIP loss on identical inputs",
+            **SEPARABLE,
         ),
         *(
-            below(gain(scores, loss), name=f"2: {what} of pictures and names, {loss} − CLIP")
+            below(
+                gain(separable, loss), name=f"2: separability of pictures and names, {loss} − CLIP", **SHARE
+            )
             for loss in WITH_TERMS
-            for what, scores in geometry.items()
         ),
-        *(above(gain(retrieved, loss), -0.02, name=f"2: R@1, {loss} − CLIP") for loss in WITH_TERMS),
+        *(
+            below(
+                centroids[loss] / centroids["CLIP"],
+                1.0,
+                name=f"2: distance of the centroids of pictures and names, {loss} / CLIP",
+                metric="share of CLIP's distance",
+                **DISTANCE,
+            )
+            for loss in WITH_TERMS
+        ),
+        *(above(gain(retrieved, loss), name=f"2: R@1, {loss} − CLIP", **AS_GOOD) for loss in WITH_TERMS),
     )
     yield from secondary(
         above(apart["CLIP", "after"] - apart["CLIP", "before"], -0.05, name="1: its change through training"),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .lab import Lab, Result, TrainingComparison, above, below, decides, secondary
+from .lab import Lab, Result, TrainingComparison, above, below, decides, effects, secondary
 
 CLAIM = (
     "With both segments of an utterance as anchors NT-Xent verifies speakers with fewer errors than with one, "
     "and an additive margin of 0.1 lowers the error rate further."
 )
 REFUTED = "one-sided training has an equal or lower error rate, or the margin does not lower it"
+ERRORS = effects.convention("share")
 
 STEPS, BATCH, SECONDS = 300, 32, 1.0
 """Steps, utterances of a batch, and the length of a segment."""
@@ -38,8 +39,8 @@ COMPARISON = TrainingComparison(
 def run(lab: Lab) -> Iterator[Result]:
     error = lab.study(COMPARISON).scores("verification speaker_eer", "other people")
     yield from decides(
-        above(error[ONE_SIDED] - error[TWO_SIDED], name="1: one-sided − two-sided, no margin"),
-        below(error[SMALL] - error[TWO_SIDED], name="2: margin of 0.1 − none, two-sided"),
+        above(error[ONE_SIDED] - error[TWO_SIDED], name="1: one-sided − two-sided, no margin", **ERRORS),
+        below(error[SMALL] - error[TWO_SIDED], name="2: margin of 0.1 − none, two-sided", **ERRORS),
     )
     yield from secondary(above(error[LARGE] - error[TWO_SIDED], name="2: margin of 0.5 − none, two-sided"))
     lab.note(

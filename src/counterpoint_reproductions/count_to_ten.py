@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from .lab import UNSEEN, Lab, Result, Score, TrainingComparison, above, below, decides, secondary
+from .lab import UNSEEN, Lab, Result, Score, TrainingComparison, above, below, decides, effects, secondary
 from .lab.data_counts import MENTIONED, NEW, SEEN, SIDE
 
 CLAIM = (
@@ -14,9 +14,21 @@ CLAIM = (
     "and another number makes a model count things it has never seen better than tuning on the pairs alone, "
     "and better than with three numbers of ten wrong; retrieval by plain captions stays within a point."
 )
-REFUTED = "tuning on the pairs alone counts as well"
+REFUTED = "tuning on the pairs alone, or with wrong numbers, counts as well"
 
 PAIRS_ALONE, COUNTING, WRONG_COUNTS = "pairs alone", "counting", "wrong counts"
+GAINS = {
+    PAIRS_ALONE: effects.reported(
+        44.26,
+        75.9,
+        "CountBench, CLIP-B/32, the same pairs without the loss against the whole method",
+        unit=0.01,
+    ),
+    WRONG_COUNTS: effects.reported(
+        49.81, 75.9, "CountBench, CLIP-B/32, numbers that no detector checked against checked ones", unit=0.01
+    ),
+}
+"""By the arm that counting is compared with; accuracy is among nine captions there as well."""
 STEPS, BATCH = 300, 128
 """Steps of pretraining, and of tuning; pairs of a batch of pretraining."""
 TUNED, LR = 64, 1e-3
@@ -65,15 +77,16 @@ def run(lab: Lab) -> Iterator[Result]:
 
     accuracy, deviation = scores("count_to_ten accuracy", "new"), scores("count_to_ten deviation", "new")
     first = scores("retrieval i2t_R@1", "seen")
-    others = (PAIRS_ALONE, WRONG_COUNTS)
-    yield from decides(*(above(accuracy[COUNTING] - accuracy[other]) for other in others))
+    yield from decides(
+        *(above(accuracy[COUNTING] - accuracy[other], **gain) for other, gain in GAINS.items())
+    )
     yield from secondary(
         above(
             first[COUNTING] - first[PAIRS_ALONE], -0.01, name="counting − pairs alone, R@1 of plain captions"
         ),
         *(
             below(deviation[COUNTING] - deviation[other], name=f"counting − {other}, deviation")
-            for other in others
+            for other in GAINS
         ),
     )
     counted, found = (

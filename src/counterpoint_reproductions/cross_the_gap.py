@@ -15,7 +15,7 @@ from counterpoint.diagnostics.inversion import to_image, to_text
 from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.training.start import load
 
-from .lab import Arrays, Lab, Result, Score, TrainingComparison, above, below, decides, secondary
+from .lab import Arrays, Lab, Result, Score, TrainingComparison, above, below, decides, effects, secondary
 from .lab.study import of_seed
 
 CLAIM = (
@@ -24,6 +24,7 @@ CLAIM = (
     "zero-shot classification gets worse by it."
 )
 REFUTED = "inverted queries are no better at any of the temperatures, or zero-shot classification is no worse"
+SHARE = effects.convention("share")
 
 
 STEPS, BATCH, SIDE = 300, 64, 32
@@ -122,11 +123,11 @@ def run(lab: Lab) -> Iterator[Result]:
 
     def zero_shot(arm: str) -> Result:
         gain = shot[arm, "zero-shot inverted"] - shot[arm, "zero-shot"]
-        return below(gain, name=f"2: zero-shot, pictures inverted − native, {arm}")
+        return below(gain, name=f"2: zero-shot, pictures inverted − native, {arm}", **SHARE)
 
     yield from decides(
         *(
-            above(crossing(kind, arm), name=f"1: {kind} retrieval, query inverted − native, {arm}")
+            above(crossing(kind, arm), name=f"1: {kind} retrieval, query inverted − native, {arm}", **SHARE)
             for kind in QUERIES
             for arm in study.arms
         ),

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 from counterpoint.study.presets import StudyPreset
 
-from .lab import UNSEEN, Lab, Result, Score, TrainingComparison, above, combined, decides, secondary
+from .lab import UNSEEN, Lab, Result, Score, TrainingComparison, above, combined, decides, effects, secondary
 
 CLAIM = (
     "A target that has to beat an anchor trained beside it, or a slow copy of itself, gains in the sum of recalls over "
     "the hinge with the hardest negatives at equal steps, and over the hinge trained twice as long."
 )
 REFUTED = "the hinge at equal steps, or trained twice as long, is as good"
+RECALL = effects.convention("share", of=6)
 
 STEPS = 300
 TWICE = "hinge, twice the steps"
@@ -47,7 +48,9 @@ def run(lab: Lab) -> Iterator[Result]:
 
     def gain(arm: str, baseline: str) -> Result:
         parts: list[Score] = [score[arm] - score[baseline] for score in recalls]
-        return above(combined(sum, f"{arm} − {baseline}", parts), metric="sum of R@1, R@5, R@10, both ways")
+        return above(
+            combined(sum, f"{arm} − {baseline}", parts), metric="sum of R@1, R@5, R@10, both ways", **RECALL
+        )
 
     yield from decides(
         *(

@@ -12,7 +12,19 @@ from torch import Tensor
 
 from counterpoint.losses import DCLLoss, NTXentLoss
 
-from .lab import Lab, Result, Score, TrainingComparison, above, below, decides, exact, mean, secondary
+from .lab import (
+    Lab,
+    Result,
+    Score,
+    TrainingComparison,
+    above,
+    below,
+    decides,
+    effects,
+    exact,
+    mean,
+    secondary,
+)
 from .lab.gradients import gradients, random_views, relative_error
 
 CLAIM = (
@@ -24,6 +36,11 @@ REFUTED = (
     "there is no gap at batches of up to 16, the gap grows with the batch, or the gradients do not differ by "
     "q"
 )
+GAP = effects.reported(
+    61.8, 68.2, "ImageNet linear top-1, SimCLR at batch 256, NT-Xent against DCL", unit=0.01
+)
+SHARE = effects.convention("share")
+HALF = effects.level("−log P(positive) of log 2, as q is below a half there; chosen here", "convention")
 
 COUPLED, DECOUPLED, WEIGHTED = "NT-Xent", "DCL", "DCLW"
 COMPARISON = TrainingComparison(
@@ -36,7 +53,7 @@ COMPARISON = TrainingComparison(
 BATCHES = (8, 16, 64, 256)
 TAU = 0.1
 LEAST = 0.01
-"""A gap of less than this is none."""
+"""A loss of less than this is none."""
 ACCURACY = "probe logistic_subgroup_top1"
 
 
@@ -91,13 +108,13 @@ def run(lab: Lab) -> Iterator[Result]:
         return mean(accuracy[size][DECOUPLED] - accuracy[size][COUPLED] for size in sizes)
 
     yield from decides(
-        above(gap(8, 16), LEAST, name="1: DCL − NT-Xent, mean over batches of 8, 16"),
-        above(gap(8, 16) - gap(256), name="1: that gap − the gap at 256"),
+        above(gap(8, 16), name="1: DCL − NT-Xent, mean over batches of 8, 16", **GAP),
+        above(gap(8, 16) - gap(256), name="1: that gap − the gap at 256", **SHARE),
         below(
             surprise[8],
             math.log(2),
-            refuted_at=math.log(15),
             name="2: −log P(positive) of NT-Xent at batch 8, mean over training; below log 2, q is below a half",
+            **HALF,
         ),
         below(
             exact(coupled(), "largest relative error"),
@@ -123,6 +140,6 @@ def run(lab: Lab) -> Iterator[Result]:
         "SimCLR's, and 1.3 to 2.5 on digits; where q is not small at small batches there is nothing to decouple. The",
         f"learning rate of each arm and size is the best on validation under a seed that is not tested ({rates}). By",
         "Jensen's inequality q is at most 1 − exp(−L) of the mean loss L, which is log 15 before anything is learned.",
-        f"Accuracy is that of a probe of the subgroup of emoji of unseen concepts ({means}). A gap under {LEAST:g}",
-        "counts as none. 3: SimCLR's views, batch 64. 3 has no criterion of refutation and does not decide.",
+        f"Accuracy is that of a probe of the subgroup of emoji of unseen concepts ({means}). 3: SimCLR's views, batch",
+        "64. 3 has no criterion of refutation and does not decide.",
     )
