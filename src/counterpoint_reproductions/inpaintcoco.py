@@ -12,7 +12,7 @@ CLAIM = (
     "and, less, the choice among pictures that differ in a colour; with negatives of all concepts retrieval "
     "loses at most two points."
 )
-REFUTED = "the choice among pictures does not improve at all"
+REFUTED = "the choice among captions or that among pictures does not improve, or retrieval loses more than two points"
 SHARE = effects.convention("share")
 LOSS = effects.level(
     "the paper calls the loss small and gives no figure; two points are chosen here", "convention"
