@@ -24,6 +24,7 @@ from .lab import (
     below,
     best,
     decides,
+    effects,
     exact,
     per_seed,
     secondary,
@@ -38,6 +39,7 @@ REFUTED = (
     "the multi-positive softmax, summed or averaged, fits the training queries as well, or the signs of the "
     "gradients are not as stated"
 )
+SHARE = effects.convention("share")
 
 SUM, MEAN, BINARY, DECOUPLED = "softmax, sum", "softmax, mean", "one-vs-all", "decoupled"
 SOFTMAX = (SUM, MEAN)
@@ -115,7 +117,7 @@ def run(lab: Lab) -> Iterator[Result]:
 
     def over_softmax(scores: TrainedScores, name: str) -> Result:
         better = best(scores[softmax] for softmax in SOFTMAX)
-        return above(scores[DECOUPLED] - better, name=f"1: decoupled − the better softmax, {name}")
+        return above(scores[DECOUPLED] - better, name=f"1: decoupled − the better softmax, {name}", **SHARE)
 
     yield from decides(
         over_softmax(fit, "training R@|P|"),
@@ -124,7 +126,11 @@ def run(lab: Lab) -> Iterator[Result]:
             1e-6,
             name="1: decoupled against InfoNCE with one true label per query",
         ),
-        above(lowered, name="2: the softmax's sum lowers the strongest true label, at logits it has fitted"),
+        above(
+            lowered,
+            name="2: the softmax's sum lowers the strongest true label, at logits it has fitted",
+            **SHARE,
+        ),
         below(
             exact(max(largest), "largest derivative in a true label's logit"),
             1e-12,

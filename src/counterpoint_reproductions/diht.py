@@ -16,7 +16,19 @@ from counterpoint.data.embeddings import EmbeddingCache
 from counterpoint.data.source import load
 from counterpoint.training.start import load as load_run
 
-from .lab import Arrays, Lab, Result, Score, TrainedScores, TrainingComparison, above, arm, decides, secondary
+from .lab import (
+    Arrays,
+    Lab,
+    Result,
+    Score,
+    TrainedScores,
+    TrainingComparison,
+    above,
+    arm,
+    decides,
+    effects,
+    secondary,
+)
 from .lab.descent import minimise
 
 CLAIM = (
@@ -24,6 +36,7 @@ CLAIM = (
     "relate nothing improves training at fixed steps."
 )
 REFUTED = "the best β is no better than 0 on clean data, or filtered training does not beat unfiltered"
+SHARE = effects.convention("share")
 
 BETAS = (0.25, 0.5, 1.0)
 COMPARISON = TrainingComparison(
@@ -95,10 +108,11 @@ def run(lab: Lab) -> Iterator[Result]:
     chosen = f"β = {max(BETAS, key=lambda beta: levels[beta]):g}"
 
     def weighted(scores: TrainedScores, beta: str, words: str) -> Result:
-        return above(scores[beta] - scores[none], name=f"1: {words} − {none}")
+        return above(scores[beta] - scores[none], name=f"1: {words} − {none}", **SHARE)
 
     def filter_gain(way: str) -> Result:
-        return above(of_kept[way][none] - of_all[way][none], name=f"2: filtered captions − all, {none}")
+        gain = of_kept[way][none] - of_all[way][none]
+        return above(gain, name=f"2: filtered captions − all, {none}", **SHARE)
 
     best = "β chosen on validation"
     yield from decides(weighted(retrieved["i2t_R@1"], chosen, best), filter_gain("i2t_R@1"))

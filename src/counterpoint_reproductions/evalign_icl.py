@@ -36,7 +36,7 @@ from counterpoint.networks.tiny_vlm import ASSISTANT, END, default_model_path, w
 from counterpoint.statistics import Statistic
 from counterpoint.types import Prompt, Turn
 
-from .lab import Arrays, Lab, Result, Score, above, arm, decides, secondary, within
+from .lab import Arrays, Lab, Result, Score, above, arm, decides, effects, secondary, within
 from .lab.descent import minimise
 
 CLAIM = (
@@ -44,6 +44,7 @@ CLAIM = (
     "its picture raises the F1 of abstaining from absurd questions over answering in one step."
 )
 REFUTED = "the second step does not raise it"
+SHARE = effects.convention("share")
 
 
 DRAWS, ROWS, STEPS, BATCH, LR = 5, 50, 400, 16, 5e-4
@@ -249,7 +250,9 @@ def run(lab: Lab) -> Iterator[Result]:
         """Return the gain of the most examples over none with pictures."""
         return measure.score(arrays) - measure.score(arrays, ZERO_SHOT)
 
-    yield from decides(above(correction(ABSTAINING), name=f"A: self-correction − one step, {MOST} examples"))
+    yield from decides(
+        above(correction(ABSTAINING), name=f"A: self-correction − one step, {MOST} examples", **SHARE)
+    )
     yield from secondary(
         above(
             correction(ANSWERING),

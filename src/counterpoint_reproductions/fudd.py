@@ -27,7 +27,7 @@ from counterpoint.evaluation.differential import Among, Differential, by_name, l
 from counterpoint.evaluation.task import similarity, top1
 from counterpoint.training.start import load
 
-from .lab import Arrays, Lab, Result, TrainingComparison, above, below, decides, secondary
+from .lab import Arrays, Lab, Result, TrainingComparison, above, below, decides, effects, secondary
 from .lab.data_looks import CONCEPTS, KINDS, SIDE, kinds, scene
 from .lab.study import of_seed
 
@@ -36,6 +36,7 @@ CLAIM = (
     "classifies better than names, and better than as many sentences about any of their attributes."
 )
 REFUTED = "random attributes do as well as those that differ, or names alone do"
+SHARE = effects.convention("share")
 
 TEMPLATES = ("{}", TEMPLATE, "there is {}", "this is {}", "the picture shows {}")
 ARMS = ("differential", "random", "shared", "all", "templates", "name")
@@ -146,7 +147,7 @@ def run(lab: Lab) -> Iterator[Result]:
     runs = lab.grid(classified, {}, seeds=TRAINING.seeds, folder=folder, per_class=TESTED)
     hits = runs.scores("{}", "top-1, kinds of things by unseen names")
     gain = runs.scores("gain_{}", "differential − name, halves of the pictures by the first pass's lead")
-    yield from decides(*(above(hits["differential"] - hits[other]) for other in ("random", "name")))
+    yield from decides(*(above(hits["differential"] - hits[other], **SHARE) for other in ("random", "name")))
     yield from secondary(
         *(above(hits["differential"] - hits[other]) for other in ("all", "templates")),
         above(hits["random"] - hits["name"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from .lab import (
     above,
     below,
     decides,
+    effects,
     per_seed,
     secondary,
 )
@@ -39,6 +41,8 @@ CLAIM = (
     "digits its class vectors come to rest at the means of the classes, where those of cross-entropy grow on."
 )
 REFUTED = "explained variance or accuracy is no higher, or the vectors grow as those of cross-entropy do"
+SHARE = effects.convention("share")
+COSINE = effects.convention("correlation")
 PRESET = StudyPreset(
     "harmonic-loss",
     "classes by inner products, and by distances from their vectors",
@@ -76,6 +80,11 @@ SUMS = TrainingComparison(
 )
 
 RESTING = 1000
+REST = effects.reported(
+    math.log(RESTING) / math.log(RESTING / 2),
+    1.0,
+    "norms that grow as the logarithm of the steps, over the second half of them, against norms that rest",
+)
 HEADS: Mapping[str, str] = {
     SOFTMAX: "cross-entropy",
     GAUSSIAN: "cross-entropy,head=distance",
@@ -191,13 +200,15 @@ def run(lab: Lab) -> Iterator[Result]:
     norms_moving, cosines_moving = grown(moving), near(moving)
     others = (SOFTMAX, GAUSSIAN)
     yield from decides(
-        *(above(rounder[HARMONIC] - rounder[o], name=f"1: variance, − {o}") for o in others),
+        *(above(rounder[HARMONIC] - rounder[o], name=f"1: variance, − {o}", **SHARE) for o in others),
         *(
-            above(accuracy[HALF][HARMONIC] - accuracy[HALF][o], name=f"2: {HALF} of the pairs, − {o}")
+            above(
+                accuracy[HALF][HARMONIC] - accuracy[HALF][o], name=f"2: {HALF} of the pairs, − {o}", **SHARE
+            )
             for o in others
         ),
-        below(norms[HARMONIC] - norms[SOFTMAX], name="3: growth, − cross-entropy"),
-        above(cosines[HARMONIC] - cosines[SOFTMAX], name="3: cosine, − cross-entropy"),
+        below(norms[HARMONIC] - norms[SOFTMAX], name="3: growth, − cross-entropy", **REST),
+        above(cosines[HARMONIC] - cosines[SOFTMAX], name="3: cosine, − cross-entropy", **COSINE),
     )
     yield from secondary(
         above(cosines[HARMONIC], 0.9, name="cosine of harmonic vectors and class means"),

@@ -14,7 +14,7 @@ from counterpoint.study.opened import open_data
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
-from .lab import UNSEEN, Lab, Result, TrainingComparison, above, decides, per_seed, secondary
+from .lab import UNSEEN, Lab, Result, TrainingComparison, above, decides, effects, per_seed, secondary
 
 CLAIM = (
     "Arbitrary pairs of classes as positives, in the dimensions that a gate leaves open, give features from which "
@@ -24,6 +24,8 @@ CLAIM = (
 REFUTED = (
     "features without gates are as good, or the effective rank is no higher than that of supervised contrast"
 )
+SHARE = effects.convention("share")
+RANK = effects.convention("count", reason="the effective rank is a number of dimensions")
 
 COMPARISON = TrainingComparison(
     {
@@ -60,8 +62,8 @@ def run(lab: Lab) -> Iterator[Result]:
     rank = study.diagnostics("effective_rank_image")
     relations = [relation(study.folder("gated", seed)) for seed in lab.seeds(COMPARISON.seeds)]
     yield from decides(
-        above(accuracy["gated"] - accuracy["all open"]),
-        above(rank["gated"] - rank["SupCon"], name="effective rank, gated − SupCon"),
+        above(accuracy["gated"] - accuracy["all open"], **SHARE),
+        above(rank["gated"] / rank["SupCon"], 1.0, name="effective rank, gated / SupCon", **RANK),
     )
     yield from secondary(
         above(rank["gated"] - rank["all open"], name="effective rank, gated − all open"),

@@ -52,6 +52,7 @@ from .lab import (
     above,
     below,
     decides,
+    effects,
     per_seed,
     secondary,
     within,
@@ -67,6 +68,7 @@ REFUTED = (
     "with a picture German questions are answered in German as often as without, or the loss is as large with "
     "the bilingual language model"
 )
+SHARE = effects.convention("share")
 
 
 LANGUAGES: tuple[Language, ...] = ("en", "de")
@@ -378,8 +380,8 @@ def run(lab: Lab) -> Iterator[Result]:
 
     base, other = lost(BASE), lost(BASE, "bilingual")
     yield from decides(
-        above(base, name=f"IFL: mostly English, {name_of(BASE)}"),
-        above(base - other, name="IFL: mostly English − bilingual language model"),
+        above(base, name=f"IFL: mostly English, {name_of(BASE)}", **SHARE),
+        above(base - other, name="IFL: mostly English − bilingual language model", **SHARE),
     )
     alike = [float(np.nanmean(run["alike, languages"] - run["alike, picture"])) for run in mostly]
     yield from secondary(

@@ -28,6 +28,7 @@ from .lab import (
     below,
     best,
     decides,
+    effects,
     exact,
     mean,
     per_seed,
@@ -45,6 +46,8 @@ REFUTED = (
     "the rank correlation of temperature and class frequency is not positive, nothing is gained on a long "
     "tail over SogCLR and InfoNCE, or the temperatures miss the root that bisection finds"
 )
+SHARE = effects.convention("share")
+CORRELATION = effects.convention("correlation")
 PRESET = StudyPreset(
     "isogclr",
     "one temperature for all, and one for each example, that is learnt or not",
@@ -158,13 +161,18 @@ def run(lab: Lab) -> Iterator[Result]:
 
     radii = ", ".join(map(str, RADII))
     yield from decides(
-        above(correlated, name=f"1: rank correlation of temperature and frequency, mean over ρ of {radii}"),
+        above(
+            correlated,
+            name=f"1: rank correlation of temperature and frequency, mean over ρ of {radii}",
+            **CORRELATION,
+        ),
         above(
             correlated - mean(by_chance.values()),
             name="1: that correlation − the same where all classes are as frequent",
+            **CORRELATION,
         ),
         *(
-            above(gain(baseline), name=f"2: iSogCLR − {baseline}, long tail")
+            above(gain(baseline), name=f"2: iSogCLR − {baseline}, long tail", **SHARE)
             for baseline in ("SogCLR", "InfoNCE")
         ),
         *(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from counterpoint.networks.tiny_vlm import default_model_path
 
-from .lab import Lab, Result, above, below, decides, secondary
+from .lab import Lab, Result, above, below, decides, effects, secondary
 from .lab.decoding import Replies, weight
 
 CLAIM = (
@@ -15,6 +15,7 @@ CLAIM = (
     "what the plausibility rule does by itself."
 )
 REFUTED = "the rule alone mentions as few things that are not there"
+SHARE = effects.convention("share")
 
 
 def run(lab: Lab) -> Iterator[Result]:
@@ -38,9 +39,7 @@ def run(lab: Lab) -> Iterator[Result]:
         captions.sentence("recall"),
         pope.sentence("f1"),
     )
-    yield from decides(
-        below(captions["LCD", "instances"] - captions["rule alone", "instances"]),
-    )
+    yield from decides(below(captions["LCD", "instances"] - captions["rule alone", "instances"], **SHARE))
     yield from secondary(
         below(captions["LCD", "sentences"] - captions["rule alone", "sentences"]),
         below(captions["LCD", "instances"] - captions["fixed weight", "instances"], 0.01),

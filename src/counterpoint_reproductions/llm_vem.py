@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from counterpoint.study.presets import StudyPreset
 
-from .lab import UNSEEN, Arrays, Lab, Result, above, below, decides, secondary
+from .lab import UNSEEN, Arrays, Lab, Result, above, below, decides, effects, secondary
 from .lab.data_voxels import SENTENCES, predicted
 
 CLAIM = (
@@ -14,7 +14,9 @@ CLAIM = (
     "ones) more predictable than regression alone and than the contrast with other pictures' captions; voxels that "
     "read edges and colours (early ones) do not gain."
 )
-REFUTED = "late voxels gain nothing, shuffled captions help as much, or early voxels gain as late ones do"
+REFUTED = "late voxels gain nothing, shuffled captions help as much, or early voxels gain too"
+CORRELATION = effects.convention("correlation")
+NO_GAIN = effects.tolerance("correlation")
 _TOWERS = f"text={SENTENCES}"
 PRESET = StudyPreset(
     "llm-vem",
@@ -41,9 +43,9 @@ def run(lab: Lab) -> Iterator[Result]:
     metric = "Pearson's r as a share of the ceiling, simulated voxels"
     late, early = (runs.scores(kind, f"{metric}, {kind}") for kind in ("late", "early"))
     yield from decides(
-        above(late["own", SMALL] - late["own", 0.0]),
-        above(late["own", SMALL] - late["shuffled", SMALL]),
-        below(early["own", SMALL] - early["own", 0.0], 0.02),
+        above(late["own", SMALL] - late["own", 0.0], **CORRELATION),
+        above(late["own", SMALL] - late["shuffled", SMALL], **CORRELATION),
+        below(early["own", SMALL] - early["own", 0.0], **NO_GAIN),
     )
     yield from secondary(
         *(above(late["own", weight] - late["own", 0.0]) for weight in WEIGHTS[1:] if weight != SMALL),

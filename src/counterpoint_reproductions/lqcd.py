@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .lab import Lab, Result, above, below, decides, secondary
+from .lab import Lab, Result, above, below, decides, effects, secondary
 from .lab.decoding import Replies
 
 CLAIM = (
@@ -13,6 +13,7 @@ CLAIM = (
     "and takes over fewer false answers."
 )
 REFUTED = "reading the leading question does as well"
+SHARE = effects.convention("share")
 
 
 def run(lab: Lab) -> Iterator[Result]:
@@ -23,8 +24,8 @@ def run(lab: Lab) -> Iterator[Result]:
         *(replies.sentence(metric) for metric in ("neutral", "misled", "led", "flips")),
     )
     yield from decides(
-        below(replies["LQCD", "flips"] - replies["leading question", "flips"]),
-        above(replies["LQCD", "misled"] - replies["leading question", "misled"]),
+        below(replies["LQCD", "flips"] - replies["leading question", "flips"], **SHARE),
+        above(replies["LQCD", "misled"] - replies["leading question", "misled"], **SHARE),
     )
     yield from secondary(
         above(replies["LQCD", "misled"] - replies["neutral question", "misled"], -0.01),

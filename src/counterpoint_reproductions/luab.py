@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from .lab import UNSEEN, Lab, Result, TrainingComparison, above, decides, secondary, within
+from .lab import UNSEEN, Lab, Result, TrainingComparison, above, decides, effects, secondary, within
 
 CLAIM = (
     "Where backgrounds give things away, a classifier that also learns noisy clicks of some of the pictures is right "
@@ -13,6 +13,7 @@ CLAIM = (
     "all; clicks by chance do not help."
 )
 REFUTED = "clicks do not help on misleading backgrounds, or clicks by chance help as much"
+SHARE = effects.convention("share")
 
 STEPS, NOISE, MISSING = 1500, 0.1, 0.2
 THINGS = "cat+dog+pig+fish+apple+banana+car+bus+guitar+hat+tree+ball+chair+key+horse+monkey"
@@ -36,8 +37,10 @@ def run(lab: Lab) -> Iterator[Result]:
     misled, usual = (study.scores("classification accuracy", test) for test in ("opposed", "as trained"))
     best = exact.scores("classification accuracy", "opposed")[CLICKS]
     yield from decides(
-        above(misled[CLICKS] - misled[PLAIN], name="misleading backgrounds, clicks − classes alone"),
-        above(misled[CLICKS] - misled[CHANCE], name="misleading backgrounds, clicks − clicks by chance"),
+        above(misled[CLICKS] - misled[PLAIN], name="misleading backgrounds, clicks − classes alone", **SHARE),
+        above(
+            misled[CLICKS] - misled[CHANCE], name="misleading backgrounds, clicks − clicks by chance", **SHARE
+        ),
     )
     yield from secondary(
         above(best - misled[CLICKS], name="misleading backgrounds, exact clicks − clicks"),

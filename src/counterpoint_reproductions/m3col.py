@@ -19,6 +19,7 @@ from .lab import (
     above,
     below,
     decides,
+    effects,
     exact,
     mean,
     secondary,
@@ -32,6 +33,7 @@ CLAIM = (
     "directions of InfoNCE."
 )
 REFUTED = "the classifiers' losses alone are as good, or the loss without mixing is another"
+SHARE = effects.convention("share")
 PRESET = StudyPreset(
     "m3col",
     "mixtures aligned with their parts and then soft targets, beside plain contrast",
@@ -98,7 +100,7 @@ def run(lab: Lab) -> Iterator[Result]:
 
     both = "mean over both numbers of pairs"
     yield from decides(
-        above(gain(accuracy, NONE, *SHARES), name=f"1: M3CoL − classifiers alone, {both}"),
+        above(gain(accuracy, NONE, *SHARES), name=f"1: M3CoL − classifiers alone, {both}", **SHARE),
         below(
             exact(unmixed(), "relative error"),
             1e-10,

@@ -16,6 +16,7 @@ from .lab import (
     below,
     best,
     decides,
+    effects,
     exact,
     mean,
     secondary,
@@ -24,12 +25,15 @@ from .lab import (
 from .lab.gradients import gradients, random_views, relative_error
 
 CLAIM = (
-    "MACL has the gradient of DCL at a temperature that follows alignment, and spreads features more evenly "
-    "than InfoNCE at the same τ₀, most of all at batches of 8 and 16."
+    "MACL has the gradient of DCL at a temperature that follows alignment, and its features tell digits better than "
+    "those of InfoNCE at the same τ₀, most of all at batches of 8 and 16."
 )
-REFUTED = (
-    "the gain in uniformity is negative at batches of 8 and 16 or no larger there than at 128, or the "
-    "gradients differ"
+REFUTED = "accuracy is no higher at batches of 8 and 16, or gains no more there than at 128, or the gradients differ"
+FEW_NEGATIVES = effects.reported(
+    61.9, 64.3, "ImageNet linear top-1, SimCLR against MACL, batches of 256", unit=0.01
+)
+MORE_THAN_MANY = effects.reported(
+    0.8, 2.4, "the gain with batches of 2,048, 66.1 → 66.9, against that with 256, 61.9 → 64.3", unit=0.01
 )
 
 FIXED, FOLLOWS = "InfoNCE", "MACL"
@@ -79,6 +83,9 @@ def run(lab: Lab) -> Iterator[Result]:
     swept = lab.study(of_batch(SWEPT, arms), "temperatures").scores(ACCURACY)
 
     def gain(*sizes: int) -> Score:
+        return mean(accuracy[size][FOLLOWS] - accuracy[size][FIXED] for size in sizes)
+
+    def evener(*sizes: int) -> Score:
         return mean(spread[size][FIXED] - spread[size][FOLLOWS] for size in sizes)
 
     def width(name: str) -> Score:
@@ -86,8 +93,8 @@ def run(lab: Lab) -> Iterator[Result]:
         return best(scores) - worst(scores)
 
     yield from decides(
-        above(gain(8, 16), name="1: uniformity of InfoNCE − of MACL, mean over batches of 8, 16"),
-        above(gain(8, 16) - gain(128), name="1: that gain − the gain at 128"),
+        above(gain(8, 16), name="1: MACL − InfoNCE, mean over batches of 8, 16", **FEW_NEGATIVES),
+        above(gain(8, 16) - gain(128), name="1: that gain − the gain at 128", **MORE_THAN_MANY),
         below(
             exact(decoupled(), "relative error"),
             1e-6,
@@ -95,9 +102,12 @@ def run(lab: Lab) -> Iterator[Result]:
         ),
     )
     yield from secondary(
-        *(above(gain(size), name=f"1: uniformity of InfoNCE − of MACL at batch {size}") for size in BATCHES),
+        *(above(gain(size), name=f"1: MACL − InfoNCE at batch {size}") for size in BATCHES),
+        # A temperature moves uniformity directly, whatever the features are good for.
+        above(evener(8, 16), name="1: uniformity of InfoNCE − of MACL, mean over batches of 8, 16"),
+        above(evener(8, 16) - evener(128), name="1: that difference in uniformity − the difference at 128"),
         *(
-            above(accuracy[size][FOLLOWS] - accuracy[size][FIXED], name=f"1: MACL − InfoNCE at batch {size}")
+            above(evener(size), name=f"1: uniformity of InfoNCE − of MACL at batch {size}")
             for size in BATCHES
         ),
         above(
@@ -110,6 +120,6 @@ def run(lab: Lab) -> Iterator[Result]:
         "The registered macl (α = 0.5, A₀ = 0) and ntxent, which has the same 2B − 2 negatives, on digits without a",
         "perceptron under the recipe seconds, 400 steps whatever the batch, τ₀ = 0.1 in 1; a probe of the digit on a",
         "tenth of the labels. Uniformity (t = 2, lower is more even) is that of held-out digits under the tower",
-        f"({means}). A gain in accuracy on so easy a task was not to be expected, so uniformity decides, and accuracy",
-        "is reported. Nothing is named that would refute 2, so it does not decide.",
+        f"({means}). Accuracy decides, which the paper reports; in the first evidence uniformity did, which the",
+        "temperature moves by itself. Nothing is named that would refute 2, so it does not decide.",
     )

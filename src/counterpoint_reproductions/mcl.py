@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .lab import UNSEEN, Lab, Result, TrainingComparison, above, decides, secondary
+from .lab import UNSEEN, Lab, Result, TrainingComparison, above, decides, effects, secondary
 
 CLAIM = (
     "Where a background is easy to tell and a small thing before it is not, three stages of which each contrasts "
     "within the clusters of those before tell the thing better than three encoders of seeds of their own, side by side."
 )
 REFUTED = "as many independent encoders tell the thing as well"
+SHARE = effects.convention("share")
 
 STEPS, BATCH = 150, 64
 """Steps of a stage."""
@@ -39,7 +40,7 @@ def run(lab: Lab) -> Iterator[Result]:
     study = lab.study(COMPARISON)
     hidden, easy = (study.scores(f"probe logistic_{label}_top1") for label in ("concept", "background"))
     yield from decides(
-        above(hidden[STAGES] - hidden[ENSEMBLE], name="the thing, MCL − independent encoders"),
+        above(hidden[STAGES] - hidden[ENSEMBLE], name="the thing, MCL − independent encoders", **SHARE),
     )
     yield from secondary(
         above(hidden[STAGES] - hidden[ONE], name="the thing, MCL − one encoder of all steps"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from counterpoint.losses import MILLoss
 from counterpoint.losses.mil import Pooling
 
-from .lab import Lab, Result, TrainingComparison, above, below, best, decides, exact, secondary
+from .lab import Lab, Result, TrainingComparison, above, below, best, decides, effects, exact, secondary
 
 CLAIM = (
     "Trained on matched pairs alone, log-sum-exp pooling finds the region that a caption is about where mean pooling "
@@ -18,6 +19,11 @@ CLAIM = (
 )
 REFUTED = (
     "mean pooling matches LSE in the contrast-to-noise ratio of its maps, or the limits of LSE are others"
+)
+CONTRAST = effects.convention(
+    "correlation",
+    of=math.sqrt(2 * math.pi),
+    reason="of maps of normal values the AUROC of the region is Φ of the contrast to noise, 1/√(2π) per unit at 0",
 )
 
 NON_LOCAL = "lse 5 + NL"
@@ -57,7 +63,7 @@ def run(lab: Lab) -> Iterator[Result]:
     hit = study.scores("pointing hit", "as trained")
     retrieved = study.scores("retrieval i2t_R@1", "as trained")
     yield from decides(
-        above(contrast["lse 5"] - contrast["mean"], name="1: lse 5 − mean, contrast to noise"),
+        above(contrast["lse 5"] - contrast["mean"], name="1: lse 5 − mean, contrast to noise", **CONTRAST),
         below(
             exact(limits(), "relative difference of the loss"),
             1e-5,
