@@ -21,8 +21,8 @@ CLAIM = (
 )
 REFUTED = "any mismatch beyond rounding, or memory of tiles that grows faster than the batch"
 OWN = (
-    "The package's InfoNCE loss is evaluated on random features. The claim is on its value, gradients and memory, which "
-    "need no trained method."
+    "The package's InfoNCE loss is evaluated on random features. The claim is on its value, gradients and memory, so "
+    "that no method is trained."
 )
 
 
