@@ -31,7 +31,7 @@ CLAIM = (
     "On classes that come in turn, contrast with the previous network's outputs and queue forgets less of the "
     "first task than MoCo that is trained on, at its own best learning rate and at the same one."
 )
-REFUTED = "fine-tuning forgets no more at either rate, or the loss is another"
+REFUTED = "fine-tuning forgets no more at one of the two rates, or the loss is another"
 SHARE = effects.convention("share")
 
 
