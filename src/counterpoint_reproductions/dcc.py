@@ -24,6 +24,10 @@ CLAIM = (
     "random and herded pictures do."
 )
 REFUTED = "matching class by class, random or herded pictures are as good"
+OWN = (
+    "The functions behind the command `counterpoint data condense` are called here, and the networks that judge their "
+    "pictures are trained here. Condensation makes data, so that it is no registered method."
+)
 
 ANIMALS = "cat+dog+pig+horse+monkey+fish+snail"
 BACKGROUNDS = "meadow+beach+snow+sunset+brick+dotted+striped"

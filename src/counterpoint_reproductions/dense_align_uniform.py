@@ -35,6 +35,10 @@ CLAIM = (
     "similarity, give better features than positives at random."
 )
 REFUTED = "the correlation is no larger than by chance, or random positives are as good"
+OWN = (
+    "Networks with a fine map are trained here by a dense InfoNCE loss, because no registered method contrasts single "
+    "pixels. Alignment and uniformity are the package's diagnostics."
+)
 SHARE = effects.convention("share")
 
 

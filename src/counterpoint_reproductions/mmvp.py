@@ -49,6 +49,10 @@ REFUTED = (
     "statements about mined pairs are chosen as well as those about random pairs of the same thing, or the "
     "second model's tokens help no more than the first one's again"
 )
+OWN = (
+    "Part B trains a small language model here, because no registered method reads the tokens of two frozen towers. "
+    "The towers and part A are of registered methods."
+)
 SHARE = effects.convention("share")
 MIXTURE = effects.reported(
     6.0, 16.7, "MMVP pair accuracy, LLaVA, without and with a mixture of features", unit=0.01

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .lab import Lab, Result, TrainingComparison, above, below, decides, secondary
+from .lab import Lab, Result, TrainingComparison, above, below, decides, effects, secondary
 
 CLAIM = (
     "A tower of speech that first learns words, count, colour and speaker finds captions better after the same "
     "contrastive stage than one that first learns words alone."
 )
 REFUTED = "one label is as good as four"
+SHARE = effects.convention("share")
 
 SEVERAL, ONE, NONE, FIRST = "four labels", "one label", "no labels", "read at the first token"
 MSCLAP = "msclap,columns=audio+text"
@@ -44,7 +45,7 @@ def run(lab: Lab) -> Iterator[Result]:
     to_text, to_audio = study.scores("retrieval a2t_R@1"), study.scores("retrieval t2a_R@1")
     noisy = study.scores("retrieval a2t_R@1", test="noisy")
     colour, count = study.scores("zero_shot colour_top1"), study.scores("zero_shot count_top1")
-    yield from decides(above(to_text[SEVERAL] - to_text[ONE]))
+    yield from decides(above(to_text[SEVERAL] - to_text[ONE], **SHARE))
     yield from secondary(
         above(to_audio[SEVERAL] - to_audio[ONE]),
         above(noisy[SEVERAL] - noisy[ONE].about("noisy")),

@@ -19,18 +19,21 @@ from .lab import (
     above,
     below,
     decides,
+    effects,
     rate,
     secondary,
 )
 
 CLAIM = (
     "A test that resamples seeds and examples together keeps its false-positive rate; the usual test on one "
-    "checkpoint does not, and its interval is too narrow on real runs too."
+    "checkpoint does not."
 )
-REFUTED = (
-    "the single-checkpoint rate stays below 10 %, the Multi-Bootstrap's exceeds 10 %, or the paired interval "
-    "is no wider than the one over examples"
+REFUTED = "the single-checkpoint rate stays below 10 %, or the Multi-Bootstrap's exceeds 10 %"
+OWN = (
+    "Procedures of equal accuracy are simulated in place of trained ones, because a false-positive rate can be counted "
+    "only where the truth is known. The intervals of a study of a registered method are reported beside."
 )
+TWICE_NOMINAL = effects.level("twice the nominal 5 %; chosen here", "convention")
 
 
 WORLDS = 300
@@ -80,13 +83,18 @@ def run(lab: Lab) -> Iterator[Result]:
             0.10,
             name="A: false positives of the Multi-Bootstrap over 10 seeds",
             metric=share,
+            **TWICE_NOMINAL,
         ),
         above(
             rate(simulated["single"]),
             0.10,
             name="A: false positives of the bootstrap over examples on one seed",
             metric=share,
+            **TWICE_NOMINAL,
         ),
+    )
+    # An interval over seeds and examples is wider than one over examples wherever seeds differ.
+    yield from secondary(
         above(
             ScoreEstimate(width, width, width, len(low)),
             1.0,

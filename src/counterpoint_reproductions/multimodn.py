@@ -19,6 +19,7 @@ from .lab import (
     TrainingComparison,
     above,
     decides,
+    effects,
     secondary,
 )
 from .lab import data_tumours as tumours
@@ -29,6 +30,7 @@ CLAIM = (
     "with means or zeros in the gaps, and than late fusion with modality dropout, the simple competitor."
 )
 REFUTED = "late fusion of any of these kinds ranks as well, or MultiModN loses as much by the gaps as they do"
+RANKING = effects.convention("correlation")
 
 LATE: Mapping[str, str] = {"zero": "late", "mean": "late,fill=mean", "dropout": "late,drop=0.3"}
 ARMS: Mapping[str, str] = {**LATE, "MultiModN": "multimodn"}
@@ -85,11 +87,19 @@ def run(lab: Lab) -> Iterator[Result]:
 
     yield from decides(
         *(
-            above(flipped["MultiModN"] - flipped[arm], name=f"MultiModN − late, {arm}, gaps reversed")
+            above(
+                flipped["MultiModN"] - flipped[arm],
+                name=f"MultiModN − late, {arm}, gaps reversed",
+                **RANKING,
+            )
             for arm in LATE
         ),
         *(
-            above(lost(arm) - lost("MultiModN"), name=f"lost by late, {arm}, less MultiModN's loss")
+            above(
+                lost(arm) - lost("MultiModN"),
+                name=f"lost by late, {arm}, less MultiModN's loss",
+                **RANKING,
+            )
             for arm in LATE
         ),
     )

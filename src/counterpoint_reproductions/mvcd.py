@@ -18,14 +18,15 @@ from counterpoint.evaluation.replies import is_right
 from counterpoint.networks.tiny_vlm import default_model_path, world
 from counterpoint.types import Prompt, Turn
 
-from .lab import Arrays, Lab, Result, above, below, decides, secondary
+from .lab import Arrays, Lab, Result, above, below, decides, effects, secondary
 from .lab.decoding import SEEDS, TEST, assistant
 
 CLAIM = (
     "A small vision-language model answers questions whose usual answer is wrong better with worked examples "
     "than without, and better still when the prompt without examples is contrasted away."
 )
-REFUTED = "reading the examples does as well without the contrast"
+REFUTED = "reading the examples does as well without the contrast, or examples do not help"
+SHARE = effects.convention("share")
 
 
 SHOWN = 2
@@ -87,10 +88,11 @@ def run(lab: Lab) -> Iterator[Result]:
     conflict, every = runs.scores("conflict", "exact match"), runs.scores("all", "exact match")
     copied = runs.scores("copied", "share of wrong answers that repeat an example's")
     yield from decides(
-        above(conflict["MVCD"] - conflict["with examples"], name="MVCD − with examples, conflicts"),
+        above(conflict["MVCD"] - conflict["with examples"], name="MVCD − with examples, conflicts", **SHARE),
         above(
             conflict["with examples"] - conflict["without examples"],
             name="with examples − without, conflicts",
+            **SHARE,
         ),
     )
     yield from secondary(

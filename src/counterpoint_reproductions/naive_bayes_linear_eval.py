@@ -27,6 +27,7 @@ from .lab import (
     below,
     combined,
     decides,
+    effects,
     mean,
     per_seed,
     secondary,
@@ -38,9 +39,16 @@ CLAIM = (
     "are few."
 )
 REFUTED = (
-    "naive Bayes needs more examples as the dimension grows, logistic regression is there first, or logistic "
-    "regression is better even at 2 to 4 labels per class"
+    "naive Bayes needs ten examples more as the dimension grows, logistic regression needs less than ten times as "
+    "many, or logistic regression is as good even at 2 to 4 labels per class"
 )
+OWN = (
+    "The package's classifiers are compared directly, on simulated classes and on random training sets of a few labels "
+    "per class. No task draws either. The features of part 2 are those of a run of the registered clip."
+)
+SHARE = effects.convention("share")
+NO_MORE = effects.level("ten examples, of the tens that naive Bayes needs; chosen here", "convention")
+TEN_TIMES = effects.level("a factor of ten for O(n) against O(log n); chosen here", "convention")
 
 
 Pictures = UInt8[Tensor, "n 3 H W"]
@@ -162,13 +170,14 @@ def _simulation(lab: Lab) -> Iterator[Result]:
             for n in DIMENSIONS
         )
         name = f"1: how many times as many examples {classifier} needs (log10, mean over dimensions)"
-        return above(mean(ratios), 1.0, refuted_at=0.0, name=name)
+        return above(mean(ratios), 1.0, name=name, **TEN_TIMES)
 
     yield from decides(
         below(
             growth("naive Bayes"),
             10.0,
             name=f"1: naive Bayes, examples needed at {most} dimensions − at {least}",
+            **NO_MORE,
         ),
         times("logistic regression"),
     )
@@ -213,7 +222,8 @@ def _features(lab: Lab) -> Iterator[Result]:
 
     few = [index for index, labels in enumerate(PER_CLASS) if labels <= 4]
     at_few = {
-        name: below(gap(name, "2 and 4", differences[few].mean(0))) for name, differences in gaps.items()
+        name: below(gap(name, "2 and 4", differences[few].mean(0)), **SHARE)
+        for name, differences in gaps.items()
     }
     at_most = [above(gap(name, str(PER_CLASS[-1]), differences[-1])) for name, differences in gaps.items()]
     yield from decides(at_few.pop("trained-equal"))

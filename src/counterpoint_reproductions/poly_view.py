@@ -20,7 +20,20 @@ from counterpoint.pairwise.temperature import Temperature
 from counterpoint.study.presets import StudyPreset
 from counterpoint.study.training.tuning import validation_score
 
-from .lab import Arrays, Lab, Result, TrainingComparison, above, below, decides, exact, secondary, things
+from .lab import (
+    Arrays,
+    Lab,
+    Result,
+    ThresholdOrigin,
+    TrainingComparison,
+    above,
+    below,
+    decides,
+    effects,
+    exact,
+    secondary,
+    things,
+)
 from .lab.descent import minimise
 from .lab.gradients import disagreement
 
@@ -33,6 +46,7 @@ REFUTED = (
     "two views are best, a bound does not grow, the arithmetic loss exceeds the geometric one, or two views "
     "give something else than NT-Xent"
 )
+SHARE = effects.convention("share")
 PRESET = StudyPreset(
     "poly-view",
     "two views of an example, and four at once, by each mode",
@@ -138,13 +152,21 @@ def run(lab: Lab) -> Iterator[Result]:
         "bound", "log(M (K − 1) + 1) − L on fresh batches, nats"
     )
     most = VIEWS[-1]
+    grows = ThresholdOrigin(
+        kind="convention",
+        text=f"half of the growth of the true information, {information(2):.2f} → {information(most):.2f} nats",
+    )
     yield from decides(
-        above(accuracy[chosen] - simclr, name=f"1: poly-view, M > 2 − SimCLR, {TOTAL} views a batch"),
+        above(
+            accuracy[chosen] - simclr, name=f"1: poly-view, M > 2 − SimCLR, {TOTAL} views a batch", **SHARE
+        ),
         below(exact(excess(), "nats"), 1e-9, name="2: L_A − L_G, the largest over random views"),
         *(
             above(
                 bounds[f"{mode} {most}"] - bounds["geometric 2"],
                 name=f"2: {mode} bound with {most} views − with 2",
+                delta=(information(most) - information(2)) / 2,
+                source=grows,
             )
             for mode in MODES
         ),

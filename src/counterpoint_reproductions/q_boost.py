@@ -17,14 +17,21 @@ from counterpoint.evaluation.statistic import spearman
 from counterpoint.networks.tiny_vlm import default_model_path, world
 from counterpoint.types import Prompt
 
-from .lab import Arrays, Lab, Result, Score, above, decides, per_seed, secondary, within
+from .lab import Arrays, Lab, Result, Score, above, decides, effects, mean, per_seed, secondary, within
 
 CLAIM = (
     "Read from the same logits of a vision-language model that was taught to rate with favourite words, the "
     "score of three words for each of three tones ranks pictures by quality better than that of good against "
-    "poor."
+    "poor, and better than one word for each tone does in the mean over the words."
 )
-REFUTED = "the ensemble with a neutral tone ranks no better than good against poor"
+REFUTED = (
+    "the ensemble with a neutral tone ranks no better than good against poor, or than its words one by one"
+)
+OWN = (
+    "All readings are made here from one set of logits, on pictures at eight strengths. The task image_quality has one "
+    "reading and three strengths."
+)
+RANKING = effects.convention("correlation")
 
 
 SEEDS, PICTURES, STRENGTHS = 5, 24, 8
@@ -159,7 +166,11 @@ def run(lab: Lab) -> Iterator[Result]:
     def gain(reading: str, other: str, part: str = "") -> Result:
         return above(ranked(reading, part) - ranked(other, part), name=f"{reading} − {other}{part}")
 
-    yield from decides(gain("TTI + MPE", "binary"))
+    alone = mean(ranked(reading) for reading in ("TTI", "second triple", "third triple"))
+    yield from decides(
+        above(ranked("TTI + MPE") - ranked("binary"), name="TTI + MPE − binary", **RANKING),
+        above(ranked("TTI + MPE") - alone, name="TTI + MPE − one triple, mean of the three", **RANKING),
+    )
     yield from secondary(
         gain("TTI", "binary"),
         gain("MPE", "binary"),

@@ -12,7 +12,7 @@ from counterpoint.evaluation import STATISTICS
 from counterpoint.methods.rebar import REBAR
 from counterpoint.study.presets import StudyPreset
 
-from .lab import Arrays, Lab, Result, above, decides, secondary
+from .lab import Arrays, Lab, Result, above, decides, effects, secondary
 from .lab.data_sensors import basic_motions, few_labels, few_of, label_of, prepared, trained_on
 
 CLAIM = (
@@ -21,6 +21,7 @@ CLAIM = (
     "of a recording give better embeddings than positives that are drawn."
 )
 REFUTED = "Euclidean distance finds the class as often, or drawn positives are as good"
+SHARE = effects.convention("share")
 PRESET = StudyPreset(
     "rebar",
     "series: positives that are drawn, and those from which a stretch is best reconstructed",
@@ -79,8 +80,8 @@ def run(lab: Lab) -> Iterator[Result]:
         per_class=10,
     ).scores("activities", METRIC, STATISTICS["macro_f1"])
     yield from decides(
-        above(scores["REBAR"] - scores["Euclidean"], name="REBAR − Euclidean distance"),
-        above(embedded["chosen"] - embedded["drawn"], name="chosen − drawn positives"),
+        above(scores["REBAR"] - scores["Euclidean"], name="REBAR − Euclidean distance", **SHARE),
+        above(embedded["chosen"] - embedded["drawn"], name="chosen − drawn positives", **SHARE),
     )
     yield from secondary(above(embedded["chosen"] - embedded["augmented"], name="chosen − augmentation"))
     lab.note(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .lab import Lab, Result, above, below, decides, secondary
+from .lab import Lab, Result, above, below, decides, effects, secondary
 from .lab.decoding import Replies
 
 CLAIM = (
@@ -13,6 +13,7 @@ CLAIM = (
     "the unchanged picture, which only sharpens sampling."
 )
 REFUTED = "sharpening alone does as well"
+SHARE = effects.convention("share")
 
 
 ALPHA = 3.0
@@ -56,7 +57,7 @@ def run(lab: Lab) -> Iterator[Result]:
         greedy.sentence("accuracy"),
     )
     yield from decides(
-        above(sampled["RITUAL", "accuracy"] - sampled["unchanged picture", "accuracy"]),
+        above(sampled["RITUAL", "accuracy"] - sampled["unchanged picture", "accuracy"], **SHARE),
     )
     yield from secondary(
         above(sampled["RITUAL", "f1"] - sampled["unchanged picture", "f1"]),

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 from counterpoint.study.presets import StudyPreset
 
-from .lab import Lab, Result, TrainingComparison, above, decides, secondary, within
+from .lab import Lab, Result, TrainingComparison, above, decides, effects, secondary, within
 
 CLAIM = (
     "Between clips and their sounds that differ in the order of two events alone, contrast on the interpolated "
     "Euclidean distance of their sequences chooses the right clip more often than contrast on the mean over time, "
-    "with the same encoders of single frames; transport between their vectors is blind to reversed time, and dynamic "
-    "time warping is not."
+    "with the same encoders of single frames; dynamic time warping tells reversed time."
 )
-REFUTED = "the sequence is not better than the mean over time, or transport tells reversed time, or warping does not"
+REFUTED = "the sequence is not better than the mean over time, or warping does not tell reversed time"
+SHARE = effects.convention("share", reason="the paper's gain, up to 3.5 times, is of recall")
 PRESET = StudyPreset(
     "scav",
     "pairs by one vector a side, and by sequences under three distances",
@@ -58,11 +58,12 @@ def run(lab: Lab) -> Iterator[Result]:
     )
     first = study.scores("retrieval a2v_R@1", "twins in order")
     yield from decides(
-        above(twins[EUCLIDEAN] - twins[MEAN], name="interpolated Euclidean − mean over time, twins"),
-        within(turned[TRANSPORT] - 0.5, 0.05, name="transport, reversed time, above chance"),
-        above(turned[WARPING] - 0.5, name="warping, reversed time, above chance"),
+        above(twins[EUCLIDEAN] - twins[MEAN], name="interpolated Euclidean − mean over time, twins", **SHARE),
+        above(turned[WARPING] - 0.5, name="warping, reversed time, above chance", **SHARE),
     )
     yield from secondary(
+        # Transport is between sets of states without their times, so that reversed time cannot change it.
+        within(turned[TRANSPORT] - 0.5, 0.05, name="transport, reversed time, above chance"),
         above(first[EUCLIDEAN] - first[MEAN], name="interpolated Euclidean − mean over time, R@1"),
         above(twins[WARPING] - twins[MEAN], name="warping − mean over time, twins"),
         above(first[EUCLIDEAN] - first[WARPING], name="interpolated Euclidean − warping, R@1"),

@@ -13,7 +13,20 @@ from torch import Tensor
 
 from counterpoint.losses import SigLIPLoss
 
-from .lab import Lab, Result, Score, TrainingComparison, above, below, decides, exact, mean, secondary, within
+from .lab import (
+    Lab,
+    Result,
+    Score,
+    TrainingComparison,
+    above,
+    below,
+    decides,
+    effects,
+    exact,
+    mean,
+    secondary,
+    within,
+)
 from .lab.largest import Largest
 
 CLAIM = (
@@ -21,8 +34,8 @@ CLAIM = (
     "evaluated in tiles it gives the same loss and gradients in memory that grows with the tile."
 )
 REFUTED = (
-    "the softmax loss wins at small batches beyond the spread of seeds with both learning rates tuned, or "
-    "tiles change the loss or its gradients"
+    "the softmax loss wins at small batches by more than a point with both learning rates tuned, or tiles change the "
+    "loss or its gradients"
 )
 
 BATCHES = (8, 16, 32)
@@ -79,7 +92,9 @@ def run(lab: Lab) -> Iterator[Result]:
     error, slope = tiles()
     yield from decides(
         above(
-            gap(balanced, *BATCHES), name=f"1: {balanced} − softmax, mean over batches of {listed(BATCHES)}"
+            gap(balanced, *BATCHES),
+            name=f"1: {balanced} − softmax, mean over batches of {listed(BATCHES)}",
+            **effects.tolerance("share"),
         ),
         below(
             exact(error, "largest relative error"),

@@ -6,16 +6,15 @@ from collections.abc import Iterator
 
 from counterpoint.study.presets import StudyPreset
 
-from .lab import Lab, Result, above, below, decides, glosses, secondary
+from .lab import Lab, Result, above, below, decides, effects, glosses, secondary
 
 CLAIM = (
     "Contrast between two passes under independent dropout masks ranks pairs of glosses better than the "
-    "pretrained encoder and than the same without dropout; embeddings become more uniform, and less of them "
-    "lies in one direction."
+    "pretrained encoder and than the same without dropout."
 )
-REFUTED = (
-    "no dropout is as good, the ranking is no better than before, uniformity does not fall, or the effective rank of "
-    "embeddings does not rise"
+REFUTED = "no dropout is as good, or the ranking is no better than before"
+RANKING = effects.convention(
+    "correlation", reason="the gain of 4.2 points is over earlier methods, not over the encoder or no dropout"
 )
 PRESET = StudyPreset(
     "simcse",
@@ -40,13 +39,14 @@ def run(lab: Lab) -> Iterator[Result]:
     spread, rank = (study.diagnostics(f"{name}_first") for name in ("uniformity", "effective_rank"))
     yield from decides(
         *(
-            above(ranked[DROPOUT] - ranked[other], name=f"1: dropout − {other}")
+            above(ranked[DROPOUT] - ranked[other], name=f"1: dropout − {other}", **RANKING)
             for other in (BEFORE, NO_DROPOUT)
         ),
+    )
+    # The loss contains the uniformity of its views, so that training lowers it and spreads embeddings.
+    yield from secondary(
         below(spread[DROPOUT] - spread[BEFORE], name="1: uniformity (lower is better), dropout − before"),
         above(rank[DROPOUT] - rank[BEFORE], name="3: effective rank, dropout − before"),
-    )
-    yield from secondary(
         above(ranked[NO_DROPOUT] - ranked[BEFORE], name="1: no dropout − before"),
         below(spread[DROPOUT] - spread[NO_DROPOUT], name="1: uniformity, dropout − no dropout"),
     )

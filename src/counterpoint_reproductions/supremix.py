@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .lab import Lab, Result, TrainingComparison, above, below, decides, secondary
+from .lab import Lab, Result, TrainingComparison, above, below, decides, effects, secondary
 
 CLAIM = (
     "Contrast on numbers, with mixtures as hard negatives and as positives from either side, and negatives weighted by "
@@ -12,6 +12,7 @@ CLAIM = (
     "with the numbers as classes."
 )
 REFUTED = "distances of embeddings follow the distance of counts no better than with the numbers as classes"
+ORDER = effects.convention("correlation")
 
 STEPS = 500
 TAU = 0.1
@@ -39,7 +40,7 @@ def run(lab: Lab) -> Iterator[Result]:
     order = study.scores("regression number_ordinality")
     error = study.scores("regression ridge_number_mae")
     parts = [name for name in COMPARISON.arms if name not in (BINS, WHOLE)]
-    yield from decides(above(order[WHOLE] - order[BINS]))
+    yield from decides(above(order[WHOLE] - order[BINS], **ORDER))
     yield from secondary(
         below(error[WHOLE] - error[BINS]),
         *(above(order[WHOLE] - order[arm]) for arm in parts),

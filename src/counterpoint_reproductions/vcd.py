@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .lab import Lab, Result, above, below, decides, exact, secondary
+from .lab import Lab, Result, above, below, decides, effects, exact, secondary
 from .lab.decoding import Replies, answered
 
 CLAIM = (
@@ -14,7 +14,9 @@ CLAIM = (
     "with the noisy picture lowers the share of absent partners that it affirms, and raises F1, below and "
     "above what the plausibility rule does by itself."
 )
-REFUTED = "the rule alone affirms as few absent partners"
+REFUTED = "the rule alone affirms as few absent partners, or its F1 is as high"
+AFFIRMED = effects.convention("share")
+F1 = effects.reported(77.57, 81.33, "F1, POPE adversarial, direct sampling against VCD", unit=0.01)
 
 
 STEPS = (300, 500, 700, 900)
@@ -58,8 +60,8 @@ def run(lab: Lab) -> Iterator[Result]:
     fewest = min(int(ranks(rho).min()) for rho in (0.0, 0.3, 0.6, 0.9))
     affirmed = "false_positives: adversarial"
     yield from decides(
-        below(pope["VCD", affirmed] - pope["rule alone", affirmed]),
-        above(pope["VCD", "f1"] - pope["rule alone", "f1"]),
+        below(pope["VCD", affirmed] - pope["rule alone", affirmed], **AFFIRMED),
+        above(pope["VCD", "f1"] - pope["rule alone", "f1"], **F1),
     )
     yield from secondary(
         below(pope["VCD", affirmed] - pope["plain", affirmed]),

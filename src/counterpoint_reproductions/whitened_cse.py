@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -10,16 +11,16 @@ from torch import Tensor
 from counterpoint.networks import GroupWhitening
 from counterpoint.study.presets import StudyPreset
 
-from .lab import Lab, Result, above, below, decides, exact, glosses, secondary
+from .lab import Lab, Result, Score, above, below, decides, effects, exact, glosses, secondary
 
 CLAIM = (
-    "With whitening in shuffled groups and three views, embeddings of glosses are more uniform than with "
-    "SimCSE, with two views or three, and rank pairs at least as well as three views alone; whitening leaves "
-    "each group the identity as covariance, keeps the order of channels and forgets affine maps of a group."
+    "With whitening in shuffled groups and three views, embeddings of glosses rank pairs better than with SimCSE, and "
+    "at least as well as with three views alone; whitening leaves each group the identity as covariance, keeps the "
+    "order of channels and forgets affine maps of a group."
 )
-REFUTED = (
-    "three views alone are as uniform or rank pairs better, SimCSE is as uniform, or whitening lacks one of "
-    "these properties"
+REFUTED = "SimCSE ranks pairs as well, three views alone rank them better, or whitening lacks one of these properties"
+GAIN = effects.reported(
+    76.25, 78.78, "Spearman, mean of seven STS tasks, BERT-base, SimCSE against WhitenedCSE", unit=0.01
 )
 
 WHITENED, TWO, THREE = "WhitenedCSE", "SimCSE", "SimCSE with three views"
@@ -76,23 +77,25 @@ def run(lab: Lab) -> Iterator[Result]:
     def more_uniform(baseline: str) -> Result:
         return below(spread[WHITENED] - spread[baseline], name=f"1: uniformity, {WHITENED} − {baseline}")
 
-    def ranks(baseline: str) -> Result:
-        return above(ranked[WHITENED] - ranked[baseline], -0.01, name=f"1: {WHITENED} − {baseline}")
+    def gain(baseline: str) -> Score:
+        return replace(ranked[WHITENED] - ranked[baseline], label=f"1: {WHITENED} − {baseline}")
 
     yield from decides(
-        more_uniform(TWO),
-        more_uniform(THREE),
-        ranks(THREE),
+        above(gain(TWO), **GAIN),
+        above(gain(THREE), margin=GAIN["delta"], source=GAIN["source"]),
         *(
             below(exact(error, "largest absolute difference"), 1e-4, name=f"2: {name}")
             for name, error in properties().items()
         ),
     )
-    yield from secondary(more_uniform(UNSHUFFLED), ranks(TWO), ranks(UNSHUFFLED))
+    # A loss on whitened features asks for uniformity, whose smallest effect is not known; the paper judges by ranking.
+    yield from secondary(
+        *(more_uniform(baseline) for baseline in (TWO, THREE, UNSHUFFLED)), above(gain(UNSHUFFLED))
+    )
     lab.note(
         glosses.NOTE,
         "The method is the registered whitened-cse, with 8 groups of 8 channels; the whitening matrix carries no",
-        "gradient, as in the released code. Without groups it is SimCSE under the same head. 'At least as good' is",
-        f"less than 0.01 worse. Rank correlation: {ranked.means()}; uniformity: {spread.means()}. The first evidence",
+        "gradient, as in the released code. Without groups it is SimCSE under the same head.",
+        f"Rank correlation: {ranked.means()}; uniformity: {spread.means()}. The first evidence",
         "had a pretraining (to name a missing word) and judges of its own.",
     )
