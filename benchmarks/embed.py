@@ -41,7 +41,7 @@ from counterpoint.data.base import Data, Rows, Splits
 from counterpoint.execution import NullListener, Unit, UnitProgress
 from counterpoint.models import Pretrained
 from counterpoint.networks import build_towers
-from counterpoint.networks.towers.libraries.packaged import packaged
+from counterpoint.interop._packaged import packaged
 from counterpoint.recipes.schema import Towers
 
 BATCH, ROUNDS, WIDTH = 64, 3, 512

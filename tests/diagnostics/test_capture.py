@@ -12,7 +12,7 @@ from counterpoint.diagnostics.capture import captured
 from counterpoint.networks.base import ImageTower, Tower
 from counterpoint.networks.init import initialise
 from counterpoint.networks.towers.convnet import ConvNet
-from counterpoint.networks.towers.libraries.timm_tower import TimmTower
+from counterpoint.interop.timm import TimmTower
 from counterpoint.networks.towers.tokenizer import BytePairTokenizer
 from counterpoint.networks.towers.transformer import TextTransformer, VisionTransformer
 from fixtures.open_clip import small_open_clip
