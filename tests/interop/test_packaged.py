@@ -17,10 +17,10 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 import counterpoint as cp
 from counterpoint import methods
 from counterpoint.data.synthetic.speech import Speech
-from counterpoint.networks import TOWERS, build_towers
-from counterpoint.networks.base import Tower
 from counterpoint.interop import _packaged
 from counterpoint.interop._packaged import packages
+from counterpoint.networks import TOWERS, build_towers
+from counterpoint.networks.base import Tower
 from counterpoint.networks.weights import restored
 from counterpoint.recipes.schema import Recipe, Towers
 from counterpoint.registry import MissingPackageError, UnknownNameError

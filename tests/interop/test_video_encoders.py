@@ -11,9 +11,9 @@ import torch
 import transformers
 
 import counterpoint as cp
+from counterpoint.interop._sequences import ClipEncoder
 from counterpoint.networks import build_towers
 from counterpoint.networks.base import Tower
-from counterpoint.interop._sequences import ClipEncoder
 from counterpoint.recipes.schema import Towers
 from counterpoint.registry import UnknownNameError
 
