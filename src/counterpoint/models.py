@@ -6,14 +6,26 @@ import os
 from pathlib import Path
 
 from . import files
-from .interop._loader import ModelLoader as ModelLoader
-from .interop._pretrained import Pretrained as Pretrained
+from .interop._loader import ModelLoader
+from .interop._pretrained import Pretrained
+from .interop.safetensors import ModelManifest
 from .methods.tower_method import TowerMethod
 from .modalities import LIBRARIES
 from .networks.weights import has_weights
 from .registry import UnknownNameError
 from .training.folder import is_checkpoint, is_run, not_a_run
 from .trust import everything
+
+__all__ = [
+    "KINDS",
+    "ModelLoader",
+    "ModelManifest",
+    "Pretrained",
+    "kind_of",
+    "load",
+    "run_of",
+    "towers_of",
+]
 
 KINDS = LIBRARIES
 """Kinds of model: each is a `ModelLoader` of `counterpoint.interop`."""
