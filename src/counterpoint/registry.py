@@ -146,7 +146,7 @@ class Registry:
         folder = files(self.package)
         if self.from_stub:
             exported = _in_stub((folder / "__init__.pyi").read_text(encoding="utf-8"), self.package)
-            found = (reference for reference in exported if reference.endswith(self.ending))
+            found = iter([reference for reference in exported if reference.endswith(self.ending)])
         else:
             found = _modules(folder, self.package, self.exclude)
         references: dict[str, str] = {}

@@ -438,7 +438,7 @@ class TransformersLoader(TowerLoader):
 
     form: ClassVar[str] = "transformers:PATH or transformers:NAME@hub"
     library = "transformers"
-    modalities = ("image", "text", "audio", "video", "series")
+    modalities: ClassVar[tuple[str, ...]] = ("image", "text", "audio", "video", "series")
     embeds = "counterpoint.interop._hugging_face:embeds"
     packages: ClassVar[Mapping[str, Mapping[str, str | bool]]] = {
         "all-MiniLM-L6-v2": {
