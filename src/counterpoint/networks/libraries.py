@@ -27,8 +27,7 @@ class TowerLibrary(Protocol):
 def library_of(source: TowerSource) -> TowerLibrary | None:
     """Return the library of a tower; None for a built-in tower, and a library that is not known."""
     known = source.library in library_modalities()
-    library: TowerLibrary | None = LIBRARIES.get(source.library)() if known else None
-    return library
+    return LIBRARIES.get(source.library)() if known else None
 
 
 def modalities_of(tower: str) -> tuple[str, ...]:
@@ -41,7 +40,6 @@ def modalities_of(tower: str) -> tuple[str, ...]:
         return ()
     source = TowerSource.parse(tower)
     if source.library in library_modalities() and (embeds := LIBRARIES.stated(source.library, "embeds")):
-        modalities: tuple[str, ...] = load(embeds)(source) if isinstance(embeds, str) else embeds
-        return modalities
+        return load(embeds)(source) if isinstance(embeds, str) else embeds
     # Of towers with one name only that of pictures, the first, is meant where no modality is.
     return tuple(modality.name for modality in MODALITIES if source.form in modality.tower_names)[:1]
