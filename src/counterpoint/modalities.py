@@ -51,7 +51,7 @@ class Modality:
         view: ``view(augmentation, options) -> look`` finds a view by its name; ``look(raw, keys, input) -> tensor``
             changes examples, each by its key, and makes them a tower's input; see `counterpoint.data.views`.
         build: ``build(source, start) -> tower`` builds a tower; see `counterpoint.networks.towers.build.Start`.
-        towers: the names of towers that ``build`` knows (``library:NAME`` for those of a library), the default first.
+        towers: the names of the towers that ``build`` knows, the default first; see `tower_names` for all.
         able: what only some of these towers have, by the name of a property of
             `counterpoint.networks.base.Tower`; the first of them is built where a method asks for it.
         paired: the view that a method of pairs trains on: one that keeps what an example says.
