@@ -155,7 +155,7 @@ def peer(port: int, infinity: str | None) -> Server:
     """Start the bare handler, or Infinity."""
     if infinity is None:
         return Server(port, sys.executable, __file__, "--bare", str(port))
-    from counterpoint.networks.towers.libraries.packaged import packaged
+    from counterpoint.interop._packaged import packaged
 
     place = ("--model-id", str(packaged("all-MiniLM-L6-v2")), "--url-prefix", "/v1")
     plain = ("--device", "cpu", "--engine", "torch", "--no-bettertransformer", "--no-model-warmup")

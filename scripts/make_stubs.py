@@ -11,13 +11,13 @@ import sys
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "counterpoint"
-PACKAGES = {"losses": "", "methods": "", "evaluation/tasks": "Task"}
-"""Packages, each with the end of the name of a base that its exported classes have, where others are helpers."""
+PACKAGES = {"losses": "", "methods": "", "evaluation/tasks": "Task", "interop": ("Layout", "Loader")}
+"""Packages, each with the ends of the names of bases that its exported classes have, where others are helpers."""
 ROOMS = {"decoding": "methods"}
 """Packages whose stub is written by hand, but for the lines of a room in it."""
 
 
-def exports(path: Path, base: str) -> list[str]:
+def exports(path: Path, base: str | tuple[str, ...]) -> list[str]:
     """Return the public names of a file, of its classes those with a base of such a name."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     stated = [
@@ -45,7 +45,7 @@ def exports(path: Path, base: str) -> list[str]:
     return [name for name in names if not name.startswith("_")]
 
 
-def lines_of(package: Path, base: str = "", room: str = "") -> list[str]:
+def lines_of(package: Path, base: str | tuple[str, ...] = "", room: str = "") -> list[str]:
     """Return a package's lines in its stub: those of its files, or of the files of a room in it."""
     lines = []
     for path in sorted((package / room).rglob("*.py")):

@@ -90,6 +90,18 @@ def test_a_stub_names_the_files_and_their_classes(write: Write) -> None:
     assert Registry("task", package, exclude=("mixed",), from_stub=True).names() == ()
 
 
+def test_a_file_may_hold_things_of_several_registries(write: Write) -> None:
+    write(
+        "__init__.pyi", "from .one import OneReader as OneReader\nfrom .one import OneWriter as OneWriter\n"
+    )
+    package = write("one.py", "class OneReader: ...\nclass OneWriter:\n    sizes: tuple[int, ...] = (1, 2)\n")
+    writers = Registry("writer", package, from_stub=True, ending="Writer")
+    assert writers.reference("one") == f"{package}.one:OneWriter"
+    assert writers.stated("one", "sizes") == (1, 2)
+    assert Registry("reader", package, from_stub=True, ending="Reader").stated("one", "sizes") is None
+    assert Registry("printer", package, from_stub=True, ending="Printer").names() == ()
+
+
 def test_two_files_of_one_name_are_refused(write: Write) -> None:
     write("a/same.py", "class One: ...\n")
     with pytest.raises(ValueError, match=r"two files are named 'same': .*; rename one"):

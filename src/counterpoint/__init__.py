@@ -4,7 +4,7 @@ from typing import Any
 
 import lazy_loader
 
-from .networks.towers import when_timm  # noqa: F401 # timm then knows the models that exported folders name
+from .interop import _when_timm  # noqa: F401 # timm then knows the models that exported folders name
 
 __version__ = "0.1.0"
 

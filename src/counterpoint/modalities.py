@@ -9,12 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 
-from .registry import load, unknown
+from .registry import Registry, load, unknown
 
 Reference = str | Callable[..., Any]
 """``"package.module:symbol"``, imported when it is first asked for, or the thing itself."""
+
+
+LIBRARIES = Registry("kind of model", "counterpoint.interop", from_stub=True, ending="Loader")
+"""Kinds of model; those that state a ``library`` have towers. See `counterpoint.interop`."""
+
+
+@cache
+def library_modalities() -> Mapping[str, tuple[str, ...]]:
+    """Return the modalities of which each library has towers, by the library's name in towers; nothing is imported.
+
+    >>> library_modalities()["timm"]
+    ('image', 'audio')
+    """
+    names = {name: LIBRARIES.stated(name, "library") for name in LIBRARIES.names()}
+    return {library: LIBRARIES.stated(name, "modalities") for name, library in names.items() if library}
 
 
 @dataclass(frozen=True)
@@ -35,7 +51,7 @@ class Modality:
         view: ``view(augmentation, options) -> look`` finds a view by its name; ``look(raw, keys, input) -> tensor``
             changes examples, each by its key, and makes them a tower's input; see `counterpoint.data.views`.
         build: ``build(source, start) -> tower`` builds a tower; see `counterpoint.networks.towers.build.Start`.
-        towers: the names of towers that ``build`` knows (``library:NAME`` for those of a library), the default first.
+        towers: the names of the towers that ``build`` knows, the default first; see `tower_names` for all.
         able: what only some of these towers have, by the name of a property of
             `counterpoint.networks.base.Tower`; the first of them is built where a method asks for it.
         paired: the view that a method of pairs trains on: one that keeps what an example says.
@@ -102,6 +118,12 @@ class Modality:
         object.__setattr__(self, "one", self.one or self.noun.removesuffix("s"))
         object.__setattr__(self, "letter", self.letter or self.name[0])
 
+    @property
+    def tower_names(self) -> tuple[str, ...]:
+        """The names of all its towers: those of libraries, as ``timm:NAME``, after its own."""
+        libraries = [library for library, names in library_modalities().items() if self.name in names]
+        return (*self.towers, *(f"{library}:NAME" for library in libraries))
+
 
 class Modalities:
     """The modalities that are known, by name.
@@ -154,10 +176,7 @@ MODALITIES = Modalities(
         accept="counterpoint.data.pictures.single:accept_pictures",
         view="counterpoint.data.views.named_pictures:image",
         build="counterpoint.networks.towers.build:image_tower",
-        towers=(
-            *("cnn", "vit", "vit-map", "mlp", "patches", "timm:NAME", "open_clip:NAME", "transformers:NAME"),
-            "sentence-transformers:NAME",
-        ),
+        towers=("cnn", "vit", "vit-map", "mlp", "patches"),
         able={"drops_keys": ("vit", "vit-map")},
         draw="counterpoint.data.pictures.sheet:draw_picture",
         corruptions="counterpoint.data.corruptions.pictures:CORRUPTIONS",
@@ -174,16 +193,7 @@ MODALITIES = Modalities(
         check="counterpoint.raw:check_texts",
         view="counterpoint.data.views.captions:text",
         build="counterpoint.networks.towers.build:text_tower",
-        towers=(
-            *(
-                "transformer",
-                "bag",
-                "pixels",
-                "transformers:NAME",
-                "sentence-transformers:NAME",
-                "open_clip:NAME",
-            ),
-        ),
+        towers=("transformer", "bag", "pixels"),
         paired="plain",
         contrasted="plain",
         share="counterpoint.data.views.captions:share",
@@ -199,7 +209,7 @@ MODALITIES = Modalities(
         accept="counterpoint.data.reading.sounds:accept_sounds",
         view="counterpoint.data.views.waves:audio",
         build="counterpoint.networks.towers.build:audio_tower",
-        towers=("mel", "spectra", "wav2vec2", "transformers:NAME", "timm:NAME", "resemblyzer:NAME"),
+        towers=("mel", "spectra", "wav2vec2"),
         draw="counterpoint.data.pictures.sheet:draw_sound",
         play="counterpoint.data.reading.sounds:play_sound",
         corruptions="counterpoint.data.corruptions.sounds:CORRUPTIONS",
@@ -218,7 +228,7 @@ MODALITIES = Modalities(
         check="counterpoint.raw:check_clips",
         view="counterpoint.data.views.clips:video",
         build="counterpoint.networks.towers.build:video_tower",
-        towers=("frames", "stills", "transformers:NAME"),
+        towers=("frames", "stills"),
         draw="counterpoint.data.pictures.sheet:draw_clip",
         play="counterpoint.data.reading.clips:play_clip",
         corruptions="counterpoint.data.corruptions.clips:CORRUPTIONS",
@@ -237,7 +247,7 @@ MODALITIES = Modalities(
         check="counterpoint.raw:check_series",
         view="counterpoint.data.views.time_series:series",
         build="counterpoint.networks.towers.build:series_tower",
-        towers=("dilated", "transformer", "transformers:NAME", "fracast:NAME"),
+        towers=("dilated", "transformer"),
         able={"drops_keys": ("transformer",)},
         draw="counterpoint.data.pictures.sheet:draw_series",
         corruptions="counterpoint.data.corruptions.series:CORRUPTIONS",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import hashlib
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -111,6 +112,7 @@ class Registry:
         exclude: Files and folders of the package without ``.py`` that define no such thing.
         file: For things that are packages, the file in each that defines the thing. The package's name is the thing's.
         from_stub: Whether the package's ``__init__.pyi`` says which files define a thing, and its class.
+        ending: End of the names of the classes that are such things, among those in the stub.
         hyphens: Whether listed names have hyphens in place of underscores.
 
     >>> Registry("loss", "counterpoint.losses", from_stub=True).reference("siglip")
@@ -128,10 +130,12 @@ class Registry:
         file: str | None = None,
         *,
         from_stub: bool = False,
+        ending: str = "",
         hyphens: bool = True,
     ) -> None:
         self.kind, self.package, self.symbol, self.file = kind, package, symbol, file
         self.exclude, self.from_stub, self.hyphens = frozenset(exclude), from_stub, hyphens
+        self.ending = ending
 
     def _named(self, name: str) -> str:
         return name.replace("_", "-") if self.hyphens else name.replace("-", "_")
@@ -141,7 +145,8 @@ class Registry:
         """Module of each name, and behind a colon the class if the stub states it."""
         folder = files(self.package)
         if self.from_stub:
-            found = _in_stub((folder / "__init__.pyi").read_text(encoding="utf-8"), self.package)
+            exported = _in_stub((folder / "__init__.pyi").read_text(encoding="utf-8"), self.package)
+            found = iter([reference for reference in exported if reference.endswith(self.ending)])
         else:
             found = _modules(folder, self.package, self.exclude)
         references: dict[str, str] = {}
@@ -199,7 +204,7 @@ class Registry:
         """
         module, _, symbol = self.reference(name).partition(":")
         source = source_of(module)
-        if f" {attribute} = " not in source:
+        if not re.search(rf"^    {attribute}\b.* = ", source, re.MULTILINE):
             return None
         body = next(
             node.body
@@ -207,9 +212,10 @@ class Registry:
             if isinstance(node, ast.ClassDef) and node.name == symbol
         )
         for node in body:
-            if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [
-                attribute
-            ]:
+            if not isinstance(node, ast.Assign | ast.AnnAssign):
+                continue
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if node.value is not None and [ast.unparse(target) for target in targets] == [attribute]:
                 return ast.literal_eval(node.value)
         return None
 

@@ -21,9 +21,9 @@ from counterpoint.methods.options import options_of, required
 from counterpoint.modalities import MODALITIES
 from counterpoint.networks.base import ImageTower, TextTower, Tower
 from counterpoint.networks.init import initialise, seeded
-from counterpoint.networks.towers.libraries.sound_towers import WaveEncoder
 from counterpoint.networks.towers.sound import SoundTower
 from counterpoint.networks.towers.transformer import VisionTransformer
+from counterpoint.networks.towers.wav2vec2 import WaveEncoder
 from counterpoint.recipes.schema import Recipe, Towers
 
 # What other tests take from here.

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from counterpoint.diagnostics.capture import captured
+from counterpoint.interop.timm import TimmTower
 from counterpoint.networks.base import ImageTower, Tower
 from counterpoint.networks.init import initialise
 from counterpoint.networks.towers.convnet import ConvNet
-from counterpoint.networks.towers.libraries.timm_tower import TimmTower
 from counterpoint.networks.towers.tokenizer import BytePairTokenizer
 from counterpoint.networks.towers.transformer import TextTransformer, VisionTransformer
 from fixtures.open_clip import small_open_clip

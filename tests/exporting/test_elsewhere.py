@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 import counterpoint as cp
-from counterpoint.exporting._samples import picture_files
+from counterpoint.interop._samples import picture_files
 from counterpoint.methods.tower_method import TowerMethod
 from fixtures.trained import made_run
 

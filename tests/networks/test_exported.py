@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from counterpoint.networks.towers.libraries.exported import Head, NotExportableError, with_head
+from counterpoint.networks.exported import Head, NotExportableError, with_head
 
 
 @pytest.mark.parametrize("own", [True, False])

@@ -8,10 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from counterpoint.interop.open_clip import OpenClipImage
 from counterpoint.methods import create
 from counterpoint.networks import build_towers
 from counterpoint.networks.base import ImageTower, TextTower
-from counterpoint.networks.towers.libraries.open_clip_tower import OpenClipImage
 from counterpoint.recipes import load
 from counterpoint.recipes.schema import Towers
 from counterpoint.registry import UnknownNameError

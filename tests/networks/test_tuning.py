@@ -167,7 +167,7 @@ def test_layers_freeze_from_the_front() -> None:
 
 def test_berts_embeddings_and_layers_freeze() -> None:
     transformers = pytest.importorskip("transformers")
-    from counterpoint.networks.towers.libraries.transformers_tower import TransformersTower
+    from counterpoint.interop.transformers import TransformersTower
 
     config = transformers.BertConfig(
         vocab_size=270, hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32

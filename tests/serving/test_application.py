@@ -15,7 +15,7 @@ import torch
 from starlette.testclient import TestClient
 
 from counterpoint.data.pictures.single import raw_pictures
-from counterpoint.models._pretrained import Pretrained
+from counterpoint.models import Pretrained
 from counterpoint.networks.towers.build import build_towers
 from counterpoint.recipes.schema import Towers
 from counterpoint.serving import Index, app

@@ -95,10 +95,10 @@ def _words(missing: dict[str, str]) -> dict[str, Any]:
 def _packaged(broken: dict[str, str], missing: dict[str, str]) -> dict[str, Any]:
     """Return what lies in installed packages: towers by their weights, and collections of pictures."""
     from ..data.collections import COLLECTIONS
-    from ..networks.towers.libraries.packaged import PACKAGE, PACKAGES, packaged
+    from ..interop._packaged import PACKAGE, packaged, packages
 
     towers = []
-    for name, known in PACKAGES.items():
+    for name, known in packages().items():
         try:
             packaged(name)
             towers.append(f"{known.library}:{name}@{PACKAGE}")

@@ -73,7 +73,7 @@ def known(kind: Kind) -> Mapping[str, str]:
         from ..modalities import MODALITIES
         from ..networks import TOWERS
 
-        of = {name: [it.noun for it in MODALITIES if name in it.towers] for name in TOWERS}
+        of = {name: [it.noun for it in MODALITIES if name in it.tower_names] for name in TOWERS}
         return {name: f"for {listing(nouns)}" if nouns else "" for name, nouns in of.items()}
     room: Registry = load(_ROOMS[kind])
     return {name: room.about(name) for name in room.names()}
@@ -122,7 +122,7 @@ def modalities() -> Table:
             modality.name,
             modality.noun,
             " ".join(sorted(modality.endings)),
-            " ".join(modality.towers),
+            " ".join(modality.tower_names),
             " ".join(dict.fromkeys((modality.paired, modality.contrasted))),
         )
     return shown

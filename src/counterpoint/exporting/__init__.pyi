@@ -1,10 +1,10 @@
 from ._encoder import Encoder as Encoder
 from ._export import LAYOUTS as LAYOUTS
 from ._export import ExportResult as ExportResult
+from ._export import Layout as Layout
 from ._export import Possibility as Possibility
 from ._export import export as export
 from ._export import opened as opened
 from ._export import possibilities as possibilities
-from ._layout import Layout as Layout
 from ._push import HubUpload as HubUpload
 from ._push import push as push

@@ -15,6 +15,7 @@ from .. import __version__, catalog
 from ..data.base import Data
 from ..data.source import load_any, short_name
 from ..files import MANIFEST, latest_checkpoint
+from ..interop._layout import Layout
 from ..methods.arm import Arm
 from ..methods.base import Method
 from ..methods.tower_method import TowerMethod
@@ -33,7 +34,6 @@ from ..training.folder import is_checkpoint
 from ..training.record.environment import Environment
 from ..training.run import Run, data_of
 from ._comparison import ExportComparison
-from ._layout import Layout
 from ._opening import lines as opening_lines
 
 README = "README.md"

@@ -16,6 +16,8 @@ from PIL import Image
 from torch import Tensor
 
 from ..data.pictures.single import raw_pictures
+from ..interop._layout import MOST, Embed, Layout
+from ..interop._samples import EXTREME, TEXTS, picture_files
 from ..methods.tower_method import TowerMethod
 from ..modalities import MODALITIES, resolve
 from ..networks.towers.footage import Footage
@@ -23,12 +25,7 @@ from ..networks.towers.series import Standardised
 from ..networks.towers.sound import Waveform
 from ..networks.towers.table import Cells
 from ..raw import Clips, Series, Table, Waves
-from ._layout import Embed, Layout
 from ._opening import open_rgb
-from ._samples import EXTREME, TEXTS, picture_files
-
-MOST = 1e-5
-"""The largest difference of two numbers of unit-norm embeddings at which they count as the same."""
 
 
 @dataclass(frozen=True)
@@ -163,13 +160,3 @@ def sample_rows(model: TowerMethod, column: str) -> tuple[Table, Table]:
     cells[torch.from_numpy(rng.random(cells.shape) < 0.1)] = torch.nan
     table = Table(cells.float(), tuple(c.name for c in made.cells), tuple(c.words for c in made.cells))
     return table, table
-
-
-def uncompared(model: TowerMethod) -> str:
-    """Return why an export of a model could not be compared with it, in words; nothing where it can."""
-    others = [
-        modality for c in model.embeds if MODALITIES.get(modality := model.tower(c).modality).sample is None
-    ]
-    return (
-        f"there are no samples of the modality {others[0]!r} to compare its embeddings on" if others else ""
-    )

@@ -9,21 +9,23 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from torch import nn
+
 from ..execution.folders import check_writable
 from ..extras import missing_package
 from ..files import writing_folder
+from ..interop._layout import MOST
+from ..interop._layout import Layout as Layout
 from ..methods.tower_method import TowerMethod
 from ..models import load
 from ..registry import Registry, require
 from ._card import Origin, write_card
-from ._comparison import MOST, ExportComparison, compare
-from ._layout import Layout
+from ._comparison import ExportComparison, compare
 from ._left_out import left_out
 from ._licence import check
-from ._parts import merged
 
-LAYOUTS = Registry("layout", "counterpoint.exporting.layouts")
-"""Layouts; each file holds a `Layout`."""
+LAYOUTS = Registry("layout", "counterpoint.interop", from_stub=True, ending="Layout")
+"""Layouts, by the names of their files."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,28 @@ def export(
 
 def opened(reference: str | os.PathLike[str]) -> TowerMethod:
     """Load a model as layouts take it: on the processor, its low-rank updates within the weights that they are of."""
-    return merged(load(reference).cpu().eval())
+    return _merged(load(reference).cpu().eval())
+
+
+def _merged(model: TowerMethod) -> TowerMethod:
+    """Put low-rank updates into the weights that they are of, in place."""
+    done: list[str] = []
+    for name, part in list(model.named_modules()):
+        if not hasattr(part, "get_base_layer") or any(name.startswith(f"{outer}.") for outer in done):
+            continue
+        done.append(name)
+        if hasattr(
+            part, "unload_and_optionally_merge_module"
+        ):  # an attention layer, which holds a further one
+            whole: nn.Module = part.unload_and_optionally_merge_module(
+                merge=True, safe_merge=False, adapter_names=None
+            )
+        else:
+            part.merge()
+            whole = part.get_base_layer()
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, whole)
+    return model
 
 
 def _extreme(kind: str, difference: float) -> str:

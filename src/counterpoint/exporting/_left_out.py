@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ..interop._layout import Layout
 from ..methods.base import Method
 from ..methods.tower_method import TowerMethod
 from ..pairwise import Temperature
 from ..reasons import counted
-from ._layout import Layout
 
 _KEPT = ("towers", "objective")
 

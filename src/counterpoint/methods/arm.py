@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..data.loading.samplers import NATURAL, streams
 from ..modalities import MODALITIES, PAIR
-from ..networks.towers.libraries.hugging_face import modalities_of
+from ..networks.libraries import modalities_of
 from ..registry import unknown
 from ..spec import Spec
 from . import METHODS

@@ -15,7 +15,7 @@ from ..forms import Fraction, Natural, NonNegative, Positive
 from ..networks.base import Towers
 from ..networks.clusters import cosine_kmeans
 from ..networks.heads import Linear
-from ..networks.towers.libraries.sound_towers import WaveEncoder
+from ..networks.towers.wav2vec2 import WaveEncoder
 from ..pairwise import moments
 from ..pairwise.inputs import upcast
 from ..pairwise.ranks import Ranks

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ..types import Fit
-from .towers.libraries.exported import ExportedTower, Head, NotExportableError, as_trunk, settings_of_timm
+from .exported import ExportedTower, Head, NotExportableError, as_trunk, settings_of_timm
 from .towers.parts.pixels import Square
 
 Pooling = Literal["end", "first", "mean", "max", "mean_sqrt", "weighted_mean"]
@@ -226,7 +226,7 @@ class ImageTower(Tower, ABC):
     Attributes:
         size: height and width in pixels of the pictures it takes.
         fit: the way in which the library of its weights makes them; None where they are this package's own.
-        kept_in_timm: a built-in tower's name among timm's models; see `towers.in_timm`.
+        kept_in_timm: a built-in tower's name among timm's models; see `counterpoint.interop._in_timm`.
     """
 
     modality: ClassVar[str] = "image"
@@ -239,7 +239,7 @@ class ImageTower(Tower, ABC):
         return Square(self.size, self.fit)
 
     def in_timm(self) -> ExportedTower:
-        """Return a built-in tower as the model of timm that `towers.in_timm` makes it.
+        """Return a built-in tower as the model of timm that `counterpoint.interop._in_timm` makes it.
 
         Raises:
             NotExportableError: for any other, unless its class says more.

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -14,7 +14,8 @@ from ..registry import UnknownNameError
 from ..trust import UntrustedError, is_offline
 
 _RESTORED = ContextVar("a checkpoint's weights will replace all others", default=False)
-_FILES = {".pt", ".pth", ".bin", ".safetensors"}
+WEIGHT_FILES = {".pt", ".pth", ".bin", ".safetensors"}
+"""Endings of files of weights."""
 
 
 @contextmanager
@@ -70,19 +71,6 @@ class TowerSource:
         model = f"{self.library}:{self.name}" if self.library else self.name
         return model if self.weights is None else f"{model}@{self.weights}"
 
-    def to_build(self) -> TowerSource:
-        """Return the source, or within `restored` the tower without weights, if its name alone says how to build it.
-
-        A folder's weights come with the configuration, and perhaps the tokenizer, that the tower is built from.
-        """
-        weights = self.weights or ""
-        stated = self.library == "timm" and (Path(weights) / "config.json").is_file()
-        folder = Path(weights).is_dir() or "/" in weights
-        by_name = (self.library in ("", "timm", "resemblyzer", "fracast") and not stated) or (
-            self.library == "open_clip" and (Path(weights).suffix in _FILES or not folder)
-        )
-        return replace(self, weights=None) if _RESTORED.get() and by_name else self
-
     @property
     def path(self) -> Path | None:
         """The weights as an existing file or folder; None where they are a name for a hub.
@@ -96,7 +84,7 @@ class TowerSource:
         if path.exists():
             return path
         written_like_one = self.weights.startswith((".", "~")) or "\\" in self.weights
-        if written_like_one or path.is_absolute() or path.suffix in _FILES:
+        if written_like_one or path.is_absolute() or path.suffix in WEIGHT_FILES:
             raise ValueError(
                 f"tower {self}: there is no file or folder {self.weights}; name weights, or a run, that are there"
             )
@@ -165,7 +153,7 @@ def hub_not_reached(error: BaseException | None) -> bool:
 
 def has_weights(folder: Path) -> bool:
     """Return whether a folder is there and holds weights, at whatever depth."""
-    return any(file.suffix in _FILES for file in folder.rglob("*"))
+    return any(file.suffix in WEIGHT_FILES for file in folder.rglob("*"))
 
 
 def _first_lines(error: Exception, lines: int = 4) -> str:

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from counterpoint.diagnostics.capture import Step, captured
 from counterpoint.diagnostics.internals.ablations import ablated, ablations, steps_of
+from counterpoint.interop.timm import TimmTower
 from counterpoint.networks.init import initialise
 from counterpoint.networks.towers.convnet import ConvNet
-from counterpoint.networks.towers.libraries.timm_tower import TimmTower
 from counterpoint.networks.towers.transformer import VisionTransformer
 from fixtures.open_clip import small_open_clip
 

@@ -16,10 +16,10 @@ from ...recipes.schema import Towers
 from ...registry import unknown
 from ..base import INPUTS, FittedInput, ImageTower, TextTower, Tokenizer, Tower
 from ..init import initialise
-from ..weights import TowerSource
+from ..libraries import library_of
+from ..weights import TowerSource, is_restored
 from .built_in import IMAGE_TOWERS
 from .drawn import DrawnText
-from .libraries.hugging_face import LIBRARIES, ModelFiles, is_pair
 from .parts.attentive import SeriesTransformer
 from .perceptron import BagOfWords
 from .series import DilatedTower, SeriesTower, Standardised
@@ -29,6 +29,7 @@ from .tokenizer import BytePairTokenizer
 from .trained import load_trained
 from .transformer import TextTransformer
 from .video import FramesTower, VideoTower
+from .wav2vec2 import small_wav2vec2
 
 T = TypeVar("T")
 Fitted = TypeVar("Fitted", BytePairTokenizer, Standardised, Cells)
@@ -59,6 +60,7 @@ class Start:
         folder: of the run, where an earlier start may have left such an input.
         known: what was read for one tower and serves another one too; see `once`.
         sibling: gives the run's tower of another modality.
+        sized: the pictures' size is for all towers, those with a size of their own too.
     """
 
     name: str
@@ -68,12 +70,40 @@ class Start:
     folder: Path | None = None
     known: dict[object, Any] = field(default_factory=dict)
     sibling: Callable[[str], Tower] = field(default=_alone)
+    sized: bool = False
 
     def once(self, key: object, compute: Callable[[], T]) -> T:
         """Return the result of ``compute``, which is computed once for all towers of a run."""
         if key not in self.known:
             self.known[key] = compute()
         return self.known[key]
+
+    def fitted(self, form: type[Fitted], fit: Callable[[], Fitted]) -> Fitted:
+        """Return the input that an earlier start left, or one that is fitted now."""
+        if self.folder is not None:
+            # A run has it in a folder of its own, an exported model beside its weights.
+            for folder in (self.folder / INPUTS, self.folder):
+                if (folder / form.file).exists():
+                    return form.load(folder / form.file)
+        return fit()
+
+    def vocabulary(self) -> BytePairTokenizer:
+        """Return the tokenizer that an earlier start left, or one that is trained on all captions."""
+
+        def train() -> BytePairTokenizer:
+            raws = [raw for column in self.examples() for raw in column]
+            captions = [caption for raw in raws for caption in ([raw] if isinstance(raw, str) else raw)]
+            return BytePairTokenizer.train(captions, self.sizes.vocabulary, self.sizes.context)
+
+        return self.fitted(BytePairTokenizer, train)
+
+    def standardised(self, steps: int) -> Standardised:
+        """Return the input of series of so many steps that an earlier start left, or one that is fitted now."""
+
+        def fit() -> Standardised:
+            return Standardised.fit([column for column in self.examples() if column is not None], steps)
+
+        return self.fitted(Standardised, fit)
 
 
 def build_towers(
@@ -153,12 +183,17 @@ def build_tower(modality: str, start: Start) -> Tower:
     Raises:
         UnknownNameError: for a name that is not known; the message gives the nearest one.
     """
-    kind, source = MODALITIES.get(modality), TowerSource.parse(start.name).to_build()
-    if source.form not in kind.towers:
-        raise unknown(f"{modality} tower", str(source), kind.towers)
+    kind, source = MODALITIES.get(modality), TowerSource.parse(start.name)
+    if source.form not in kind.tower_names:
+        raise unknown(f"{modality} tower", str(source), kind.tower_names)
+    library = library_of(source)
+    if is_restored() and (library is None or library.is_built_by_name(source)):
+        source = replace(source, weights=None)
     with torch.random.fork_rng(devices=[]):  # constructors draw weights, which are then drawn anew by name
-        if source.library or source.weights is None:
-            tower: Tower = resolve(kind.build)(source, start)
+        if library is not None:
+            tower = library.build(modality, source, start)
+        elif source.library or source.weights is None:
+            tower = resolve(kind.build)(source, start)
         else:
             tower = _borrowed(modality, source, start)
         if not tower.weights_set:
@@ -197,165 +232,51 @@ def build_image_tower(name: str, size: int, seed: int = 0) -> ImageTower:
         UnknownNameError: for a name that is not known; the message gives the nearest one.
         ValueError: for weights that are missing, broken or do not fit.
     """
-    tower = build_tower("image", _SizedStart(name, Towers(image=name, image_size=size), seed))
+    tower = build_tower("image", Start(name, Towers(image=name, image_size=size), seed, sized=True))
     assert isinstance(tower, ImageTower)
     return tower
 
 
-class _SizedStart(Start):
-    """A start whose pictures' size is for all towers, those with a size of their own too."""
-
-
 def image_tower(source: TowerSource, start: Start) -> ImageTower:
-    """Build the tower of pictures of a source; see `build_towers`."""
-    size = start.sizes.image_size
-    if source.library == "timm":
-        from .libraries.timm_tower import timm_tower
-
-        pretrained = TowerSource.parse(start.name).weights is not None and not isinstance(start, _SizedStart)
-        return timm_tower(source, None if pretrained else size, start.seed)
-    if source.library == "open_clip":
-        from .libraries.open_clip_tower import OpenClipImage
-
-        model, _ = _open_clip(source, start)
-        with source.reading():
-            return OpenClipImage(model)
-    if source.library in LIBRARIES:
-        if not is_pair(source):
-            ModelFiles.of(source)  # a folder that is missing is told of by its name
-            raise unknown("image tower", str(source), MODALITIES.get("image").towers)
-        return _pair(source, start)[0]
-    return IMAGE_TOWERS[source.name](size)
+    """Build a built-in tower of pictures; see `build_towers`."""
+    return IMAGE_TOWERS[source.name](start.sizes.image_size)
 
 
 def text_tower(source: TowerSource, start: Start) -> Tower:
-    """Build the tower of texts of a source; see `build_towers`."""
-    sizes, layers = start.sizes, start.sizes.text_layers
-
-    def vocabulary() -> Tokenizer:
-        return _vocabulary(start)
-
-    if source.library in LIBRARIES:
-        from .libraries.transformers_tower import transformers_tower
-
-        if layers is not None:
-            raise ValueError(
-                f"towers.text_layers={layers}: {source} is as deep as its own configuration says"
-            )
-        if sizes.image == sizes.text and is_pair(source):
-            return _pair(source, start)[1]
-        return transformers_tower(source, sizes.context, start.seed, vocabulary)
-    if source.library == "open_clip":
-        from .libraries.open_clip_tower import OpenClipText
-
-        model, tokenizer = _open_clip(source, start)
-        with source.reading():
-            return OpenClipText(model, tokenizer)
+    """Build a built-in tower of texts; see `build_towers`."""
+    layers = start.sizes.text_layers
     if source.name == "pixels" and layers is None:
         image = start.sibling("image")
         assert isinstance(image, ImageTower)
         return DrawnText(image)
     if layers is not None and source.name != "transformer":
         raise ValueError(f"towers.text_layers={layers}: {source} has no layers to count")
-    return TextTransformer(vocabulary(), depth=layers) if layers else _TEXT[source.name](vocabulary())
+    tokenizer = start.vocabulary()
+    return TextTransformer(tokenizer, depth=layers) if layers else _TEXT[source.name](tokenizer)
 
 
 def audio_tower(source: TowerSource, start: Start) -> SoundTower:
-    """Build the tower of sounds of a source; see `build_towers`."""
+    """Build a built-in tower of sounds; see `build_towers`."""
     sizes = start.sizes
-    if source.library == "resemblyzer":
-        from .libraries.speaker_encoder import speaker_encoder
-
-        return speaker_encoder(source, sizes.audio_seconds, start.seed)
-    heard = sizes.audio_rate, sizes.audio_seconds, sizes.audio_bands
-    if source.library == "timm":
-        from .libraries.timm_sound import timm_sound
-
-        return timm_sound(source, *heard, start.seed)
-    if source.library:
-        from .libraries.sound_towers import sound_encoder
-
-        return sound_encoder(source, sizes.audio_seconds, start.seed)
     if source.name == "wav2vec2":
-        from .libraries.sound_towers import small_wav2vec2
-
         return small_wav2vec2(sizes.audio_rate, sizes.audio_seconds, start.seed)
+    heard = sizes.audio_rate, sizes.audio_seconds, sizes.audio_bands
     return MelTower(*heard, dilations=()) if source.name == "spectra" else MelTower(*heard)
 
 
 def video_tower(source: TowerSource, start: Start) -> VideoTower:
-    """Build the tower of clips of a source; see `build_towers`."""
+    """Build a built-in tower of clips; see `build_towers`."""
     sizes = start.sizes
-    if source.library:
-        from .libraries.video_towers import clip_encoder
-
-        return clip_encoder(source, sizes.image_size, sizes.video_frames, start.seed)
     image = build_tower("image", replace(start, name=sizes.image))
     assert isinstance(image, ImageTower)
     return FramesTower(image, sizes.video_frames, ordered=source.name == "frames")
 
 
 def series_tower(source: TowerSource, start: Start) -> SeriesTower:
-    """Build the tower of series of a source; see `build_towers`."""
-
-    def fit(steps: int) -> Standardised:
-        return _fitted(start, Standardised, lambda: made(steps))
-
-    def made(steps: int) -> Standardised:
-        columns = [column for column in start.examples() if column is not None]
-        # It scales each series itself, so it can be loaded as it is, without training rows.
-        if source.library == "fracast" and not columns:
-            return Standardised.as_measured(steps)
-        return Standardised.fit(columns, steps)
-
-    if source.library == "fracast":
-        from .libraries.forecaster import forecaster
-
-        return forecaster(source, start.sizes.series_steps, start.seed, fit)
-    if source.library:
-        from .libraries.patch_tst import series_encoder
-
-        return series_encoder(source, start.sizes.series_steps, start.seed, fit)
-    return _SERIES[source.name](fit(start.sizes.series_steps))
+    """Build a built-in tower of series; see `build_towers`."""
+    return _SERIES[source.name](start.standardised(start.sizes.series_steps))
 
 
 def table_tower(source: TowerSource, start: Start) -> TableTower:
-    """Build the tower of tables of a source; see `build_towers`."""
-    return TablePerceptron(_fitted(start, Cells, lambda: Cells.fit(start.examples())))
-
-
-def _fitted(start: Start, form: type[Fitted], fit: Callable[[], Fitted]) -> Fitted:
-    """Return the input that an earlier start left, or one that is fitted now."""
-    if start.folder is not None:
-        # A run has it in a folder of its own, an exported model beside its weights.
-        for folder in (start.folder / INPUTS, start.folder):
-            if (folder / form.file).exists():
-                return form.load(folder / form.file)
-    return fit()
-
-
-def _vocabulary(start: Start) -> BytePairTokenizer:
-    """Return the tokenizer that an earlier start left, or one that is trained on all captions."""
-
-    def train() -> BytePairTokenizer:
-        raws = [raw for column in start.examples() for raw in column]
-        captions = [caption for raw in raws for caption in ([raw] if isinstance(raw, str) else raw)]
-        return BytePairTokenizer.train(captions, start.sizes.vocabulary, start.sizes.context)
-
-    return _fitted(start, BytePairTokenizer, train)
-
-
-def _open_clip(source: TowerSource, start: Start) -> tuple[torch.nn.Module, Any]:
-    """Return an ``open_clip`` model and its tokenizer, read once for both towers."""
-    from .libraries.open_clip_tower import open_clip_model
-
-    whole = start.sizes.image == start.sizes.text
-    layers = start.sizes.text_layers if whole or start.name == start.sizes.text else None
-    return start.once(source, lambda: open_clip_model(source, start.seed, layers))
-
-
-def _pair(source: TowerSource, start: Start) -> tuple[ImageTower, TextTower]:
-    """Return both towers of a dual encoder, read once."""
-    from .libraries.transformers_pair import transformers_pair
-
-    return start.once(source, lambda: transformers_pair(source, start.seed))
+    """Build a built-in tower of tables; see `build_towers`."""
+    return TablePerceptron(start.fitted(Cells, lambda: Cells.fit(start.examples())))

@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ..base import ImageTower, TextTower, Tokenizer
+from ..exported import ExportedTower, Head, NotExportableError
 from ..heads import Linear
-from .libraries.exported import ExportedTower, Head, NotExportableError
 from .parts.pixels import Normalise
 from .parts.pooling import Packing, inside, pool
 from .tokenizer import BytePairTokenizer

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ...decoding import Decoding
+from ...interop._hugging_face import is_missing
 from ...networks import tiny_vlm
-from ...networks.towers.libraries.hugging_face import is_missing
 from ...training.record.provenance import digest_of_weights
 from ...types import Assistant
 

@@ -9,7 +9,7 @@ from ...data.derived.labelling import Labelling
 from ...files import run_of
 from ...methods.arm import Arm, is_fixed
 from ...modalities import MODALITIES, PAIR
-from ...networks.towers.libraries.hugging_face import modalities_of
+from ...networks.libraries import modalities_of
 from ...networks.weights import TowerSource
 from ...spec import Spec
 from ...training.folder import is_checkpoint, is_run

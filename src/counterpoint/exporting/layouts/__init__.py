@@ -1,1 +1,0 @@
-"""Layouts that a model is exported to."""

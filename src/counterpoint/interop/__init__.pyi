@@ -1,0 +1,14 @@
+from .fracast import FracastLoader as FracastLoader
+from .onnx import OnnxLayout as OnnxLayout
+from .open_clip import OpenClipLayout as OpenClipLayout
+from .open_clip import OpenClipLoader as OpenClipLoader
+from .resemblyzer import ResemblyzerLoader as ResemblyzerLoader
+from .run import RunLoader as RunLoader
+from .safetensors import SafetensorsLayout as SafetensorsLayout
+from .safetensors import SafetensorsLoader as SafetensorsLoader
+from .sentence_transformers import SentenceTransformersLayout as SentenceTransformersLayout
+from .sentence_transformers import SentenceTransformersLoader as SentenceTransformersLoader
+from .timm import TimmLayout as TimmLayout
+from .timm import TimmLoader as TimmLoader
+from .transformers import TransformersLayout as TransformersLayout
+from .transformers import TransformersLoader as TransformersLoader
