@@ -1,8 +1,8 @@
 """Every Python block of README and the documentation, and the notebook, runs as a script file.
 
 The blocks of a page are in its order. What a page's text takes for granted (a model, its inputs) is in ``given/``:
-``PAGE.py`` stands before its first block, ``PAGE_3.py`` before its third. Studies are those of the page under a recipe of
-three steps.
+``PAGE.py`` stands before its first block, ``PAGE_3.py`` before its third. Studies are those of the page under a recipe
+of three steps.
 """
 
 from __future__ import annotations
