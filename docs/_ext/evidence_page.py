@@ -11,9 +11,7 @@ from counterpoint.catalog.evidence import Evidence, Result
 from counterpoint.catalog.render import (
     STALE,
     declarations,
-    expectation,
     measured,
-    number,
     questions,
     row,
     undecided,
@@ -25,11 +23,16 @@ _TITLES = {
     "not reproduced": "Claims that do not hold here",
     "inconclusive": "Undecided, and what would decide them",
 }
-_SORT = """<script>
-const table = document.currentScript.previousElementSibling.querySelector("table")
+_SORT = """<style>
+.table-wrapper:has(+ style) { font-size: 0.8em }
+.table-wrapper:has(+ style) td { vertical-align: top }
+.table-wrapper:has(+ style) td:nth-child(2) { min-width: 24em }
+</style>
+<script>
+const table = document.currentScript.previousElementSibling.previousElementSibling.querySelector("table")
 const body = table.tBodies[0]
 const value = (row, k) => row.cells[k].textContent.trim()
-const order = (a, b) => isNaN(a) || isNaN(b) ? a.localeCompare(b) : a - b
+const order = (a, b) => parseFloat(a) - parseFloat(b) || a.localeCompare(b)
 for (const [k, head] of [...table.tHead.rows[0].cells].entries()) {
   head.style.cursor = "pointer"
   head.tabIndex = 0
@@ -43,7 +46,7 @@ for (const [k, head] of [...table.tHead.rows[0].cells].entries()) {
   head.onkeydown = event => event.key === "Enter" && head.click()
 }
 </script>"""
-"""Sorts the table before it by the column whose head is clicked."""
+"""Style and script of the table before it: a click on the head of a column sorts by that column."""
 _WIDTH, _ROW, _MIDDLE, _REACH = 360, 22, 180, 160
 
 
@@ -100,14 +103,12 @@ def overview(found: list[tuple[catalog.Paper, Evidence]]) -> list[str]:
                 f"[{paper.slug}](#{paper.slug})",
                 evidence.claim.partition(" Refuted if")[0],
                 evidence.verdict,
-                number(result.estimate),
-                f"{number(result.low)} … {number(result.high)}",
-                expectation(result),
+                measured(result),
                 f"`{evidence.command}`",
                 f"{{download}}`{paper.evidence.name} <../../evidence/{paper.evidence.name}>`",
             )
         )
-    columns = ("paper", "claim", "verdict", "estimate", "95 % interval", "asked", "command", "file")
+    columns = ("paper", "claim", "verdict", "estimate (95 % interval)", "command", "file")
     return [*table(columns, rows), "", "```{raw} html", _SORT, "```"]
 
 

@@ -126,7 +126,7 @@ def relations(name: str) -> Iterator[str]:
             yield f"{_linked(short)} is short for it with other options"
     for limit in limits():
         qualifier = f", {limit.qualifier}," if limit.qualifier else ""
-        condition = f" ({limit.condition})" if limit.condition else " at some value of its options"
+        condition = f" ({limit.condition})" if limit.condition else " in a limit"
         if limit.name == name and limit.other != name:
             yield f"Reduces to {_linked(limit.other)}{qualifier}{condition}"
         elif limit.other == name and limit.name != name:

@@ -88,11 +88,11 @@ def commands_page() -> str:
 
 
 def help_of(words: list[str]) -> str:
-    """Return the help of a command, 100 columns wide."""
+    """Return the help of a command, as wide as a page shows it."""
     printed = StringIO()
     option = "--help-all" if words == ["compare"] else "--help"
     with (
-        mock.patch.dict(os.environ, COLUMNS="100", NO_COLOR="1"),
+        mock.patch.dict(os.environ, COLUMNS="86", NO_COLOR="1"),
         redirect_stdout(printed),
         suppress(SystemExit),
     ):
