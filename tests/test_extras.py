@@ -52,7 +52,7 @@ def test_the_extra_all_includes_every_extra_for_users() -> None:
 
 
 def test_docs_list_every_extra() -> None:
-    table = (ROOT / "docs/use/install.md").read_text()
+    table = (ROOT / "docs/how-to/install.md").read_text()
     assert [extra for extra in EXTRAS if f"`{extra}`" not in table] == []
 
 

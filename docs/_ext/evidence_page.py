@@ -1,4 +1,4 @@
-"""One page with every verdict: what was measured for each paper, its interval, and a picture of it."""
+"""One page with every verdict: a table to sort, then what was measured for each paper, its interval, and a plot."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from html import escape
 
 from counterpoint import catalog
 from counterpoint.catalog.evidence import Evidence, Result
-from counterpoint.catalog.render import STALE, declarations, measured, questions, row, undecided
+from counterpoint.catalog.render import (
+    STALE,
+    declarations,
+    measured,
+    questions,
+    row,
+    undecided,
+)
 
 _COLOURS = {"reproduced": "#2a7f4f", "not reproduced": "#b3392f", "inconclusive": "#9a7b1f"}
 _TITLES = {
@@ -16,6 +23,30 @@ _TITLES = {
     "not reproduced": "Claims that do not hold here",
     "inconclusive": "Undecided, and what would decide them",
 }
+_SORT = """<style>
+.table-wrapper:has(+ style) { font-size: 0.8em }
+.table-wrapper:has(+ style) td { vertical-align: top }
+.table-wrapper:has(+ style) td:nth-child(2) { min-width: 24em }
+</style>
+<script>
+const table = document.currentScript.previousElementSibling.previousElementSibling.querySelector("table")
+const body = table.tBodies[0]
+const value = (row, k) => row.cells[k].textContent.trim()
+const order = (a, b) => parseFloat(a) - parseFloat(b) || a.localeCompare(b)
+for (const [k, head] of [...table.tHead.rows[0].cells].entries()) {
+  head.style.cursor = "pointer"
+  head.tabIndex = 0
+  head.onclick = () => {
+    const up = head.ariaSort !== "ascending"
+    for (const other of table.tHead.rows[0].cells) other.ariaSort = "none"
+    head.ariaSort = up ? "ascending" : "descending"
+    const rows = [...body.rows].sort((a, b) => (up ? 1 : -1) * order(value(a, k), value(b, k)))
+    body.append(...rows)
+  }
+  head.onkeydown = event => event.key === "Enter" && head.click()
+}
+</script>"""
+"""Style and script of the table before it: a click on the head of a column sorts by that column."""
 _WIDTH, _ROW, _MIDDLE, _REACH = 360, 22, 180, 160
 
 
@@ -28,6 +59,11 @@ def evidence_page(papers: tuple[catalog.Paper, ...]) -> str:
         "Our own small experiments on the papers' claims. A verdict follows from an interval, from "
         "the direction that the paper leads one to expect, and from a rule that was fixed before the run; "
         "it speaks about this code at a small scale, not about the paper's own experiment.",
+        "",
+        "The table has a row for each paper. Click the head of a column to sort by it. The value is that of the "
+        "first part that the verdict rests on; the plots below have all parts.",
+        "",
+        *overview(found),
         "",
         *learned(found, "#{}"),
         "",
@@ -56,6 +92,33 @@ def evidence_page(papers: tuple[catalog.Paper, ...]) -> str:
     return "\n".join([*lines, ""])
 
 
+def overview(found: list[tuple[catalog.Paper, Evidence]]) -> list[str]:
+    """Return a table with a row for each paper, and the script that sorts it."""
+    rows = []
+    for paper, evidence in found:
+        assert paper.evidence is not None
+        result = deciding(evidence)
+        rows.append(
+            (
+                f"[{paper.slug}](#{paper.slug})",
+                evidence.claim.partition(" Refuted if")[0],
+                evidence.verdict,
+                measured(result),
+                f"`{evidence.command}`",
+                f"{{download}}`{paper.evidence.name} <../../evidence/{paper.evidence.name}>`",
+            )
+        )
+    columns = ("paper", "claim", "verdict", "estimate (95 % interval)", "command", "file")
+    return [*table(columns, rows), "", "```{raw} html", _SORT, "```"]
+
+
+def deciding(evidence: Evidence) -> Result:
+    """Return the first of the results that the verdict rests on."""
+    return next(
+        result for result in evidence.results if result.decides and result.verdict == evidence.verdict
+    )
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Return the lines of a table."""
     lines = [columns, ["---"] * len(columns), *rows]
@@ -74,8 +137,7 @@ def learned(found: list[tuple[catalog.Paper, Evidence]], link: str) -> list[str]
         lines += ["", f"## {title}", ""]
         for paper, evidence in found:
             if evidence.verdict == verdict:
-                # The first of the results that the verdict rests on.
-                result = next(r for r in evidence.results if r.decides and r.verdict == verdict)
+                result = deciding(evidence)
                 more = "" if verdict != "inconclusive" else f" {undecided(result)}"
                 lines.append(
                     f"- [{paper.slug}]({link.format(paper.slug)}): {result.name}: {measured(result)}.{more}"

@@ -1,48 +1,52 @@
-"""Pages that are made, not written: one per implemented paper, the index of all, all evidence, the API of each room.
+"""Pages that are generated: papers, evidence, methods, losses, tasks, commands, and the API of each package.
 
-They are written to docs/papers/, docs/evidence/ and docs/api/ when a build starts, and only where they changed.
+They are written to folders of docs/ that git ignores when a build starts, and only where they changed.
 """
 
 from __future__ import annotations
 
 import re
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evidence_page import evidence_page, learned
+from method_page import method_index, method_page
 from paper_page import paper_page
 from problems import PLACE, problems
+from reference_pages import commands_page, losses_page, tasks_page
 
 from counterpoint import catalog
 from counterpoint.catalog.evidence import Evidence
+from counterpoint.methods import METHODS
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-ROOMS = (
-    "methods",
-    "losses",
-    "pairwise",
-    "networks",
-    "training",
-    "data",
-    "evaluation",
-    "statistics",
-    "execution",
-    "models",
-    "exporting",
-    "serving",
-    "study",
-    "diagnostics",
-    "decoding",
-    "generation",
-    "recipes",
-    "catalog",
-    "types",
-    "registry",
-    "testing",
+PACKAGES = (
+    "counterpoint.methods",
+    "counterpoint.losses",
+    "counterpoint.pairwise",
+    "counterpoint.networks",
+    "counterpoint.training",
+    "counterpoint.data",
+    "counterpoint.evaluation",
+    "counterpoint.statistics",
+    "counterpoint.execution",
+    "counterpoint.models",
+    "counterpoint.exporting",
+    "counterpoint.serving",
+    "counterpoint.study",
+    "counterpoint.diagnostics",
+    "counterpoint.decoding",
+    "counterpoint.generation",
+    "counterpoint.recipes",
+    "counterpoint.catalog",
+    "counterpoint.types",
+    "counterpoint.registry",
+    "counterpoint.testing",
+    "counterpoint_reproductions",
 )
+"""Packages and modules with a page of their public names."""
 
 
 def paper_index(papers: tuple[catalog.Paper, ...]) -> str:
@@ -74,14 +78,13 @@ def paper_index(papers: tuple[catalog.Paper, ...]) -> str:
     return "\n".join([*lines, ""])
 
 
-def api_page(room: str) -> str:
-    return f"# counterpoint.{room}\n\n```{{eval-rst}}\n.. automodule:: counterpoint.{room}\n```\n"
+def api_page(package: str) -> str:
+    return f"# {package}\n\n```{{eval-rst}}\n.. automodule:: {package}\n```\n"
 
 
-def api_index(rooms: list[str]) -> str:
-    return "\n".join(
-        ["# API", "", "The public names of each room.", "", "```{toctree}", "", *rooms, "```", ""]
-    )
+def api_index() -> str:
+    lines = ["# API", "", "The public names of each package.", "", "```{toctree}", "", *PACKAGES, "```", ""]
+    return "\n".join(lines)
 
 
 def write(folder: Path, pages: dict[str, str]) -> None:
@@ -101,13 +104,13 @@ def generate(app: Sphinx) -> None:
     implemented = {paper.slug: paper_page(paper) for paper in papers if paper.symbols}
     write(source / "papers", {"index": paper_index(papers)} | implemented)
     write(source / "evidence", {"index": evidence_page(papers)})
-    package = files("counterpoint")
-    rooms = [
-        room
-        for room in ROOMS
-        if (package / room / "__init__.py").is_file() or (package / f"{room}.py").is_file()
-    ]
-    write(source / "api", {"index": api_index(rooms)} | {room: api_page(room) for room in rooms})
+    write(
+        source / "methods", {"index": method_index()} | {name: method_page(name) for name in METHODS.names()}
+    )
+    write(source / "losses", {"index": losses_page()})
+    write(source / "tasks", {"index": tasks_page()})
+    write(source / "commands", {"index": commands_page()})
+    write(source / "api", {"index": api_index()} | {package: api_page(package) for package in PACKAGES})
 
 
 def keep_formulas(_app: Any, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:

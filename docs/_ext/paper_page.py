@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from evidence_page import declared, open_questions, table
 
@@ -39,7 +39,7 @@ _SECTIONS = r"^(?:Args|Attributes|Raises|Returns|Source|>>> )"
 def paper_page(paper: catalog.Paper) -> str:
     """Return the page of one paper."""
     lines = [f"# {paper.slug}", "", f"*[{paper.title}]({paper.url})* ({paper.year})", "", paper.summary, ""]
-    lines += formula(paper)
+    lines += formula(paper.symbols)
     tried = list(dict.fromkeys(commands(paper)))
     if tried:
         lines += ["## On your own data", "", "```console", *(f"$ {line}" for line in tried), "```", ""]
@@ -61,21 +61,21 @@ def paper_page(paper: catalog.Paper) -> str:
     return "\n".join(lines)
 
 
-def formula(paper: catalog.Paper) -> list[str]:
-    """Return the first formula that a docstring of the paper's code holds, under its first line."""
+def formula(symbols: Sequence[str], title: str = "In a formula") -> list[str]:
+    """Return the first formula that a docstring of some symbols holds, under its first line."""
     for pattern in (
         r"((?:^ {4}.*\n(?:\n(?= {4}))?)+)",
         r"``([^`]* [=←∝] [^`]*)``",
         r"``([^`]* [·−+] ?[^`]*)``",
     ):
-        for symbol in paper.symbols:
+        for symbol in symbols:
             text = inspect.getdoc(load(symbol)) or ""
             before = re.split(_SECTIONS, text, maxsplit=1, flags=re.MULTILINE)[0] + "\n"
             blocks = re.findall(pattern, before, re.MULTILINE)
             if block := next((b for b in blocks if re.search(r"[=←∝≈≤·−+]", b) and '"' not in b), None):
                 body = [line.removeprefix("    ") for line in block.rstrip().splitlines()]
                 first = " ".join(text.partition("\n\n")[0].split())
-                return ["## In a formula", "", first, "", "```text", *body, "```", ""]
+                return [f"## {title}", "", first, "", "```text", *body, "```", ""]
     return []
 
 
@@ -88,7 +88,7 @@ def commands(paper: catalog.Paper) -> Iterator[str]:
     for name in dict.fromkeys(_name_in(METHODS, symbol) for symbol in paper.symbols):
         if name and name != "clip":
             arm = ",".join([name, *(f"{option}={option.upper()}" for option in required(METHODS.get(name)))])
-            if fair := _beside(name):
+            if fair := compared(name):
                 beside.setdefault(fair, []).append(arm)
             elif preset is None:
                 yield f"counterpoint train {arm} --data DATA"
@@ -110,7 +110,7 @@ def commands(paper: catalog.Paper) -> Iterator[str]:
             yield look
 
 
-def _beside(name: str) -> tuple[str, str] | None:
+def compared(name: str) -> tuple[str, str] | None:
     """Return an arm to compare with and the options; None where pictures with captions are not what the arm reads."""
     arm = Arm.parse(name)
     try:

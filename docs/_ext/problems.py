@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from evidence_page import table
+from evidence_page import deciding, table
 
 from counterpoint import catalog
 from counterpoint.catalog.evidence import Evidence
@@ -91,6 +91,5 @@ def _said(slug: str) -> str:
     if paper.evidence is None:
         return f"[{slug}](../papers/{slug}.md): its claim was not run yet"
     evidence = Evidence.read(paper.evidence)
-    # The first of the results that the verdict rests on.
-    result = next(it for it in evidence.results if it.decides and it.verdict == evidence.verdict)
+    result = deciding(evidence)
     return f"[{slug}](../papers/{slug}.md): {evidence.verdict}; {result.name}: {measured(result)}"

@@ -9,7 +9,7 @@ import pytest
 
 from counterpoint.cli import main
 
-PAGE = Path(__file__).parents[2] / "docs" / "concepts" / "extending.md"
+PAGE = Path(__file__).parents[2] / "docs" / "tutorials" / "own_loss.md"
 WRONG = """
 import torch
 from torch import nn

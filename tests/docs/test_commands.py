@@ -1,4 +1,4 @@
-"""Every command that README, the documentation, the papers' pages and the recipes give can be typed.
+"""Every command that README, the documentation, its generated pages and the recipes give can be typed.
 
 A command is carried out up to its first line of output: its options are there, and its names are known. Words in
 capitals stand for what a user has, and a command with … is a part of one.
@@ -23,7 +23,13 @@ from counterpoint.methods.options import required
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+WRITTEN = ("", "tutorials", "how-to", "reference", "explanation")
+"""Folders of docs whose pages are not generated."""
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *(page for folder in WRITTEN for page in sorted((ROOT / "docs" / folder).glob("*.md"))),
+]
 RECIPES = sorted((ROOT / "src" / "counterpoint" / "recipes").glob("*.yaml"))
 FILES = {
     "cat.jpg": "",
@@ -97,19 +103,44 @@ def test_the_commands_of_a_page_can_be_typed(page: Path) -> None:
             begin(command)
 
 
-def test_commands_of_papers_pages_can_typed_and_name_arms_take(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def extension(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "docs" / "_ext")
+
+
+def check_generated(command: str) -> None:
+    """Type a command of a generated page; of one that trains read the arms, which name what they take."""
+    words = typed(command)
+    if words[0] not in {"compare", "train"}:
+        begin(command)
+    elif "--preset" not in words and "--tasks" not in words:
+        for arm in map(Arm.parse, words[1 : words.index("--data")]):
+            assert words[0] == "train" or arm.reads(), command
+            assert not arm.learns or "--labels" in words, command
+            assert {*required(METHODS.get(arm.method))} <= {*arm.options}, command
+
+
+@pytest.mark.usefixtures("extension")
+def test_the_commands_of_the_papers_pages_can_be_typed() -> None:
     commands = import_module("paper_page").commands
     for paper in catalog.papers():
         for command in dict.fromkeys(commands(paper) if paper.symbols else ()):
-            words = typed(command)
-            if words[0] not in {"compare", "train"}:
-                begin(command)
-            elif "--preset" not in words and "--tasks" not in words:
-                arms = words[1 : words.index("--data")]
-                for arm in map(Arm.parse, arms):
-                    assert words[0] == "train" or arm.reads(), command
-                    assert not arm.learns or "--labels" in words, command
-                    assert {*required(METHODS.get(arm.method))} <= {*arm.options}, command
+            check_generated(command)
+
+
+@pytest.mark.usefixtures("extension")
+def test_the_pages_of_methods_have_one_pattern() -> None:
+    pages = import_module("method_page")
+    order = ["Formula", "Options", "Inputs", "When to use it", "Relations", "Example", "What was measured"]
+    for name in METHODS.names():
+        titles = re.findall(r"^## (.*)$", pages.method_page(name), re.MULTILINE)
+        assert titles == [title for title in order if title in titles], name
+        assert {"Inputs", "Example"} <= {*titles}, name
+        check_generated(pages.example(name))
+
+
+@pytest.mark.usefixtures("extension")
+def test_the_pages_say_what_the_conformance_suite_proves() -> None:
+    relations = import_module("method_page").relations
+    assert "Reduces to [clip](clip.md) (no weight)" in [*relations("slip")]
+    assert "[swalip](swalip.md) reduces to it (no weight)" in [*relations("clip")]

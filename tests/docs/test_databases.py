@@ -17,7 +17,7 @@ import pytest
 
 from fixtures.vectors_folder import unit_vectors, write_vectors
 
-PAGE = (Path(__file__).parents[2] / "docs" / "use" / "index.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "embed.md").read_text(encoding="utf-8")
 EXTENSIONS = sorted(Path("/usr/share/postgresql").glob("*/extension/vector.control"))
 
 

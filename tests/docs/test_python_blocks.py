@@ -1,11 +1,13 @@
-"""Every Python block of README and the documentation runs as a script file, in the order of its page.
+"""Every Python block of README and the documentation, and the notebook, runs as a script file.
 
-What a page's text takes for granted (a model, its inputs) is in ``given/``: ``PAGE.py`` stands before its first block,
-``PAGE_3.py`` before its third. Studies are those of the page under a recipe of three steps.
+The blocks of a page are in its order. What a page's text takes for granted (a model, its inputs) is in ``given/``:
+``PAGE.py`` stands before its first block, ``PAGE_3.py`` before its third. Studies are those of the page under a recipe
+of three steps.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -41,14 +43,24 @@ def run(script: str, folder: Path) -> str:
 
 @pytest.mark.slow
 def test_the_first_example_is_a_whole_script(tmp_path: Path) -> None:
-    # Both pages have the study in one folder, so that the second finds it finished.
-    for page in (ROOT / "README.md", ROOT / "docs" / "quickstart.md"):
-        (study,) = (block for block in PAGES[page] if "cp.compare(" in block)
-        assert " points" in run(study, tmp_path)
+    (study,) = (block for block in PAGES[ROOT / "README.md"] if "cp.compare(" in block)
+    assert " points" in run(study, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [p for p in PAGES if p.stem != "quickstart"], ids=lambda page: page.stem)
+def test_the_notebook_runs_and_ends_with_a_picture(tmp_path: Path) -> None:
+    path = ROOT / "docs" / "tutorials" / "compare.ipynb"
+    cells = [
+        cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"
+    ]
+    assert not any(cell["outputs"] for cell in cells)
+    *verdict, picture = run("\n".join("".join(cell["source"]) for cell in cells), tmp_path).splitlines()
+    assert "No arm is shown to be ahead" in "\n".join(verdict) or " points" in "\n".join(verdict)
+    assert (tmp_path / picture).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_blocks_of_a_page_run(page: Path, tmp_path: Path) -> None:
     script = [_given(page.stem)]
     for number, block in enumerate(PAGES[page], start=1):
