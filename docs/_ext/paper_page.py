@@ -19,6 +19,7 @@ from counterpoint.methods.options import required
 from counterpoint.registry import Registry, load
 from counterpoint.study.presets import PRESETS
 from counterpoint_reproductions._presets import stated
+from counterpoint_reproductions._registry import module
 
 LOOKS = (
     (
@@ -53,6 +54,7 @@ def paper_page(paper: catalog.Paper) -> str:
         "Recipe": paper.recipe and f"`{paper.recipe}`",
         "Claim": paper.claim and f"`{paper.claim.replace(':', '.')}`",
         "Run the claim": paper.claim and f"`counterpoint reproduce {paper.slug}`",
+        "Not the registered method": paper.claim and getattr(module(paper.slug), "OWN", None),
     }
     lines += ["## Where it is", ""]
     for name, value in facts.items():

@@ -9,12 +9,12 @@ import pytest
 pytestmark = pytest.mark.slow
 
 
-def test_a_model_trained_on_a_folder_finds_the_picture_of_a_caption() -> None:
+def test_model_trained_on_folder_finds_the_picture_of_a_caption() -> None:
     own, mean = import_module("train_on_folder").main()
     assert own > mean + 0.1
 
 
-def test_models_of_open_clip_are_scored_with_intervals_and_differences() -> None:
+def test_models_of_open_clip_scored_with_intervals_differences() -> None:
     pytest.importorskip("open_clip")
     first, second = import_module("evaluate_open_clip").main()
     assert first["low"] <= first["value"] <= first["high"]

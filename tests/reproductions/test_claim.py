@@ -222,7 +222,7 @@ def test_run_records_claim_and_refuses_parts_without_declaration(
     assert made.results[0].wide == (made.results[0].low, made.results[0].high)
     assert made.verdict == "reproduced"
     parts.append(above(gain, 0.5, name="another"))
-    with pytest.raises(ValueError, match="another: no role, though other deciding results have one"):
+    with pytest.raises(ValueError, match="another: it decides, so declare how small an effect matters"):
         reproduce("multiberts", quick=True)
 
 

@@ -148,17 +148,16 @@ def test_a_label_says_once_what_two_arms_have_in_common() -> None:
 
 def test_result_takes_name_and_metric_from_score_unless_given() -> None:
     assert (above(A - C).name, above(A - C).metric) == ("a − c", "R@1")
-    named = below(A - C, 0.3, refuted_at=0.4, name="gap", metric="hits")
-    assert (named.name, named.metric, named.bound, named.refuted_at) == ("gap", "hits", 0.3, 0.4)
+    named = below(A - C, 0.3, name="gap", metric="hits")
+    assert (named.name, named.metric, named.bound) == ("gap", "hits", 0.3)
     assert within(exact(0.01, "error"), 0.1).verdict == "reproduced"
 
 
 def test_what_decides_and_what_stands_beside_it() -> None:
-    assert [result.decides for result in (*decides(above(A)), *secondary(above(A), below(B)))] == [
-        True,
-        False,
-        False,
-    ]
+    results = (*decides(above(A, **SHARE)), *secondary(above(A), below(B)))
+    assert [result.decides for result in results] == [True, False, False]
+    with pytest.raises(ValueError, match="a: it decides, so declare how small an effect matters"):
+        decides(above(A))
 
 
 @pytest.mark.parametrize(("count", "worlds"), [(0, 50), (7, 300), (50, 50)])
@@ -212,9 +211,6 @@ def test_where_the_examples_are_too_few_it_asks_for_more_of_them() -> None:
 def test_a_decided_or_missing_result_needs_nothing() -> None:
     assert above(A).needed is None
     assert above(per_seed("x", "x", [1.0, np.nan])).needed is None
-    between = above(per_seed("x", "x", [-0.3, 0.2, -0.1, 0.1, -0.2]), 0.1, refuted_at=-0.1).needed
-    assert between is not None
-    assert (between.towards, between.seeds) == ("inconclusive", None)
 
 
 # Roles
@@ -329,16 +325,16 @@ def test_a_plan_compares_expected_widths_with_what_was_declared() -> None:
         *decides(
             above(per_seed("wide", "x", [0.0, 2.0]), **DELTA_OF_ONE),
             above(per_seed("narrow", "x", [0.0, 0.02]), **DELTA_OF_ONE),
-            above(per_seed("undeclared", "x", [0.0, 0.02])),
+            above(per_seed("level", "x", [0.0, 0.02]), **effects.level("x")),
         ),
         *secondary(above(per_seed("aside", "x", [0.0, 0.02]), **DELTA_OF_ONE)),
     ]
-    wide, narrow, undeclared = planned_parts(pilot, 5)
+    wide, narrow, level = planned_parts(pilot, 5)
     assert wide.width == pytest.approx(expected_width(5, 2**0.5, 0.0, 0.95, 1 - 0.05 / 3))
-    assert (wide.decides, narrow.decides, undeclared.decides) == (False, True, None)
+    assert (wide.decides, narrow.decides, level.decides) == (False, True, None)
     assert wide.seeds is not None
     assert wide.seeds > 5
-    assert undeclared.width == narrow.width
+    assert level.width == narrow.width
 
 
 def test_a_pilot_has_seeds_that_no_test_has(tmp_path: Path) -> None:

@@ -33,7 +33,6 @@ class Rule(TypedDict, total=False):
         delta: the smallest effect of interest.
         margin: the difference that does not matter.
         source: the origin of delta, margin or level; see `counterpoint_reproductions.lab.effects`.
-        refuted_at: where refutation begins, of a result without a role; at the bound unless given.
         name: of the result; the score's label unless given.
         metric: the score's unless given.
     """
@@ -42,7 +41,6 @@ class Rule(TypedDict, total=False):
     delta: float
     margin: float
     source: ThresholdOrigin
-    refuted_at: float | None
     name: str
     metric: str
 
@@ -119,7 +117,17 @@ def within(score: Score | ScoreEstimate, bound: float, **rule: Unpack[Rule]) -> 
 
 
 def decides(*results: Result) -> tuple[Result, ...]:
-    """Return results that the verdict on the paper rests on."""
+    """Return results that the verdict on the paper rests on.
+
+    Raises:
+        ValueError: for a result that depends on chance and declares nothing.
+    """
+    for result in results:
+        if result.chance and result.role is None:
+            raise ValueError(
+                f"{result.name}: it decides, so declare how small an effect matters: delta= or margin= with its source, or "
+                'role="level"; see counterpoint_reproductions.lab.effects'
+            )
     return tuple(result.model_copy(update={"decides": True}) for result in results)
 
 
@@ -242,7 +250,6 @@ def _judged(expected: Direction, score: Score | ScoreEstimate, bound: float, rul
         n_seeds=measured.n_seeds,
         expected=expected,
         bound=bound,
-        refuted_at=rule.get("refuted_at"),
         role=role,
         delta=rule.get("delta"),
         margin=margin,
@@ -259,7 +266,7 @@ def _role(expected: Direction, rule: Rule, measured: ScoreEstimate) -> Role | No
     if "role" in rule:
         return rule["role"]
     if measured.n_seeds is None and measured.low is not None and measured.low == measured.high:
-        return "exact" if rule.get("refuted_at") is None else None
+        return "exact"
     if expected == "within":
         return "equivalence" if "source" in rule else None
     if "delta" in rule:
