@@ -279,9 +279,7 @@ def test_a_result_that_holds_for_all_outcomes_does_not_decide() -> None:
             corrected(decides(result))
         corrected(secondary(result))
     corrected(
-        decides(
-            above(best([A, B]) - C, **SHARE), below(A / B, 1.0, **SHARE), above(mean([A, B]) - C, **SHARE)
-        )
+        decides(above(best([A, B]) - C, **SHARE), below(A / B, 1.0, **SHARE), above(mean([A, B]), **SHARE))
     )
 
 

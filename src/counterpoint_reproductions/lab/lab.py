@@ -244,7 +244,8 @@ class Lab:
         )
         # An arm that trains nothing is another model under every seed where it is of another study's run of that seed.
         fixed = [arm for arm in design.arms if is_fixed(arm) and of_seed(arm, 0) == arm]
-        return TrainedStudy(arms, read_results(design, study_folder, fixed), study_folder, plans)
+        results = read_results(design, study_folder, fixed)
+        return TrainedStudy(arms, results, study_folder, plans, quick=self.quick)
 
     def _with_rates(
         self, comparison: TrainingComparison, design: Design, plans: Mapping[str, ArmPlan], study_folder: Path

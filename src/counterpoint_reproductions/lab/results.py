@@ -80,9 +80,17 @@ class MeasuredResult(Result):
             return True
         rng = np.random.default_rng(0)
         sign = 1 if self.expected == "above" else -1
-        draws = rng.random((DRAWS, len(self._score.arms)))
-        values = (self._score.value(dict(zip(self._score.arms, draw, strict=True))) for draw in draws)
-        return any(sign * (value - self.bound) < 0 for value in values)
+        shares = rng.random((DRAWS, len(self._score.arms)))
+        # Shares suit every expression, but the mean of several correlations is negative only where they are.
+        for draw in (*shares, *(2 * shares - 1)):
+            try:
+                with np.errstate(all="ignore"):
+                    value = self._score.value(dict(zip(self._score.arms, draw, strict=True)))
+            except ValueError:  # a logarithm of a negative number
+                continue
+            if sign * (value - self.bound) < 0:
+                return True
+        return False
 
 
 def above(score: Score | ScoreEstimate, bound: float = 0.0, **rule: Unpack[Rule]) -> Result:

@@ -122,8 +122,9 @@ class TrainedStudy:
         results: StudyResults[FinishedRun],
         folder: Path,
         plans: Mapping[str, ArmPlan],
+        quick: bool = False,
     ) -> None:
-        self.results, self.arms, self._folder = results, arms, folder
+        self.results, self.arms, self._folder, self._quick = results, arms, folder, quick
         self.plans = {name: plans[arm] for name, arm in arms.items()}
         self._made: dict[str, TrainedScores] = {}
         self._asked: dict[tuple[str, str], dict[str, dict[int, Scores | None]]] = {}
@@ -243,12 +244,14 @@ class TrainedStudy:
     ) -> TrainedScores:
         """Return the scores of a metric; the same ones whenever it is asked for, so that an expression has an arm once.
 
-        An arm that has two names is one. ``of`` says what is measured where ``metric``, which readers see, is shorter.
+        An arm that has two names is one, but in a smoke run, where it stands for others. ``of`` says what is measured where ``metric``, which readers see, is shorter.
         """
         of = of or metric
         if of not in self._made:
-            by_spec = {arm: Measurements(name, outcomes[arm], by_seed) for name, arm in self.arms.items()}
-            arms = {name: by_spec[arm] for name, arm in self.arms.items()}
+            arms = {name: Measurements(name, outcomes[arm], by_seed) for name, arm in self.arms.items()}
+            if not self._quick:
+                by_spec = {arm: arms[name] for name, arm in self.arms.items()}
+                arms = {name: by_spec[arm] for name, arm in self.arms.items()}
             self._made[of] = TrainedScores(metric, arms, statistic)
         return self._made[of]
 
