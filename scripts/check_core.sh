@@ -12,12 +12,12 @@ bin=$1
 "$bin/counterpoint" compare --help >/dev/null
 "$bin/counterpoint" check barlow-twins >/dev/null
 
-# The block of README's section "Losses in your own loop".
+# The first Python block of README, a loss alone.
 {
   printf '%s\n' 'import torch' 'import counterpoint as cp' 'torch.manual_seed(0)' \
     'image_embeddings = torch.randn(8, 4, requires_grad=True)' 'text_embeddings = torch.randn(8, 4)' \
     'optimizer = torch.optim.SGD([image_embeddings], lr=0.1)'
-  awk '/^## /{own = /Losses in your own loop/} /^```$/{block = 0} own && block; /^```python$/{block = 1}' README.md
+  awk '/^```$/{block = 0} block; /^```python$/ && !first {block = first = 1}' README.md
   printf '%s\n' 'assert image_embeddings.grad.isfinite().all()'
 } | "$bin/python" -
 
