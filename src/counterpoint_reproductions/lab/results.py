@@ -133,8 +133,8 @@ def decides(*results: Result) -> tuple[Result, ...]:
     for result in results:
         if result.chance and result.role is None:
             raise ValueError(
-                f"{result.name}: it decides, so declare how small an effect matters: delta= or margin= with its source, or "
-                'role="level"; see counterpoint_reproductions.lab.effects'
+                f"{result.name}: it decides, so declare how small an effect matters: delta= or margin= with its "
+                'source, or role="level"; see counterpoint_reproductions.lab.effects'
             )
     return tuple(result.model_copy(update={"decides": True}) for result in results)
 

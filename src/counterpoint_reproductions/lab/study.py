@@ -244,7 +244,8 @@ class TrainedStudy:
     ) -> TrainedScores:
         """Return the scores of a metric; the same ones whenever it is asked for, so that an expression has an arm once.
 
-        An arm that has two names is one, but in a smoke run, where it stands for others. ``of`` says what is measured where ``metric``, which readers see, is shorter.
+        An arm that has two names is one, but in a smoke run, where it stands for others. ``of`` says what is measured
+        where ``metric``, which readers see, is shorter.
         """
         of = of or metric
         if of not in self._made:
