@@ -52,7 +52,7 @@ _WIDTH, _ROW, _MIDDLE, _REACH = 360, 22, 180, 160
 
 def evidence_page(papers: tuple[catalog.Paper, ...]) -> str:
     """Return the page of all evidence: what was learned, and for each paper its claim, a plot and a table."""
-    found = [(paper, Evidence.read(paper.evidence)) for paper in papers if paper.evidence is not None]
+    records = [(paper, Evidence.read(paper.evidence)) for paper in papers if paper.evidence is not None]
     lines = [
         "# Evidence",
         "",
@@ -63,9 +63,9 @@ def evidence_page(papers: tuple[catalog.Paper, ...]) -> str:
         "The table has a row for each paper. Click the head of a column to sort by it. The value is that of the "
         "first part that the verdict rests on; the plots below have all parts.",
         "",
-        *overview(found),
+        *overview(records),
         "",
-        *learned(found, "#{}"),
+        *learned(records, "#{}"),
         "",
         "## All results",
         "",
@@ -73,7 +73,7 @@ def evidence_page(papers: tuple[catalog.Paper, ...]) -> str:
         "its own; green is reproduced, red not reproduced, yellow inconclusive. Pale rows are reported but do "
         "not decide.",
     ]
-    for paper, evidence in found:
+    for paper, evidence in records:
         lines += [
             "",
             f"### {paper.slug}",
@@ -92,10 +92,10 @@ def evidence_page(papers: tuple[catalog.Paper, ...]) -> str:
     return "\n".join([*lines, ""])
 
 
-def overview(found: list[tuple[catalog.Paper, Evidence]]) -> list[str]:
+def overview(records: list[tuple[catalog.Paper, Evidence]]) -> list[str]:
     """Return a table with a row for each paper, and the script that sorts it."""
     rows = []
-    for paper, evidence in found:
+    for paper, evidence in records:
         assert paper.evidence is not None
         result = deciding(evidence)
         rows.append(
@@ -125,17 +125,17 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
 
 
-def learned(found: list[tuple[catalog.Paper, Evidence]], link: str) -> list[str]:
+def learned(records: list[tuple[catalog.Paper, Evidence]], link: str) -> list[str]:
     """Return lines that say which claims hold here, which do not and which are open, each by how much."""
-    counts = Counter(evidence.verdict for _, evidence in found)
+    counts = Counter(evidence.verdict for _, evidence in records)
     lines = [
-        f"Of {len(found)} claims that were run {counts['reproduced']} hold here, {counts['not reproduced']} do not, "
+        f"Of {len(records)} claims that were run {counts['reproduced']} hold here, {counts['not reproduced']} do not, "
         f"and {counts['inconclusive']} are undecided at this size. Numbers of seeds are those that would decide four "
         "times of five if the value is as estimated.",
     ]
     for verdict, title in _TITLES.items():
         lines += ["", f"## {title}", ""]
-        for paper, evidence in found:
+        for paper, evidence in records:
             if evidence.verdict == verdict:
                 result = deciding(evidence)
                 more = "" if verdict != "inconclusive" else f" {undecided(result)}"
@@ -155,8 +155,8 @@ def declared(paper: catalog.Paper, evidence: Evidence) -> list[str]:
 
 def open_questions(evidence: Evidence) -> list[str]:
     """Return lines that say what the evidence leaves open, and what led to a second run."""
-    found = [f"- {sentence}" for sentence in questions(evidence)]
-    return [*found, ""] if found else []
+    lines = [f"- {sentence}" for sentence in questions(evidence)]
+    return [*lines, ""] if lines else []
 
 
 def plot(results: tuple[Result, ...] | list[Result]) -> str:

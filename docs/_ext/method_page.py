@@ -153,11 +153,11 @@ def evidence(slugs: tuple[str, ...]) -> Iterator[str]:
     for slug in slugs:
         paper = catalog.paper(slug)
         if paper.evidence is not None:
-            found = Evidence.read(paper.evidence)
-            result = deciding(found)
+            evidence = Evidence.read(paper.evidence)
+            result = deciding(evidence)
             yield (
-                f"[{slug}](../papers/{slug}.md): **{found.verdict}**. {plain(result.name)}: {measured(result)} "
-                f"(`{found.command}`)"
+                f"[{slug}](../papers/{slug}.md): **{evidence.verdict}**. {plain(result.name)}: {measured(result)} "
+                f"(`{evidence.command}`)"
             )
 
 

@@ -131,7 +131,7 @@ def test_parts_without_a_place_are_said(made: Made, exported: Round) -> None:
     said = "; ".join(done.left_out)
     assert "the head 'local'" in said
     assert "1 temperature beside the first" in said
-    assert "open_clip mends their characters" in said
+    assert "open_clip repairs their characters" in said
     assert "dropout" not in said
     done, _ = exported(made("clip-rocket,dropout=0.1"), "safetensors")
     assert "dropout in the text tower, which only training uses" in done.left_out

@@ -498,7 +498,7 @@ class OpenClipLayout(Layout):
         text = model.text_tower.in_open_clip(head_of(model, _column(model, "text"))).config["text_cfg"]
         if "hf_tokenizer_name" not in text:
             return ()
-        return ["texts as they are: open_clip mends their characters, and makes one space of several"]
+        return ["texts as they are: open_clip repairs their characters and joins spaces"]
 
     def write(self, model: TowerMethod, folder: Path) -> None:
         image, text, config = _whole(model)
