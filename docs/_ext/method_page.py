@@ -104,6 +104,7 @@ def uses(name: str) -> Iterator[str]:
     for preset in PRESETS.values():
         if any(Arm.parse(arm).method == name and not Arm.parse(arm).options for arm in preset.arms):
             about = preset.about[:1].upper() + preset.about[1:].rstrip(".")
+            about = re.sub(r"--[a-z-]+", r"`\g<0>`", about)  # as text, two dashes are printed as one long one
             command = f"counterpoint compare --preset {preset.name} --data DATA"
             yield f"{about}. Compare: `{command}`. Answer here: {answer(preset)}."
 
