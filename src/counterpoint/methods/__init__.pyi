@@ -32,6 +32,7 @@ from .diht_distilled import DistilledDiHT as DistilledDiHT
 from .dual_encoder import DualEncoder as DualEncoder
 from .ebm import EBM as EBM
 from .filip import FILIP as FILIP
+from .frozen import Teacher as Teacher
 from .fusemix import FuseMix as FuseMix
 from .gml import GML as GML
 from .guided_ntxent import GuidedNTXent as GuidedNTXent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .batch_norm import BatchNorm1d
+from .weights import is_restored
 
 PAPERS = {"crl-framework": ("mlp",)}
 
@@ -39,6 +40,25 @@ class Linear(nn.Linear):
         nn.init.normal_(self.weight, std=self.std)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
+
+
+class TargetHead(Linear):
+    """A linear layer with a bias to the width of a teacher, which a trained method that is read again does not know.
+
+    Weights that are loaded into such a method replace those of the layer, whatever their shape.
+    """
+
+    def __init__(self, width: int, out: int) -> None:
+        super().__init__(width, out, bias=True)
+        self._any_shape = is_restored()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        weight = state_dict.get(f"{prefix}weight")
+        if self._any_shape and weight is not None:
+            self.out_features = len(weight)
+            self.weight = nn.Parameter(torch.empty_like(weight))
+            self.bias = nn.Parameter(torch.empty_like(weight[:, 0]))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 def mlp(

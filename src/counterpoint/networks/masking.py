@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..pairwise.ranks import Ranks
+from .base import ImageTower
 
 MaskKind = Literal["random", "block", "reversed-block"]
 """Kinds of masks: single patches are hidden, blocks are hidden, or blocks are what stays."""
@@ -21,6 +22,19 @@ _ASPECT = 0.3
 """The least ratio of the sides of a block; the greatest is its inverse."""
 _SMALLEST = 16 / 196
 """The least area of a block, as a share of the grid."""
+
+
+def masked_grid(tower: ImageTower) -> tuple[int, int]:
+    """Return the rows and columns of the patches of a tower that can leave patches out.
+
+    Raises:
+        LookupError: for another tower.
+    """
+    if not tower.takes_masks:
+        raise LookupError(f"{tower.name or type(tower).__name__} cannot leave patches of a picture out")
+    with torch.no_grad():
+        rows, columns = tower.patches(torch.zeros(1, 3, tower.size, tower.size)).shape[2:]
+    return rows, columns
 
 
 def visible_count(patches: int, hidden: float) -> int:

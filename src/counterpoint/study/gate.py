@@ -26,6 +26,7 @@ from ..modalities import noun_of
 from ..pairwise import Loss
 from ..reasons import counted, listing
 from ..recipes import Recipe
+from ..spec import of_seed
 from ..statistics.bootstrap import FEW_EXAMPLES
 from ..training.run import Run, target_of
 from ..training.start import build
@@ -78,7 +79,7 @@ def prepare(
             f"{folder} holds a single run, and a study needs a folder of its own: give one with --out"
         )
     data = open_data(design)
-    arms = {name: Arm.parse(name) for name in design.arms}
+    arms = _parsed(design)
     if not design.tasks:
         design = replace(design, tasks=of_all(data, arms.values(), design.labels))
     if not design.tasks and data.labels:
@@ -93,7 +94,7 @@ def prepare(
             "of a kind into a folder of their own, or give captions (--captions, a table)"
         )
     design = design.joined(existing, folder)
-    arms = {name: arms.get(name) or Arm.parse(name) for name in design.arms}  # others may be in the folder
+    arms = _parsed(design)  # others may be in the folder
     tasks = tuple(create(name) for name in design.tasks)
     check_asked(arms.values(), tasks, data)
     check_comparable(arms.values(), tasks, data)
@@ -101,16 +102,22 @@ def prepare(
     new: list[Method] = []
     for name in arms:
         if name not in known:
-            run = Run(name, design.data, design.recipe, labels=design.labels).on(data)
-            rows = len(trained_rows(name, data))
+            first = of_seed(name, design.seeds[0])
+            run = Run(first, design.data, design.recipe, labels=design.labels).on(data)
+            rows = len(trained_rows(first, data))
             new.append(build(run, examples, rows=rows))
-            check_batch(new[-1], name, design.recipe, data)
+            check_batch(new[-1], first, design.recipe, data)
             new[-1].check_start(rows)
     if not known and not any(map(is_classifier, new)):
         for task in tasks:
             if isinstance(task, ClassifierTask):
                 task.check_model(new[0], data)
     return PreparedStudy(design, arms, data, tasks)
+
+
+def _parsed(design: Design) -> dict[str, Arm]:
+    """Return the arms of a design by their names, each under the first seed."""
+    return {name: Arm.parse(of_seed(name, design.seeds[0])) for name in design.arms}
 
 
 def of_all(data: Data, arms: Collection[Arm], labels: str = "") -> tuple[str, ...]:
