@@ -80,4 +80,5 @@ from .sy_con import SyCon as SyCon
 from .text_shearing import TextShearing as TextShearing
 from .tower_method import TowerMethod as TowerMethod
 from .user_loss import LossError as LossError
+from .uta import UTA as UTA
 from .whitened_cse import WhitenedCSE as WhitenedCSE

@@ -28,10 +28,13 @@ def masked_grid(tower: ImageTower) -> tuple[int, int]:
     """Return the rows and columns of the patches of a tower that can leave patches out.
 
     Raises:
-        LookupError: for another tower.
+        ValueError: for another tower.
     """
     if not tower.takes_masks:
-        raise LookupError(f"{tower.name or type(tower).__name__} cannot leave patches of a picture out")
+        raise ValueError(
+            f"the image tower {tower.name or type(tower).__name__!r} cannot leave patches of a picture out; take "
+            "image=vit, or a vision transformer of timm"
+        )
     with torch.no_grad():
         rows, columns = tower.patches(torch.zeros(1, 3, tower.size, tower.size)).shape[2:]
     return rows, columns

@@ -127,7 +127,7 @@ def of_all(data: Data, arms: Collection[Arm], labels: str = "") -> tuple[str, ..
     learn the classes of one label are asked for these first.
     """
     tasks = default_tasks(data, classifies=_learn_classes(data, arms, labels))
-    shared = _of_those(tasks, [arm.reads(data.columns) for arm in arms])
+    shared = _of_those(tasks, [arm.embeds(data.columns) for arm in arms])
     if shared and (left := [task for task in tasks if task not in shared]):
         _LOG.info(
             "tasks: %s; left out, since some arms lack a column for them: %s",
@@ -163,8 +163,8 @@ def check_asked(arms: Iterable[Arm], tasks: Sequence[Task], data: Data) -> None:
 
 
 def askable(arm: Arm, tasks: Iterable[Task], data: Data) -> list[Task]:
-    """Return the tasks that an arm can be asked, by the columns that it reads."""
-    there = tuple(arm.reads(data.columns).values())
+    """Return the tasks that an arm can be asked, by the columns that its model embeds."""
+    there = tuple(arm.embeds(data.columns).values())
     return [task for task in tasks if fits(task.modalities, there)]
 
 
@@ -212,7 +212,7 @@ def check_gpus(needs: ResourceRequest) -> None:
 
 def check_modalities(arm: Arm, tasks: Sequence[Task], data: Data) -> None:
     """Refuse tasks that ask for embeddings which the arm's model will not have."""
-    read = arm.reads(data.columns)
+    read = arm.embeds(data.columns)
     for task in tasks:
         if not fits(task.modalities, tuple(read.values())):
             possible = _of_those(default_tasks(data), [read])
@@ -229,7 +229,7 @@ def check_comparable(arms: Iterable[Arm], tasks: Sequence[Task], data: Data) -> 
     Raises:
         ValueError: naming the arms with their columns, and tasks that would compare them, where the data has some.
     """
-    read = {arm.spec: arm.reads(data.columns) for arm in arms}
+    read = {arm.spec: arm.embeds(data.columns) for arm in arms}
     reads = tuple(read.values())
     if len(reads) < 2 or any(_compares(task, reads, data) for task in tasks):
         return
@@ -280,7 +280,7 @@ def check_present(arm: Arm, tasks: Iterable[Task], data: Data) -> None:
     Raises:
         ValueError: naming the task, the arm with its columns, and the test set.
     """
-    read = arm.reads(data.columns)
+    read = [column for column in arm.embeds(data.columns) if column in data.columns]
     pairs = tuple(combinations(read, 2))
     of_pairs = [task for task in tasks if task.modalities.count(ANY) == 2]
     for name, rows in data.splits.test.items() if pairs else ():

@@ -296,6 +296,7 @@ def cut_captions(method: TowerMethod, data: Data) -> float:
     cutting = {
         column: reads
         for column in method.embeds
+        if column in data.columns
         if isinstance(reads := method.tower(column).input, CuttingInput)
     }
     return max((share_cut(reads, _texts(examples[column])) for column, reads in cutting.items()), default=0.0)

@@ -269,7 +269,7 @@ def validation_numbers(method: Method, data: Data) -> dict[str, float]:
     Else retrieval for a method of several columns, and for one of one column a probe of classes, of tags or of numbers,
     whatever there is first. Empty for data without a validation set, and for data of one column without labels.
     """
-    several = len(method.embeds) > 1
+    several = sum(column in data.columns for column in method.embeds) > 1
     if several and is_classifier(method):
         task = create("classification")
     elif several and not data.learned:
