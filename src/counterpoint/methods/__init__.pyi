@@ -32,6 +32,7 @@ from .diht_distilled import DistilledDiHT as DistilledDiHT
 from .dual_encoder import DualEncoder as DualEncoder
 from .ebm import EBM as EBM
 from .filip import FILIP as FILIP
+from .frozen import Teacher as Teacher
 from .fusemix import FuseMix as FuseMix
 from .gml import GML as GML
 from .guided_ntxent import GuidedNTXent as GuidedNTXent
@@ -79,4 +80,5 @@ from .sy_con import SyCon as SyCon
 from .text_shearing import TextShearing as TextShearing
 from .tower_method import TowerMethod as TowerMethod
 from .user_loss import LossError as LossError
+from .uta import UTA as UTA
 from .whitened_cse import WhitenedCSE as WhitenedCSE

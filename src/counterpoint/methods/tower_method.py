@@ -98,6 +98,11 @@ class TowerMethod(Method):
         return tuple(self.columns)
 
     @property
+    def carried(self) -> tuple[str, ...]:
+        """The columns that it embeds by a tower of another model and does not train on."""
+        return ()
+
+    @property
     def inputs(self) -> Mapping[str, Input]:
         return {column: self.tower(column).input for column in self.columns}
 
