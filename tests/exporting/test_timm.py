@@ -44,6 +44,15 @@ def test_towers_of_pictures(image: str, made: Made, exported: Round) -> None:
     torch.testing.assert_close(again.embed("image", pictures), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("layout", ["timm", "open_clip", "safetensors"])
+def test_a_tower_of_other_sizes(layout: str, made: Made, exported: Round) -> None:
+    model = made("clip,image=vit", **{"towers.image_width": 64, "towers.image_layers": 2})
+    _, again = exported(model, layout)
+    pictures = torch.arange(2 * 3 * 50 * 70).remainder(253).to(torch.uint8).view(2, 3, 50, 70)
+    expected = features(model, pictures) if layout == "timm" else model.embed("image", pictures)
+    torch.testing.assert_close(again.embed("image", pictures), expected, rtol=0, atol=1e-5)
+
+
 def test_an_export_keeps_its_head_whatever_name_it_is_loaded_by(made: Made, exported: Round) -> None:
     done, again = exported(made("clip,image=timm:test_vit"), "timm")
     pictures = torch.arange(2 * 3 * 50 * 70).remainder(253).to(torch.uint8).view(2, 3, 50, 70)

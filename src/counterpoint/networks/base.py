@@ -234,6 +234,20 @@ class ImageTower(Tower, ABC):
     fit: Fit | None = None
     kept_in_timm: ClassVar[str] = ""
 
+    @classmethod
+    def of_sizes(
+        cls, size: int, width: int | None = None, layers: int | None = None, patch: int | None = None
+    ) -> Self:
+        """Build a built-in tower by the keys of a recipe's section on towers.
+
+        Args:
+            size: ``image_size``.
+            width: ``image_width``; the tower's own default where it is None, or where the tower has no such size.
+            layers: ``image_layers``, alike.
+            patch: ``image_patch``, alike.
+        """
+        return cls(size)
+
     @property
     def input(self) -> Square:
         return Square(self.size, self.fit)
@@ -247,8 +261,12 @@ class ImageTower(Tower, ABC):
         if not self.kept_in_timm:
             raise self._not_exportable("timm")
         settings = settings_of_timm(self.size)
+        sizes = {name.removeprefix("image_"): value for name, value in self.sizes.items()}
+        # open_clip hands over the name alone, timm the arguments alone.
+        named = [f"{name}{value}" for name, value in sizes.items()]
         config = {
-            "architecture": f"{self.kept_in_timm}.{self.size}",
+            "architecture": ".".join([self.kept_in_timm, str(self.size), *named]),
+            **({"model_args": sizes} if sizes else {}),
             "pretrained_cfg": settings,
             "num_features": self.width,
         }

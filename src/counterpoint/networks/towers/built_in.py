@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from ..base import ImageTower
 from .convnet import ConvNet
 from .perceptron import PatchPerceptron, PixelPerceptron
 from .transformer import ProbedTransformer, VisionTransformer
 
-IMAGE_TOWERS: Mapping[str, Callable[[int], ImageTower]] = {
+IMAGE_TOWERS: Mapping[str, type[ImageTower]] = {
     "cnn": ConvNet,
     "vit": VisionTransformer,
     "vit-map": ProbedTransformer,
     "mlp": PixelPerceptron,
     "patches": PatchPerceptron,
 }
-"""Each makes its tower for pictures of a size."""
+"""Each is built by `ImageTower.of_sizes`."""

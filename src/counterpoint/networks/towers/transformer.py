@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -286,6 +286,10 @@ _CLIP = {
 """The parts of a block, and those of CLIP in transformers that they are together."""
 
 
+_VIT = {"image_width": 192, "image_layers": 4, "image_patch": 8}
+"""The sizes of a vision transformer unless given, by the keys of a recipe."""
+
+
 class VisionTransformer(ImageTower):
     """A small pre-norm vision transformer over square patches, read as the mean of their states.
 
@@ -297,7 +301,7 @@ class VisionTransformer(ImageTower):
         heads: attention heads; divides ``width``.
 
     Raises:
-        ValueError: where ``patch`` does not divide ``size``.
+        ValueError: where ``patch`` does not divide ``size``, or ``heads`` does not divide ``width``.
 
     Source: ViT (arXiv 2010.11929).
     """
@@ -312,12 +316,27 @@ class VisionTransformer(ImageTower):
         super().__init__()
         if size % patch:
             raise ValueError(f"image size {size} is not a multiple of the patch size {patch}")
+        if width % heads:
+            raise ValueError(f"width {width} is not a multiple of the {heads} attention heads")
         self.size, self.patch, self.width, self.heads = size, patch, width, heads
         self.normalise = Normalise()
         self.patch_embedding = Linear(3 * patch * patch, width, bias=True)
         self.position_embedding = Embedding((size // patch) ** 2, width, std=0.02)
         self.blocks = nn.ModuleList(TransformerBlock(width, heads, depth, causal=False) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
+
+    @classmethod
+    def of_sizes(
+        cls, size: int, width: int | None = None, layers: int | None = None, patch: int | None = None
+    ) -> Self:
+        """Build a transformer; a size that is None is the constructor's default."""
+        given = {"width": width, "depth": layers, "patch": patch}
+        return cls(size, **{name: value for name, value in given.items() if value is not None})
+
+    @property
+    def sizes(self) -> Mapping[str, int | float | str]:
+        own = {"image_width": self.width, "image_layers": len(self.blocks), "image_patch": self.patch}
+        return {name: value for name, value in own.items() if value != _VIT[name]}
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
         return self._states(images).mean(1)
