@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, Literal
 
@@ -67,7 +68,7 @@ class UTA(TowerMethod):
     papers = ("uta",)
     consults: ClassVar[bool] = True
     needs: ClassVar[Needs] = Needs(1, 1, modalities=("image",))
-    asks = {"": "takes_masks"}  # noqa: RUF012 # as declared in the base
+    asks: ClassVar[Mapping[str, str]] = {"": "takes_masks"}
     carries = ("teacher", "text")
     draws = True
 
