@@ -1,4 +1,4 @@
-"""Unmasked Token Alignment: visible patches aligned with a frozen CLIP name pictures, without captions or mask tokens."""
+"""Unmasked Token Alignment: visible patches that learn from a frozen CLIP name pictures, without mask tokens."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def run(lab: Lab) -> Iterator[Result]:
     )
     lab.note(
         f"The registered method on {DATA} under the recipe cpu-dense: students of {STEPS} steps with mask tokens and",
-        f"with all patches, and of {4 * STEPS // 3} steps with half of them, which are as many passes. Teachers are CLIP",
-        "runs of the same pictures and their captions, one a seed. Zero-shot accuracy by the teacher's text tower:",
-        f"{scores.means()}; the teachers': {teachers.scores('zero_shot concept_top1').means()}.",
+        f"with all patches, and of {4 * STEPS // 3} steps with half of them, which are as many passes. Teachers are",
+        "CLIP runs of the same pictures and their captions, one a seed. Zero-shot accuracy by the teacher's text",
+        f"tower: {scores.means()}; the teachers': {teachers.scores('zero_shot concept_top1').means()}.",
     )

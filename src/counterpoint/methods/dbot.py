@@ -119,7 +119,7 @@ class DBOT(TowerMethod):
         names = [str(number) for number in range(1, stages + 1)]
         self.stages = tuple(Stage(n, 1.0, (*moving, first if n == "1" else "head")) for n in names)
         self._taught_by_given = False
-        self._spread = 0.0
+        self._spread = torch.zeros(())
 
     def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         """Let the student be the teacher and start anew, in every stage but the first."""
