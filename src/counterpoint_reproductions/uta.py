@@ -21,7 +21,7 @@ HALF, MASKED, ALL = "half visible", "mask tokens", "all visible"
 STEPS = 300
 DATA = "scenes:basic,train=4000,validation=100,test=1000"
 TEACHERS = TrainingComparison(
-    {"CLIP": "clip"},
+    {"CLIP": "clip,image=vit"},
     {"zero_shot": ("concept_top1",)},
     data=DATA,
     recipe="cpu-dense",

@@ -170,7 +170,8 @@ class DBOT(TowerMethod):
         return {"teacher_spread": float(self._spread)}
 
     def passes(self) -> dict[str, float]:
-        return {"image": 1 + self.visible / (self.grid[0] * self.grid[1])}
+        seen = self.visible / (self.grid[0] * self.grid[1])
+        return {modality: count * (1 + seen) for modality, count in super().passes().items()}
 
     def _tokens(
         self, batch: Batch, summary: Float[Tensor, "B width"], patches: Float[Tensor, "B n width"]
