@@ -96,7 +96,7 @@ def tiny_vit() -> ImageTower:
     return VisionTransformer(SIZE, 4, width=12, depth=1, heads=2)
 
 
-PICTURES: dict[str, Callable[[], ImageTower]] = {"uta": tiny_vit}
+PICTURES: dict[str, Callable[[], ImageTower]] = {"dbot": tiny_vit, "uta": tiny_vit}
 """Towers of pictures for methods that need another one than `StubImage`, and for their teachers."""
 
 

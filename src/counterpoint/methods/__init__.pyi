@@ -27,6 +27,7 @@ from .count_to_ten import CountToTen as CountToTen
 from .cross_entropy import CrossEntropy as CrossEntropy
 from .cwcl import CWCL as CWCL
 from .dbl import DBL as DBL
+from .dbot import DBOT as DBOT
 from .decoupled_softmax import DecoupledSoftmax as DecoupledSoftmax
 from .diht_distilled import DistilledDiHT as DistilledDiHT
 from .dual_encoder import DualEncoder as DualEncoder
