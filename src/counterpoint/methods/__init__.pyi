@@ -64,6 +64,7 @@ from .msclap import MSCLAP as MSCLAP
 from .multimodn import MultiModN as MultiModN
 from .needs import Needs as Needs
 from .negclip import NegCLIP as NegCLIP
+from .pcd import PCD as PCD
 from .pixpro import PixPro as PixPro
 from .protonet import ProtoNet as ProtoNet
 from .proxy_anchor import ProxyAnchor as ProxyAnchor
