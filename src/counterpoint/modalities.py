@@ -56,8 +56,8 @@ class Modality:
             `counterpoint.networks.base.Tower`; the first of them is built where a method asks for it.
         paired: the view that a method of pairs trains on: one that keeps what an example says.
         contrasted: the view for methods that contrast an example with itself.
-        beside: the modality that its examples are about pixel by pixel; its view in a method of pairs shows the part that
-            the view of the first column of that modality does.
+        located_in: the modality that its examples are about pixel by pixel; in a method of pairs its view shows the
+            part that the view of the first column of that modality does.
         share: ``share(raw, options, keys) -> raw`` leaves examples what all their views have in common, once a
             batch; nothing unless given.
         draw: ``draw(axis, example)`` draws one example on an axis of matplotlib.
@@ -94,7 +94,7 @@ class Modality:
     able: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     paired: str = "weak"
     contrasted: str = "simclr"
-    beside: str = ""
+    located_in: str = ""
     accept: Reference | None = None
     share: Reference | None = None
     draw: Reference | None = None
@@ -285,7 +285,7 @@ MODALITIES = Modalities(
         view="counterpoint.data.views.maps:maps",
         build="counterpoint.networks.towers.build:map_tower",
         towers=("patches",),
-        beside="image",
+        located_in="image",
         draw="counterpoint.data.pictures.sheet:draw_map",
         sample="counterpoint.exporting._comparison:sample_maps",
         noun="maps",
@@ -297,7 +297,7 @@ MODALITIES = Modalities(
         view="counterpoint.data.views.maps:boxes",
         build="counterpoint.networks.towers.build:boxes_tower",
         towers=("perceptron",),
-        beside="image",
+        located_in="image",
         draw="counterpoint.data.pictures.sheet:draw_boxes",
         sample="counterpoint.exporting._comparison:sample_boxes",
         noun="sets of boxes",

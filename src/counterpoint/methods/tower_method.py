@@ -302,13 +302,13 @@ def paired(towers: Towers) -> dict[str, View]:
 
     Those of what is said of pictures pixel by pixel are like the view of the first column of pictures.
     """
-    firsts = {tower.modality: column for column, tower in reversed(towers.items())}
+    firsts = {tower.modality: column for column, tower in reversed([*towers.items()])}
     return {
         column: View(
             tower.modality,
             (modality := MODALITIES.get(tower.modality)).paired,
             column,
-            like=firsts.get(modality.beside, ""),
+            like=firsts.get(modality.located_in, ""),
         )
         for column, tower in towers.items()
     }

@@ -219,7 +219,7 @@ def loaded(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtyp
         elif view.modality == "table":
             views[name] = torch.randn(size, len(CELLS), generator=generator, dtype=dtype)
         elif view.modality == "map":
-            side = tower.input.size
+            side = getattr(tower.input, "size", SIZE)
             views[name] = torch.randint(0, 4, (size, side, side), dtype=torch.uint8, generator=generator)
         elif view.modality == "text":
             views[name] = torch.randint(1, WordTokenizer.end, (size, 5), generator=generator)

@@ -135,9 +135,7 @@ class Loader:
         gaps = {column: have for column, have in present.items() if not have.all()}
         return Batch(torch.from_numpy(self.data.ids_of(rows)), tensors, labels, gaps, frames)
 
-    def _transform(
-        self, name: str, raw: _Columns, rows: Rows, epoch: Epochs, framed: bool = False
-    ) -> Tensor:
+    def _transform(self, name: str, raw: _Columns, rows: Rows, epoch: Epochs, framed: bool = False) -> Tensor:
         """Return a view of some rows, whose columns are there in their raw forms; or with ``framed`` its frames."""
         view, ids = self.views[name], self.data.ids_of(rows)
         keys = view_room.key(self.order.seed, epoch, ids, name)
@@ -147,7 +145,7 @@ class Loader:
         if view.like:
             part["part"] = view_room.key(self.order.seed, epoch, ids, view.like)
             if isinstance(transform, SpatialTransform):
-                part["beside"] = raw[self.views[view.like].column], self._inputs[view.like]
+                part["followed"] = raw[self.views[view.like].column], self._inputs[view.like]
         return (transform.frames if framed else transform)(raw[view.column], keys, self._inputs[name], **part)
 
     def read(self, column: str, rows: Rows, epoch: Epochs) -> Any:

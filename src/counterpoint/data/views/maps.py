@@ -36,7 +36,7 @@ class _SpatialView:
     follows: ClassVar[tuple[type, ...]] = (ImageView, EitherView)
     of: ImageView | EitherView
 
-    def within(self, other: ImageView | EitherView | Self) -> Self:
+    def within(self, other: ImageView | EitherView | _SpatialView) -> Self:
         """Return the view that lies where another one does, of pictures or of the same modality."""
         return type(self)(other.of if isinstance(other, _SpatialView) else other)
 
@@ -52,7 +52,7 @@ class MapView(_SpatialView):
         keys: Keys,
         input: MapSquare,
         part: Keys | None = None,
-        beside: tuple[Any, Input] | None = None,
+        followed: tuple[Any, Input] | None = None,
     ) -> Shaped[Tensor, "n size size"]:
         """Return maps as a tower takes them.
 
@@ -61,16 +61,16 @@ class MapView(_SpatialView):
             keys: one for each map.
             input: of the tower.
             part: the keys of the view that this one is like; ``keys`` unless given.
-            beside: the pictures that that view is of, and its input.
+            followed: the pictures that that view is of, and its input.
 
         Raises:
             ValueError: for maps of another size than their pictures.
         """
         height, width = input.check(raw).pixels.shape[1:]
         size = input.size
-        if beside is not None:
-            size = _size(beside[1], size)
-            if (shape := _shape(beside[0])) != (height, width):
+        if followed is not None:
+            size = _size(followed[1], size)
+            if (shape := _shape(followed[0])) != (height, width):
                 raise ValueError(
                     f"a map of {width} × {height} pixels belongs to a picture of {shape[1]} × {shape[0]}: give a map "
                     "of the size of its picture"
@@ -91,11 +91,11 @@ class BoxesView(_SpatialView):
         keys: Keys,
         input: Corners,
         part: Keys | None = None,
-        beside: tuple[Any, Input] | None = None,
+        followed: tuple[Any, Input] | None = None,
     ) -> Float[Tensor, "n k 4"]:
         """Return boxes as a tower takes them; see `MapView`. Around a rotated box stands an upright one."""
-        height, width = (_SIDE, _SIDE) if beside is None else _shape(beside[0])
-        size = _SIDE if beside is None else _size(beside[1], _SIDE)
+        height, width = (_SIDE, _SIDE) if followed is None else _shape(followed[0])
+        size = _SIDE if followed is None else _size(followed[1], _SIDE)
         geometry = self.of.geometry(keys if part is None else part, height, width, size)
         boxes = raw.corners.double()
         left = torch.ones(boxes.shape[:2], dtype=torch.float64)
@@ -123,9 +123,9 @@ def boxes(name: str, augmentation: ImageOptions | None = None) -> BoxesView:
     return BoxesView(image(name, augmentation))
 
 
-def _shape(beside: Any) -> tuple[int, int]:
+def _shape(followed: Any) -> tuple[int, int]:
     """Return the height and the width of pictures, or of maps."""
-    values = beside.pixels if isinstance(beside, Maps) else beside
+    values = followed.pixels if isinstance(followed, Maps) else followed
     return values.shape[-2], values.shape[-1]
 
 

@@ -189,7 +189,9 @@ class ImageView:
         part: UInt64[np.ndarray, " n"] | None = None,
     ) -> Float[Tensor, "n 2 3"]:
         """Return where in its picture each view lies that the same call of the view itself makes."""
-        return torch.from_numpy(self.geometry(keys, *raw.shape[-2:], input.size, part).frames).float()
+        return torch.from_numpy(
+            self.geometry(keys, raw.shape[-2], raw.shape[-1], input.size, part).frames
+        ).float()
 
     def geometry(
         self,
@@ -199,7 +201,7 @@ class ImageView:
         size: int,
         part: UInt64[np.ndarray, " n"] | None = None,
     ) -> resampling.Geometry:
-        """Return where in pictures of a height and a width the views of ``size`` pixels lie; keys are those of `draw`."""
+        """Return where in pictures of one size the views of ``size`` pixels lie; keys are those of `draw`."""
         draw = self.draw(keys, height, width, size, part)
         affine = resampling.affine_frames(draw.angle, draw.shift, draw.zoom, size) if self.rotate else None
         return resampling.Geometry(draw.box, draw.flip, affine, height, width)
@@ -262,7 +264,7 @@ class EitherView:
         self, raw: UInt8[Tensor, "n 3 H W"], keys: UInt64[np.ndarray, " n"], input: Square
     ) -> Float[Tensor, "n 2 3"]:
         """See `ImageView.frames`."""
-        return torch.from_numpy(self.geometry(keys, *raw.shape[-2:], input.size).frames).float()
+        return torch.from_numpy(self.geometry(keys, raw.shape[-2], raw.shape[-1], input.size).frames).float()
 
     def geometry(
         self, keys: UInt64[np.ndarray, " n"], height: int, width: int, size: int

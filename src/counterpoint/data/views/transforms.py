@@ -33,7 +33,7 @@ class FollowingTransform(Protocol):
 class SpatialTransform(Protocol):
     """A look on a modality that says where in a picture something is, and can follow looks on pictures.
 
-    The result of `within` is called with one more argument, ``beside``: the pictures and their input.
+    The result of `within` is called with one more argument, ``followed``: the pictures and their input.
 
     Attributes:
         follows: classes of the looks that it can follow.

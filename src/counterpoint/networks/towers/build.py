@@ -131,7 +131,8 @@ def build_towers(
     - sounds: ``mel``, ``spectra``, ``wav2vec2``, ``transformers:NAME[@hub|@PATH]``,
       ``timm:NAME[@hub|@package|@PATH]`` on log-mel spectrograms, ``resemblyzer:ge2e[@package|@PATH]``
     - series: ``dilated``, ``transformer``, ``transformers:patchtst[@hub|@PATH]``, ``fracast:fracast-0[@package|@PATH]``
-    - tables: ``mlp``; maps: ``patches``; boxes: ``perceptron``; clips: ``frames``, ``stills`` (both with a tower of pictures of the recipe's name),
+    - tables: ``mlp``; maps: ``patches``; boxes: ``perceptron``
+    - clips: ``frames``, ``stills`` (both with a tower of pictures of the recipe's name),
       ``transformers:NAME[@hub|@PATH]``
     - pictures and text: ``open_clip:NAME[@TAG|@PATH]``, and a dual encoder of ``transformers`` or
       ``sentence-transformers``; as text alone, one of these is its text half before the projection

@@ -70,18 +70,18 @@ class MapSquare:
             ValueError: where columns that share a tower have different classes.
         """
         of_classes = [maps for maps in columns if maps.of_classes]
-        names = {maps.classes or _numbered(maps): None for maps in of_classes}
-        if len(names) > 1:
-            listing = " and ".join(", ".join(classes) for classes in names)
+        classes, *others = dict.fromkeys(maps.classes or _numbered(maps) for maps in of_classes) or [()]
+        if others:
+            listing = " and ".join(", ".join(names) for names in (classes, *others))
             raise ValueError(
                 f"maps that share a tower must have the same classes, and these have {listing}: name the classes of all"
             )
         numbers = [maps.pixels[maps.known].double() for maps in columns if not maps.of_classes]
         known = torch.cat(numbers) if numbers else torch.zeros(0)
         if not len(known):
-            return cls(size, way, *names)
+            return cls(size, way, classes)
         deviation = float(known.std(correction=0)) or 1.0
-        return cls(size, way, next(iter(names), ()), float(known.mean()), deviation)
+        return cls(size, way, classes, float(known.mean()), deviation)
 
     def check(self, maps: Maps) -> Maps:
         """Return maps whose classes are those of the training rows.

@@ -35,7 +35,8 @@ def sampled(
     each = torch.arange(len(boxes))[:, None, None]
 
     def at(row: Tensor, column: Tensor) -> Tensor:
-        return maps.pixels[each, top + row.clamp(min=0).minimum(height - 1), left + column.clamp(min=0).minimum(width - 1)]
+        row, column = row.clamp(min=0).minimum(height - 1), column.clamp(min=0).minimum(width - 1)
+        return maps.pixels[each, top + row, left + column]
 
     if maps.of_classes:
         return at(rows.floor().long(), columns.floor().long()).masked_fill(~inside, UNKNOWN)
