@@ -366,13 +366,18 @@ class VisionTransformer(ImageTower):
             patches = self.patch_embedding.weight.new_zeros(
                 0, rows * columns, self.patch_embedding.in_features
             )
-        x = self.patch_embedding(patches) + self._positions(rows, columns)
+        x = self.patch_embedding(patches) + self._positions(rows, columns, len(images))
         for block in self.blocks:
             x = block(x, mask=self._seen(x))
         return self.norm(x)
 
-    def _positions(self, rows: int, columns: int) -> Float[Tensor, "n width"]:
-        """Return the embeddings of the places of a grid: those learned, interpolated where the grid is another one."""
+    def _positions(self, rows: int, columns: int, count: int) -> Float[Tensor, "*count n width"]:
+        """Return the embeddings of the places of a grid: those learned, interpolated where the grid is another one.
+
+        Args:
+            rows, columns: of the grid.
+            count: of pictures, for a tower whose positions are a picture's own.
+        """
         learned, side = self.position_embedding.weight, self.size // self.patch
         if (rows, columns) == (side, side):
             return learned
