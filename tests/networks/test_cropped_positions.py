@@ -56,3 +56,11 @@ def test_boxes_are_those_of_random_resized_crops() -> None:
     assert ((width / height > 0.49) & (width / height < 2.01)).all()
     # Of sides below 1 the ratio is as drawn: its logarithm has mean 0 and a deviation of 0.4.
     assert abs((width / height).log().mean()) < 4 * 0.4 / 4000**0.5
+
+
+def test_all_patches_visible_are_the_whole_picture() -> None:
+    crop, pictures = tower().train(), torch.rand(3, 3, 20, 20)
+    torch.manual_seed(0)
+    whole = crop(pictures)
+    torch.manual_seed(0)
+    torch.testing.assert_close(crop.encode_visible(pictures, torch.arange(25).expand(3, -1)).summary, whole)

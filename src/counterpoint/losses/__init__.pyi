@@ -58,6 +58,7 @@ from .multi_similarity import MultiSimilarityLoss as MultiSimilarityLoss
 from .negative_cosine import NegativeCosineLoss as NegativeCosineLoss
 from .ntxent import NTXentLoss as NTXentLoss
 from .one_vs_all import OneVsAllLoss as OneVsAllLoss
+from .pixpro import PixProLoss as PixProLoss
 from .poly_view import PolyViewLoss as PolyViewLoss
 from .proto_triplet import ProtoTripletLoss as ProtoTripletLoss
 from .protonet import ProtoNetLoss as ProtoNetLoss

@@ -32,6 +32,7 @@ from .diht_distilled import DistilledDiHT as DistilledDiHT
 from .dual_encoder import DualEncoder as DualEncoder
 from .ebm import EBM as EBM
 from .filip import FILIP as FILIP
+from .frozen import Teacher as Teacher
 from .fusemix import FuseMix as FuseMix
 from .gml import GML as GML
 from .guided_ntxent import GuidedNTXent as GuidedNTXent
@@ -62,6 +63,7 @@ from .msclap import MSCLAP as MSCLAP
 from .multimodn import MultiModN as MultiModN
 from .needs import Needs as Needs
 from .negclip import NegCLIP as NegCLIP
+from .pixpro import PixPro as PixPro
 from .protonet import ProtoNet as ProtoNet
 from .proxy_anchor import ProxyAnchor as ProxyAnchor
 from .rebar import REBAR as REBAR
@@ -79,4 +81,5 @@ from .sy_con import SyCon as SyCon
 from .text_shearing import TextShearing as TextShearing
 from .tower_method import TowerMethod as TowerMethod
 from .user_loss import LossError as LossError
+from .uta import UTA as UTA
 from .whitened_cse import WhitenedCSE as WhitenedCSE

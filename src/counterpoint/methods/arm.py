@@ -158,6 +158,17 @@ class Arm:
                 raise
             raise ValueError(f"{error}; methods that fit such data: {', '.join(others)}") from None
 
+    def embeds(self, columns: Mapping[str, str] = PAIR) -> dict[str, str]:
+        """Return the columns that the arm's model embeds, each with its modality.
+
+        Beside those that it reads, that is a column of the modality whose tower it takes over from another model.
+        """
+        reads = self.reads(columns)
+        if self.kind.carries is None:
+            return reads
+        modality = self.kind.carries[1]
+        return {**reads, next((name for name, of in columns.items() if of == modality), modality): modality}
+
     @property
     def incomplete(self) -> Literal["drop", "use"]:
         """Fate of rows that lack a column which the arm reads; see `Method`."""
@@ -291,14 +302,14 @@ class Arm:
         constructor = self._constructor()
         kind = self.method if self.loss is None else self.loss[1]
         options = read(kind, constructor, self.stated(recipe))
-        reads = self.reads(columns)
+        reads, embeds = self.reads(columns), self.embeds(columns)
         named = tower_names(self.towers, self.asked(recipe), recipe.towers.names, reads.values())
         before = Path(self.origin) if self.origin and not is_restored() else None
         towers = build_towers(
             recipe.towers,
             examples,
             seed,
-            columns=reads,
+            columns=embeds,
             names=named,
             folder=folder,
             origin=before and run_of(before),
@@ -341,7 +352,7 @@ class Arm:
 
     def asked(self, recipe: Recipe) -> list[str]:
         """Return what its options ask of the towers, one of which must have it: properties of `Tower`."""
-        stated = self.stated(recipe)
+        stated = {"": "1", **self.stated(recipe)}
         return [what for option, what in self.kind.asks.items() if float(stated.get(option, 0))]
 
     def stated(self, recipe: Recipe) -> dict[str, str]:

@@ -41,7 +41,9 @@ class Method(Checked, nn.Module, ABC):
         further: options that name labels which it learns from beside that one, with + between them, each with the kinds
             that it takes.
         asks: options that, unless they are 0, ask something of the towers, which one of them must have: a property of
-            `Tower`.
+            `Tower`. The option ``""`` stands for what is asked whatever the options are.
+        carries: an option that names a model, and the modality of the tower that the method takes over from it. It
+            embeds examples of that modality and does not train on them.
         draws: ``losses`` or ``prepare`` draws from torch's generator, which the loop seeds at every step.
         ordered: the order of the batch decides which examples meet, or as what.
         stages: the parts of a run, in their order; the whole run is one, in which all moves, unless given.
@@ -65,6 +67,7 @@ class Method(Checked, nn.Module, ABC):
     learns: ClassVar[tuple[Kind, ...]] = ()
     further: ClassVar[Mapping[str, tuple[Kind, ...]]] = {}
     asks: ClassVar[Mapping[str, str]] = {}
+    carries: ClassVar[tuple[str, str] | None] = None
     draws: bool = False
     ordered: bool = False
     stages: tuple[Stage, ...] = ()

@@ -21,6 +21,7 @@ from ..forms import FORM, Margin, Names, Natural, ParsedField, Positional, Seeds
 from ..methods.arm import is_fixed
 from ..recipes import Recipe, override, parse
 from ..recipes import load as load_recipe
+from ..spec import of_seed
 from ..trust import given
 
 if TYPE_CHECKING:
@@ -250,7 +251,8 @@ class Design(FolderDesign):
 
     arms: Annotated[Names, Positional()] = ()
     """Methods (see: counterpoint list methods), with options after commas: slip,ssl_weight=0.5; pretrained towers:
-    open_clip:ViT-B-32@PATH,tune=lora; your own loss: ./my_loss.py:MyLoss."""
+    open_clip:ViT-B-32@PATH,tune=lora; your own loss: ./my_loss.py:MyLoss. {seed} in an arm stands for the seed of the
+    run, so that each run can begin from, or be taught by, the run of another study with the same seed."""
     data: Annotated[str, BeforeValidator(together), Field(description=MIXED)] = "emoji"
     seeds: Annotated[Seeds, ParsedField(int, 3)] = (0, 1, 2)
     """Seeds per arm, given as a number. From 5 on, verdicts can be more than suggestive."""
@@ -284,11 +286,15 @@ class Design(FolderDesign):
         from ..training.run import Run
 
         recipe = override(self.recipe, {**plan.changes, "steps": plan.steps})
-        return Run(with_options(arm, plan.options), self.data, recipe, seed, self.labels)
+        return Run(of_seed(with_options(arm, plan.options), seed), self.data, recipe, seed, self.labels)
+
+    def is_fixed(self, arm: str) -> bool:
+        """Return whether an arm is the same model under every seed."""
+        return is_fixed(arm) and of_seed(arm, 0) == arm
 
     def seeds_of(self, arm: str) -> tuple[int, ...]:
         """Return the seeds that an arm runs under: all, or the first one where nothing is trained."""
-        return self.seeds[:1] if is_fixed(arm) else self.seeds
+        return self.seeds[:1] if self.is_fixed(arm) else self.seeds
 
     def plain(self) -> dict[str, Any]:
         return {
@@ -338,7 +344,7 @@ def check_names(design: Design) -> None:
     from ..methods.arm import Arm
 
     for arm in design.arms:
-        Arm.parse(arm)
+        Arm.parse(of_seed(arm, design.seeds[0]))
     for task in design.tasks:
         check_name(task)
 
@@ -353,7 +359,7 @@ def check_options(design: Design) -> None:
     from ..methods.arm import Arm
 
     for arm in design.arms:
-        Arm.parse(arm).check_options()
+        Arm.parse(of_seed(arm, design.seeds[0])).check_options()
 
 
 def kind_of(folder: Path) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +15,6 @@ from pydantic import RootModel
 
 from ..data.columns import subject
 from ..files import DamagedFileError, read_json
-from ..methods.arm import is_fixed
 from ..modalities import MODALITIES, PAIR, leading
 from ..reasons import counted, listing, share_in_words
 from ..recipes import override
@@ -102,15 +101,12 @@ class FinishedRun:
         return self.state.reason
 
 
-def read_results(
-    design: Design, folder: Path, fixed: Collection[str] | None = None
-) -> StudyResults[FinishedRun]:
+def read_results(design: Design, folder: Path) -> StudyResults[FinishedRun]:
     """Return the runs of a study that came to their end.
 
     Args:
         design: of the study.
         folder: of the study.
-        fixed: the arms of which one run stands for all seeds; those that train nothing unless given.
 
     Raises:
         ValueError: if there are none.
@@ -121,7 +117,7 @@ def read_results(
         design.seeds,
         lambda arm, seed: _read(run_folder(folder, Spec.parse(arm).slug, seed)),
         design.margin,
-        [arm for arm in design.arms if is_fixed(arm)] if fixed is None else fixed,
+        [arm for arm in design.arms if design.is_fixed(arm)],
     )
 
 
@@ -155,7 +151,9 @@ def summarise(results: StudyResults[FinishedRun], design: Design) -> TrainingSum
     endings = {arm: _ending(results.finished(arm), design, plans[arm]) for arm in design.arms}
     columns = Run.read(results.finished()[0].folder).columns
     planned = {
-        arm: replace(design.run(arm, 0, plans[arm]), columns=columns, target=_target(results, arm))
+        arm: replace(
+            design.run(arm, design.seeds[0], plans[arm]), columns=columns, target=_target(results, arm)
+        )
         for arm in design.arms
     }
     arms = [_arm(results, planned[arm], arm, plans[arm], endings[arm]) for arm in design.arms]

@@ -156,15 +156,14 @@ def _total(method: Any, batch: Batch) -> Tensor:
 
 def _facts(case: MethodCase) -> None:
     method = case.build()
-    embedded = {method.tower(column).modality for column in method.embeds}
+    embeds = [column for column in method.embeds if column not in method.carried]
+    embedded = {method.tower(column).modality for column in embeds}
     # Of a column that it takes and does not embed it predicts the content.
-    taken = {method.tower(column).modality for column in method.columns}
+    taken = {method.tower(column).modality for column in method.columns if column not in method.carried}
     viewed = {view.modality for view in method.views.values()}
     expect(viewed == taken >= embedded, f"views of the modalities {sorted(taken)}", sorted(viewed))
-    if len(method.embeds) == 2:
-        expect(
-            set(method.embeds) <= set(method.views), "a view named after each column", sorted(method.views)
-        )
+    if len(embeds) == 2:
+        expect(set(embeds) <= set(method.views), "a view named after each column", sorted(method.views))
     heads = method.heads
     expect(len(set(heads)) == len(heads) > 0, "heads with names of their own", heads)
     expect(heads[0] == "global" or "global" not in heads, "the head 'global' first", heads)

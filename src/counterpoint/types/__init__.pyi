@@ -12,6 +12,7 @@ from .learning import Target as Target
 from .models import Classifier as Classifier
 from .models import ColumnEmbedder as ColumnEmbedder
 from .models import Embedder as Embedder
+from .models import EncodesPatches as EncodesPatches
 from .models import EnergyModel as EnergyModel
 from .models import JudgesLabels as JudgesLabels
 from .models import PatchEmbedder as PatchEmbedder

@@ -83,6 +83,15 @@ class PatchEmbedder(Protocol):
 
 
 @runtime_checkable
+class EncodesPatches(Protocol):
+    """A model with an image tower that gives features of patches, without a head."""
+
+    def patch_features(self, pictures: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, "n w h v"]:
+        """Return the tower's features of patches; LookupError where it has none."""
+        ...
+
+
+@runtime_checkable
 class EnergyModel(Protocol):
     """A model with an energy of pictures, which is low for what is familiar."""
 

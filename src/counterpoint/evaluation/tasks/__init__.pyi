@@ -36,6 +36,7 @@ from .question_answering import QuestionAnswering as QuestionAnswering
 from .regression import Regression as Regression
 from .retrieval import Retrieval as Retrieval
 from .segmentation import Segmentation as Segmentation
+from .segmentation_probe import SegmentationProbe as SegmentationProbe
 from .selection import Selection as Selection
 from .shift import Shift as Shift
 from .sugarcrepe import SugarCrepe as SugarCrepe

@@ -27,6 +27,7 @@ from ...methods.base import Method
 from ...methods.tower_method import TowerMethod
 from ...recipes import DEFAULT, Recipe, override
 from ...recipes import load as load_recipe
+from ...spec import of_seed
 from ...training.loop import TrainingProgress, fit
 from ...training.record.peak_memory import PeakMemory
 from ...training.record.provenance import Provenance
@@ -200,7 +201,7 @@ def train(
     """Train and evaluate one method in a folder and return the model; the same call goes on where it stopped.
 
     Args:
-        method: a method's name, with options after commas.
+        method: a method's name, with options after commas; ``{seed}`` in it stands for the seed.
         data: a data set's name or a path, or several, which are mixed (`counterpoint.data.derived.mixed.MixedData`).
         recipe: a recipe or its name.
         seed: of the initial weights, the order of the data and every view.
@@ -225,7 +226,7 @@ def train(
         chosen = override(chosen, {"parallel.mode": parallel})
     given(method, data)
     source = together(data)
-    planned = Run(method, source, chosen, seed, labels)
+    planned = Run(of_seed(method, seed), source, chosen, seed, labels)
     planned = with_steps(planned, open_data(planned))
     with joined(), copied(Path(folder), sync), leased(Path(folder)):
         state = run(planned, Path(folder), tasks=tasks, on_step=on_step, track=track)
@@ -268,7 +269,7 @@ def validation_numbers(method: Method, data: Data) -> dict[str, float]:
     Else retrieval for a method of several columns, and for one of one column a probe of classes, of tags or of numbers,
     whatever there is first. Empty for data without a validation set, and for data of one column without labels.
     """
-    several = len(method.embeds) > 1
+    several = sum(column in data.columns for column in method.embeds) > 1
     if several and is_classifier(method):
         task = create("classification")
     elif several and not data.learned:

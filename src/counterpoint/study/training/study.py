@@ -17,7 +17,7 @@ from ...execution.executors import LOCAL, executor_of
 from ...methods.arm import Arm
 from ...reasons import counted
 from ...recipes import Recipe
-from ...spec import Spec
+from ...spec import Spec, of_seed
 from ...training.run import RunState
 from ...training.trackers import check as check_trackers
 from ..agreement import check_made_of_the_same
@@ -184,7 +184,8 @@ def _runs(
 ) -> list[TrainingRun]:
     """Return the runs of some arms of a study, seed by seed, so that an unfinished study has whole seeds."""
     tasks = [create(name) for name in design.tasks]
-    task_names = {arm: tuple(task.name for task in askable(Arm.parse(arm), tasks, data)) for arm in plans}
+    parsed = {arm: Arm.parse(of_seed(arm, design.seeds[0])) for arm in plans}
+    task_names = {arm: tuple(task.name for task in askable(parsed[arm], tasks, data)) for arm in plans}
     return [
         TrainingRun(
             design.run(arm, seed, plan),
@@ -236,7 +237,7 @@ def _searches(design: Design, plans: Mapping[str, ArmPlan], folder: Path) -> dic
     searches = {}
     for arm, plan in plans.items():
         if not plan.searched:
-            search = trials(design, Arm.parse(arm), plan)
+            search = trials(design, Arm.parse(of_seed(arm, design.seeds[0])), plan)
             folders = [trial_folder(folder, Spec.parse(arm).slug, number) for number in range(len(search))]
             searches[arm] = _Search(search, folders)
     return searches
