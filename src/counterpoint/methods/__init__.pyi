@@ -13,6 +13,7 @@ from .best_alignment import BestAlignment as BestAlignment
 from .brivl import BriVL as BriVL
 from .byol import BYOL as BYOL
 from .byolip import BYOLIP as BYOLIP
+from .cappa import CapPa as CapPa
 from .catlip import CatLIP as CatLIP
 from .ccc_wav2vec2 import CCCWav2Vec2 as CCCWav2Vec2
 from .classifying import Classifying as Classifying

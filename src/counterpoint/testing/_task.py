@@ -75,6 +75,16 @@ class RandomEmbedder:
         """Return the same words for every sound."""
         return ["a red cat" for _ in range(len(sounds))]
 
+    def caption(self, pictures: Any, **options: Any) -> list[str]:
+        """Return the same words for every picture."""
+        return ["a red cat" for _ in range(len(pictures))]
+
+    def log_likelihood(self, pictures: Any, captions: Sequence[str]) -> Tensor:
+        """Return a likelihood by the lengths of words, less of one without a picture."""
+        words = [caption.split() for caption in captions]
+        factor = 0.5 if pictures is None else 0.25
+        return torch.tensor([[-factor * sum(map(len, of_one)), len(of_one)] for of_one in words])
+
     def embed_patches(self, pictures: Tensor, head: str = "default") -> Tensor:
         """Return embeddings of the quarters of pictures."""
         side = pictures.shape[-1] // 2

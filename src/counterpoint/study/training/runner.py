@@ -273,7 +273,7 @@ def validation_numbers(method: Method, data: Data) -> dict[str, float]:
     if several and is_classifier(method):
         task = create("classification")
     elif several and not data.learned:
-        task = create("retrieval")
+        task = create("retrieval", rerank=0)  # joint scores would cost more than the steps between
     else:
         learned = {name: label for name, label in data.labels.items() if name == data.learned} or data.labels
         read = next((name for name, kind in _PROBES.items() if of_kind(learned, kind)), "probe")
