@@ -27,6 +27,7 @@ from ..pairwise import Loss
 from ..reasons import counted, listing
 from ..recipes import Recipe
 from ..statistics.bootstrap import FEW_EXAMPLES
+from ..training.drawn import drawn
 from ..training.run import Run, target_of
 from ..training.start import build
 from ..training.trained import trained_rows
@@ -102,9 +103,10 @@ def prepare(
     for name in arms:
         if name not in known:
             run = Run(name, design.data, design.recipe, labels=design.labels).on(data)
-            rows = len(trained_rows(name, data))
+            trained = drawn(run, data)
+            rows = len(trained_rows(name, trained))
             new.append(build(run, examples, rows=rows))
-            check_batch(new[-1], name, design.recipe, data)
+            check_batch(new[-1], name, design.recipe, trained)
             new[-1].check_start(rows)
     if not known and not any(map(is_classifier, new)):
         for task in tasks:
