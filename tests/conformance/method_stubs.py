@@ -38,6 +38,7 @@ from counterpoint.testing._stubs import (
     columns_for,
     ready,
     stub_table,
+    stub_towers,
 )
 from counterpoint.testing._stubs import RECIPE as RECIPE
 from counterpoint.testing._stubs import SIZE as SIZE
@@ -151,6 +152,9 @@ ENTERED = (
     "OPTIONS; pretrained towers in RECIPES; another tower of sounds in SOUNDS; a label of a new kind in OF_KIND"
 )
 
+STEPPING = [name for name in methods.names() if not getattr(methods.METHODS.get(name), "closed", False)]
+"""Methods whose runs take steps."""
+
 
 @cache
 def teacher(seed: int = 0) -> str:
@@ -194,6 +198,8 @@ def towers_of(
     available |= {"table": stub_table()}
     columns = columns_of(name)
     reads = Arm.parse(f"{name},on={on}").reads(columns)
+    if getattr(methods.METHODS.get(name), "names", False):
+        reads = {**reads, "text": "text"}
     return {column: available[modality] for column, modality in reads.items()}
 
 

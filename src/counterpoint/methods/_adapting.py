@@ -202,7 +202,7 @@ class Adapting(Classifying):
         return {"cross_entropy": self.cross_entropy(self.logits(z, batch), batch)}
 
     def passes(self) -> dict[str, float]:
-        return {}
+        return {self.tower(self.column).modality: 0.0}
 
     def passes_of_all(self) -> dict[str, float]:
         return {self.tower(self.column).modality: 1.0}

@@ -21,9 +21,9 @@ class LPPlusPlus(Adapting):
 
     w_c starts at the sum of the features of class c, b_c at 0, and every α_c at the mean over classes of
     ``a · mean cosine of the examples of c with t_c``. Gradient descent over all N examples moves w and b with a
-    momentum of 0.9 and the rate ``4 N / λ_max(Vᵀ V)``, and α every tenth step by ``N / (4 max_c Σ_i (v_i·t_c)²)`` times its
-    gradient. The released code adds up the gradients of α over all steps, as nothing clears them, and keeps the step
-    that is best on a validation set; here a step of α takes the gradient of that step, and the last step counts.
+    momentum of 0.9 and the rate ``4 N / λ_max(Vᵀ V)``, and α every tenth step by ``N / (4 max_c Σ_i (v_i·t_c)²)`` times
+    its gradient. The released code adds up the gradients of α over all steps, as nothing clears them, and keeps the
+    step that is best on a validation set; here a step of α takes the gradient of that step, and the last step counts.
 
     Args:
         towers: the tower of the column, and that of texts.

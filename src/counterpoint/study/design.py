@@ -271,11 +271,11 @@ class Design(FolderDesign):
     """Label of the data that methods which learn from labels learn from (cross-entropy, supcon, late …), with what is
     to be wrong with it in training: share=0.1 shows it in a tenth of the rows, noise=0.2 gives a fifth of these another
     class (kind=similar: the most similar one, by small pictures or encoder=MODEL), imbalance=100 thins classes,
-    missing=0.4 hides tags, known=0.1 all but a tenth of the cells, new=0.5 takes half of the classes out of training."""
+    missing=0.4 hides tags, known=0.1 most of their cells, new=0.5 takes half of the classes out of training."""
     shots: tuple[int, ...] = ()
-    """Numbers of rows of each class to train on; all arms are compared at each of them. A run's seed draws the rows."""
+    """Numbers of rows of each class to train on, drawn by a run's seed; all arms are compared at each."""
     from_: str = ""
-    """Model that every arm goes on from: a run's folder, or a library's pair (open_clip:ViT-B-32@FILE)."""
+    """Model that every arm goes on from: a run's folder, or open_clip:ViT-B-32@FILE."""
     title: str = ""
     """Title of the report page; the question of the study unless given."""
 

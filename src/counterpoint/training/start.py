@@ -51,7 +51,7 @@ def with_steps(run: Run, data: Data) -> Run:
     if run.recipe.steps is not None:
         return run
     method, loader = prepare(run, data)
-    passes = max(method.passes().values(), default=1)
+    passes = max(method.passes().values(), default=1) or 1  # of a method whose run takes no step
     rows = trained_rows(run.arm, drawn(run, data))
     steps = run.recipe.steps_for(len(rows), loader.batch_size, passes)
     return replace(run, recipe=override(run.recipe, {"steps": steps}))
