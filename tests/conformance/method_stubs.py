@@ -38,7 +38,6 @@ from counterpoint.testing._stubs import (
     columns_for,
     ready,
     stub_table,
-    stub_towers,
 )
 from counterpoint.testing._stubs import RECIPE as RECIPE
 from counterpoint.testing._stubs import SIZE as SIZE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from copy import copy
@@ -150,7 +151,7 @@ class Adapting(Classifying):
         known = classes >= 0
         self.begin()
         with torch.enable_grad(), torch.autocast(device.type, enabled=False):
-            self.fit(z[known].float().to(device), classes[known].to(device))
+            self.fit(z[known].to(self.texts), classes[known].to(device))
 
     def begin(self) -> None:
         """Set all that `fit` starts from."""
@@ -243,7 +244,7 @@ def descend(
     order = (part for _ in range(epochs) for part in torch.split(torch.randperm(rows), batch))
     for step, part in enumerate(islice(order, steps)):
         warms = warm_up is not None and step < steps // epochs
-        rate = torch.tensor(step * torch.pi / steps).cos().add(1).item() / 2
+        rate = (1 + math.cos(math.pi * step / steps)) / 2
         for group in chosen.param_groups:
             group["lr"] = warm_up if warms else lr * rate
         chosen.zero_grad()
