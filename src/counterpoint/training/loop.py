@@ -233,6 +233,8 @@ def fit(
         if not course.trains:
             if method.closed and start_anew:
                 start_epoch(course.clock(StepInfo(0, recipe.total_steps)))
+                if on_step is not None:
+                    on_step(TrainingProgress(0, recipe.total_steps, seconds=time.perf_counter() - began))
             save(0, last=True)
         stop.check()  # it may have been asked since the last step
         log.close()
