@@ -227,8 +227,8 @@ _ALL = (
     ),
     StudyPreset(
         "few-labels",
-        "a pair that is trained already and a few labelled pictures of each class: whether anything beats zero-shot and a "
-        "linear classifier; give --from MODEL, --labels and --shots 1 4 16",
+        "a pair that is trained already and a few labelled pictures of each class: whether anything beats zero-shot "
+        "and a linear classifier; give --from MODEL, --labels and --shots 1 4 16",
         {
             "no label": ("zero-shot",),
             "classifiers of features": ("linear", "linear-text", "tip-adapter"),

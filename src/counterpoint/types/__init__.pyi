@@ -15,6 +15,7 @@ from .models import Embedder as Embedder
 from .models import EnergyModel as EnergyModel
 from .models import JudgesLabels as JudgesLabels
 from .models import PatchEmbedder as PatchEmbedder
+from .models import RenamesClasses as RenamesClasses
 from .models import Transcriber as Transcriber
 from .prompts import Assistant as Assistant
 from .prompts import Picture as Picture

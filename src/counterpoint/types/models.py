@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -59,6 +59,15 @@ class Classifier(Protocol):
         self, inputs: Mapping[str, Any] | Any, present: Mapping[str, Bool[np.ndarray, " n"]] | None = None
     ) -> Float[Tensor, "n classes"]:
         """Return the probability of every class; LookupError where it was trained without a label."""
+        ...
+
+
+@runtime_checkable
+class RenamesClasses(Classifier, Protocol):
+    """A classifier that may tell other classes apart by their names."""
+
+    def renamed(self, names: Sequence[str]) -> Classifier:
+        """Return the model for other classes; LookupError where it knows more of its classes than their names."""
         ...
 
 
