@@ -28,6 +28,7 @@ from ..reasons import counted, listing
 from ..recipes import Recipe
 from ..spec import of_seed
 from ..statistics.bootstrap import FEW_EXAMPLES
+from ..training.drawn import drawn
 from ..training.run import Run, target_of
 from ..training.start import build
 from ..training.trained import trained_rows
@@ -105,9 +106,10 @@ def prepare(
         if name not in known:
             first = of_seed(name, design.seeds[0])
             run = Run(first, design.data, design.recipe, labels=design.labels).on(data)
-            rows = len(trained_rows(first, data))
+            trained = drawn(run, data)
+            rows = len(trained_rows(first, trained))
             new.append(build(run, examples, rows=rows))
-            check_batch(new[-1], first, design.recipe, data)
+            check_batch(new[-1], first, design.recipe, trained)
             new[-1].check_start(rows)
     if not known and not any(map(is_classifier, new)):
         for task in tasks:

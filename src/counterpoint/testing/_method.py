@@ -79,6 +79,8 @@ class MethodCase:
             towers = _stubs.ready(self.towers(), seed)
         else:
             towers = _stubs.stub_towers(arm.reads(columns) if arm else columns, seed)
+            if getattr(self.kind, "names", False):
+                towers |= _stubs.stub_towers({"text": "text"}, seed)
         towers = {f"{prefix}{name}" if name in MODALITIES else name: tower for name, tower in towers.items()}
         usual = {"dropout": 0.0} if "dropout" in options_of(self.kind) else {}
         options = {**usual, **self.options, **options}
@@ -138,6 +140,9 @@ def method_checks(method: str | type[Method] | MethodCase, **settings: Any) -> C
         "resumed training": _resumed,
         "frozen towers": _frozen,
     }
+    if built.closed:  # a run of it takes no step
+        for name in ("gradients", "descent", "microbatches", "resumed training", "frozen towers"):
+            del checks[name]
     if built.draws or built.ordered:
         checks["losses"] = _finite_losses
     for name, check in checks.items():

@@ -63,6 +63,15 @@ class Classifier(Protocol):
 
 
 @runtime_checkable
+class RenamesClasses(Classifier, Protocol):
+    """A classifier that may tell other classes apart by their names."""
+
+    def renamed(self, names: Sequence[str]) -> Classifier:
+        """Return the model for other classes; LookupError where it knows more of its classes than their names."""
+        ...
+
+
+@runtime_checkable
 class JudgesLabels(Classifier, Protocol):
     """A classifier that says how likely the labels that it learned from are wrong, or lack a tag."""
 

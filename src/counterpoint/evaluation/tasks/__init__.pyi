@@ -29,6 +29,7 @@ from .modality_importance_score import ModalityImportance as ModalityImportance
 from .multi_attribute_bias_amplification import BiasAmplification as BiasAmplification
 from .multi_label import MultiLabel as MultiLabel
 from .multiple_choice import MultipleChoice as MultipleChoice
+from .new_classes import NewClasses as NewClasses
 from .out_of_distribution import OutOfDistribution as OutOfDistribution
 from .pointing import Pointing as Pointing
 from .pope import Pope as Pope
