@@ -220,8 +220,8 @@ def _say_cut(arm: str, most: int, usual: int, rows: int) -> None:
 
 def keep_inputs(method: Method, folder: Path) -> None:
     """Write what the towers' inputs learned of the data, a tokenizer say, into ``inputs/`` of a run's folder."""
-    # Those of towers too that read no column: of names of classes.
-    towers = [tower for tower in method.towers.values() if isinstance(tower, Tower)]
+    # Also those of towers that read no column but names of classes.
+    towers = [module for module in method.modules() if isinstance(module, Tower)]
     for made in (*method.inputs.values(), *(tower.input for tower in towers)):
         if isinstance(made, FittedInput):
             (folder / INPUTS).mkdir(parents=True, exist_ok=True)
