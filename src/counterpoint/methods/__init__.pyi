@@ -15,6 +15,7 @@ from .byol import BYOL as BYOL
 from .byolip import BYOLIP as BYOLIP
 from .catlip import CatLIP as CatLIP
 from .ccc_wav2vec2 import CCCWav2Vec2 as CCCWav2Vec2
+from .cim import CIM as CIM
 from .classifying import Classifying as Classifying
 from .clip import CLIP as CLIP
 from .clip_rocket import CLIPRocket as CLIPRocket
