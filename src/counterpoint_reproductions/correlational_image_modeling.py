@@ -24,7 +24,7 @@ CLAIM = (
 REFUTED = "the map for another picture's exemplar overlaps as much"
 
 CHANGED, PLAIN = "changed exemplars", "plain crops"
-STEPS, RECIPE = 500, "cpu-dense"
+STEPS, RECIPE = 300, "cpu-dense"
 COMPARISON = TrainingComparison(
     {CHANGED: "cim,exemplars=3", PLAIN: "cim,exemplars=3,changed=false"},
     {"probe": ("logistic_group_top1",)},
