@@ -73,6 +73,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/sbcl.py": "prefers pictures where there are other columns too",
     "methods/supcon_bins.py": "prefers pictures where there are other columns too",
     "methods/byol.py": "the asymmetric views of pictures",
+    "methods/cim.py": "small crops are of pictures",
     "methods/dbot.py": "masks patches of pictures",
     "methods/guided_ntxent.py": "a teacher that sees pictures",
     "methods/jigclu.py": "montages are of pictures",

@@ -18,8 +18,8 @@ RANDOM, SUPERVISED = "random teacher", "supervised teacher"
 LONG = "random teacher, one stage as long as two"
 STEPS = 200
 TEACHERS = TrainingComparison(
-    {"cross-entropy": "cross-entropy,image=vit,labels=group"},
-    {"probe": ("logistic_group_top1",)},
+    {"cross-entropy": "cross-entropy,image=vit,labels=colour"},
+    {"probe": ("logistic_colour_top1",)},
     data="scenes:basic,train=4000,validation=100,test=1000",
     recipe="cpu-dense",
     changes={"steps": 400, "validate_every": 400},
@@ -48,8 +48,8 @@ LONGER = replace(COMPARISON, arms={LONG: "dbot,stages=1"}, steps={LONG: 2 * STEP
 def run(lab: Lab) -> Iterator[Result]:
     teachers = lab.study(TEACHERS, "teachers")
     study = lab.study(replace(COMPARISON, arms=taught(teachers.each("cross-entropy"))))
-    longer = lab.study(LONGER, "longer").scores("probe logistic_group_top1")
-    scores = study.scores("probe logistic_group_top1")
+    longer = lab.study(LONGER, "longer").scores("probe logistic_colour_top1")
+    scores = study.scores("probe logistic_colour_top1")
     gaps = [scores[after(n, SUPERVISED)] - scores[after(n, RANDOM)] for n in (1, 2)]
     yield from decides(
         above(
@@ -66,7 +66,7 @@ def run(lab: Lab) -> Iterator[Result]:
     lab.note(
         f"The registered method on {TEACHERS.data} under the recipe cpu-dense, {STEPS} steps a stage; a run of two",
         "stages begins as that of one. The supervised teacher is the tower of a cross-entropy run on the same pictures",
-        f"and their groups, one a seed. Accuracy of the group by a linear probe: {scores.means()},",
+        f"and their colours, one a seed. Accuracy of the colour by a linear probe: {scores.means()},",
         f"{longer.means()}; the teachers':",
-        f"{teachers.scores('probe logistic_group_top1').means()}.",
+        f"{teachers.scores('probe logistic_colour_top1').means()}.",
     )

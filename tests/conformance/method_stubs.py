@@ -96,7 +96,12 @@ def tiny_vit() -> ImageTower:
     return VisionTransformer(SIZE, 4, width=12, depth=1, heads=2)
 
 
-PICTURES: dict[str, Callable[[], ImageTower]] = {"dbot": tiny_vit, "uta": tiny_vit}
+def finer_vit() -> ImageTower:
+    """A vision transformer of sixteen patches, four in a view of half the side."""
+    return VisionTransformer(SIZE, 2, width=12, depth=1, heads=2)
+
+
+PICTURES: dict[str, Callable[[], ImageTower]] = {"cim": finer_vit, "dbot": tiny_vit, "uta": tiny_vit}
 """Towers of pictures for methods that need another one than `StubImage`, and for their teachers."""
 
 

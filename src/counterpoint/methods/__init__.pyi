@@ -16,6 +16,7 @@ from .byolip import BYOLIP as BYOLIP
 from .cappa import CapPa as CapPa
 from .catlip import CatLIP as CatLIP
 from .ccc_wav2vec2 import CCCWav2Vec2 as CCCWav2Vec2
+from .cim import CIM as CIM
 from .clap import CLAP as CLAP
 from .classifying import Classifying as Classifying
 from .clip import CLIP as CLIP

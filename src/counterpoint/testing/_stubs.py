@@ -96,6 +96,8 @@ class StubImage(ImageTower):
 
     def patches(self, images: Tensor) -> Tensor:
         """Return the features of two places: each half of the picture, the other half black."""
+        if images.shape[-1] != SIZE:
+            images = F.interpolate(images, (SIZE, SIZE))
         lower = torch.arange(SIZE)[:, None] >= SIZE // 2
         halves = [torch.tanh(self.linear((images * half).flatten(1))) for half in (~lower, lower)]
         return torch.stack(halves, -1)[..., None]
