@@ -184,8 +184,11 @@ MODALITIES = Modalities(
         accept="counterpoint.data.pictures.single:accept_pictures",
         view="counterpoint.data.views.named_pictures:image",
         build="counterpoint.networks.towers.build:image_tower",
-        towers=("cnn", "vit", "vit-map", "mlp", "patches"),
-        able={"drops_keys": ("vit", "vit-map")},
+        towers=("cnn", "vit", "vit-crop", "vit-map", "mlp", "patches"),
+        able={
+            "drops_keys": ("vit", "vit-crop", "vit-map"),
+            "takes_masks": ("vit", "vit-crop", "timm:NAME"),
+        },
         draw="counterpoint.data.pictures.sheet:draw_picture",
         corruptions="counterpoint.data.corruptions.pictures:CORRUPTIONS",
         sample="counterpoint.exporting._comparison:sample_pictures",

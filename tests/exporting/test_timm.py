@@ -27,7 +27,7 @@ def features(model: TowerMethod, pictures: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     "image",
     [
-        *("cnn", "vit", "vit-map", "mlp", "patches", "timm:test_vit", "timm:test_efficientnet"),
+        *("cnn", "vit", "vit-crop", "vit-map", "mlp", "patches", "timm:test_vit", "timm:test_efficientnet"),
         "timm:tf_efficientnet_lite0@package",
     ],
 )
@@ -41,6 +41,15 @@ def test_towers_of_pictures(image: str, made: Made, exported: Round) -> None:
     pictures = torch.arange(2 * 3 * 50 * 70).remainder(253).to(torch.uint8).view(2, 3, 50, 70)
     assert again.picture_size == model.picture_size
     expected = features(model, pictures) if ours else model.embed("image", pictures)
+    torch.testing.assert_close(again.embed("image", pictures), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", ["timm", "open_clip", "safetensors"])
+def test_a_tower_of_other_sizes(layout: str, made: Made, exported: Round) -> None:
+    model = made("clip,image=vit", **{"towers.image_width": 64, "towers.image_layers": 2})
+    _, again = exported(model, layout)
+    pictures = torch.arange(2 * 3 * 50 * 70).remainder(253).to(torch.uint8).view(2, 3, 50, 70)
+    expected = features(model, pictures) if layout == "timm" else model.embed("image", pictures)
     torch.testing.assert_close(again.embed("image", pictures), expected, rtol=0, atol=1e-5)
 
 

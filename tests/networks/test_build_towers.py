@@ -5,14 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
+from counterpoint.files import write_yaml, writing_folder
 from counterpoint.networks import (
     BytePairTokenizer,
     ConvNet,
+    ImageTower,
     TextTransformer,
     VisionTransformer,
     build_towers,
@@ -118,3 +122,38 @@ def test_names_cost_no_torch() -> None:
 def test_a_column_that_no_network_can_be_kept_by_is_refused(column: str) -> None:
     with pytest.raises(ValueError, match=f"cannot be called '{column}': give it another name"):
         build_towers(Towers(), {}, 0, columns={column: "image"})
+
+
+def tower_of_sizes(name: str, **sizes: Any) -> ImageTower:
+    tower = build_towers(Towers(image=name, image_size=32, **sizes), {}, 0, columns={"image": "image"})[
+        "image"
+    ]
+    assert isinstance(tower, ImageTower)
+    return tower
+
+
+@pytest.mark.parametrize("name", ["cnn", "vit", "vit-map"])
+def test_sizes_of_a_picture_tower_build_it_again(name: str) -> None:
+    made = tower_of_sizes(name, image_width=32, image_layers=2, image_patch=16)
+    again = tower_of_sizes(name, **made.sizes)
+    assert made.width == 32
+    assert not IMAGE_TOWERS[name].of_sizes(32).sizes
+    assert {k: v.shape for k, v in again.state_dict().items()} == {
+        k: v.shape for k, v in made.state_dict().items()
+    }
+
+
+def test_a_width_that_a_tower_cannot_have_is_refused() -> None:
+    for name in ("cnn", "vit"):
+        with pytest.raises(ValueError, match="multiple of"):
+            tower_of_sizes(name, image_width=33, image_layers=2)
+
+
+def test_a_run_lends_its_sizes_with_its_weights(tmp_path: Path) -> None:
+    made = tower_of_sizes("vit", image_width=32, image_layers=1)
+    with writing_folder(tmp_path / "checkpoint" / "step-0000001") as part:
+        save_file({f"towers.image.{k}": v for k, v in made.state_dict().items()}, part / "model.safetensors")
+    (tmp_path / "run.json").write_text('{"status": "finished"}')
+    write_yaml(tmp_path / "recipe.yaml", {"recipe": {"towers": {"image_width": 32, "image_layers": 1}}})
+    borrowed = tower_of_sizes(f"vit@{tmp_path}")
+    assert equal(borrowed, made)

@@ -1,15 +1,17 @@
 """The built-in towers of pictures as models of timm, which `_when_timm` has registered there once timm is imported.
 
 Their names are ``counterpoint_cnn``, ``counterpoint_vit``, ``counterpoint_vit_map``, ``counterpoint_mlp`` and
-``counterpoint_patches``, each with the size of its pictures after a dot, as in ``counterpoint_vit.48``: open_clip gives
-timm a name and no size. For the same reason ``counterpoint_cut.224.resnet18`` is timm's ``resnet18`` on the middle 224
+``counterpoint_patches``, each with the size of its pictures after a dot, as in ``counterpoint_vit.48``, and with sizes
+that are not the tower's defaults, as in ``counterpoint_vit.48.width64.layers3``: open_clip gives timm a name and no
+size. For the same reason ``counterpoint_cut.224.resnet18`` is timm's ``resnet18`` on the middle 224
 pixels of larger pictures. They have no classifier, and take pictures that are normalised already.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from string import ascii_lowercase
 from typing import Any
 
 import timm
@@ -28,15 +30,17 @@ class Trunk(nn.Module):
     Args:
         name: of the tower, as ``vit``.
         img_size: height and width of the pictures.
+        sizes: further arguments of `ImageTower.of_sizes`.
         options: timm's, none of which a built-in tower has.
     """
 
     num_classes = 0
     global_pool = "avg"
 
-    def __init__(self, name: str, img_size: Any, **options: Any) -> None:
+    def __init__(self, name: str, sizes: Mapping[str, int], img_size: Any, **options: Any) -> None:
         super().__init__()
-        self.tower = IMAGE_TOWERS[name](img_size if isinstance(img_size, int) else img_size[0])
+        side = img_size if isinstance(img_size, int) else img_size[0]
+        self.tower = IMAGE_TOWERS[name].of_sizes(side, **sizes)
         self.tower.normalise = nn.Identity()
         self.num_features = self.head_hidden_size = self.tower.width
 
@@ -98,9 +102,14 @@ def counterpoint_cut(pretrained: bool = False, pretrained_cfg: Any = None, **opt
 def _register(name: str) -> Callable[..., nn.Module]:
     def entrance(pretrained: bool = False, pretrained_cfg: Any = None, **options: Any) -> nn.Module:
         # A text is the part of the name after the dot.
+        sizes: dict[str, int] = {
+            name: options.pop(name) for name in ("width", "layers", "patch") if name in options
+        }
         if pretrained_cfg is None or isinstance(pretrained_cfg, str):
-            pretrained_cfg = settings_of_timm(int(options.get("img_size") or pretrained_cfg or 48))
-        made = partial(Trunk, name)
+            side, *further = (pretrained_cfg or "48").split(".")
+            sizes |= {part.rstrip("0123456789"): int(part.lstrip(ascii_lowercase)) for part in further}
+            pretrained_cfg = settings_of_timm(int(options.get("img_size") or side))
+        made = partial(Trunk, name, sizes)
         return build_model_with_cfg(
             made, entrance.__name__, pretrained, pretrained_cfg=pretrained_cfg, **options
         )

@@ -58,6 +58,12 @@ class Towers(Section):
     """Tower of a row of numbers and classes."""
     image_size: Count = 48
     """Height and width of pictures, and of the frames of clips, in pixels."""
+    image_width: Count | None = None
+    """Channels of the features of a built-in tower of pictures that has a choice, if not its own number."""
+    image_layers: Count | None = None
+    """Blocks of a vit, stages of a cnn, if not its own number."""
+    image_patch: Count | None = None
+    """Side in pixels of the patches of a vit, if not its own."""
     context: Count = 24
     """Tokens of a text that are read."""
     vocabulary: Count = 2048
@@ -91,7 +97,8 @@ class Towers(Section):
         >>> Towers().sizes("text")
         {'text_layers': None, 'context': 24, 'vocabulary': 2048}
         """
-        further = {"text": ("context", "vocabulary"), "video": ("image", "image_size")}.get(modality, ())
+        image = ("image", "image_size", "image_width", "image_layers", "image_patch")
+        further = {"text": ("context", "vocabulary"), "video": image}.get(modality, ())
         own = [name for name in type(self).model_fields if name.startswith(f"{modality}_")]
         return {name: getattr(self, name) for name in (*own, *further)}
 

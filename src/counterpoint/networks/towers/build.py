@@ -28,7 +28,7 @@ from .series import DilatedTower, SeriesTower, Standardised
 from .sound import MelTower, SoundTower
 from .table import Cells, TablePerceptron, TableTower
 from .tokenizer import BytePairTokenizer
-from .trained import load_trained
+from .trained import load_trained, sizes_of_run
 from .transformer import TextTransformer
 from .video import FramesTower, VideoTower
 from .wav2vec2 import small_wav2vec2
@@ -125,7 +125,7 @@ def build_towers(
     A random tower's weights depend on the seed and the tower's modality, not on what else is built; the global
     generator is not touched. ``@WEIGHTS`` after a name reads pretrained ones, all of them or none.
 
-    - images: ``cnn``, ``vit``, ``vit-map``, ``mlp``, ``patches``, ``timm:NAME[@hub|@package|@PATH]``
+    - images: ``cnn``, ``vit``, ``vit-crop``, ``vit-map``, ``mlp``, ``patches``, ``timm:NAME[@hub|@package|@PATH]``
     - text: ``transformer``, ``bag``, ``transformers:NAME[@hub|@package|@PATH]``,
       ``sentence-transformers:NAME[@hub|@PATH]``; ``pixels`` draws the text, and is the tower of pictures itself
     - sounds: ``mel``, ``spectra``, ``wav2vec2``, ``transformers:NAME[@hub|@PATH]``,
@@ -215,8 +215,10 @@ def _borrowed(modality: str, source: TowerSource, start: Start) -> Tower:
     """Build a built-in tower with the weights of an earlier run, and with the inputs that were fitted for that one."""
     folder = source.path
     of_run = folder is not None and folder.is_dir()
-    if folder is not None and of_run and not _holds_inputs(start.folder):
-        start = replace(start, folder=run_of(folder))
+    if folder is not None and of_run:
+        start = replace(start, sizes=start.sizes.model_copy(update=sizes_of_run(run_of(folder))))
+        if not _holds_inputs(start.folder):
+            start = replace(start, folder=run_of(folder))
     tower: Tower = resolve(MODALITIES.get(modality).build)(replace(source, weights=None), start)
     if isinstance(tower.input, FittedInput) and not of_run:
         raise ValueError(
@@ -247,7 +249,10 @@ def build_image_tower(name: str, size: int, seed: int = 0) -> ImageTower:
 
 def image_tower(source: TowerSource, start: Start) -> ImageTower:
     """Build a built-in tower of pictures; see `build_towers`."""
-    return IMAGE_TOWERS[source.name](start.sizes.image_size)
+    sizes = start.sizes
+    return IMAGE_TOWERS[source.name].of_sizes(
+        sizes.image_size, sizes.image_width, sizes.image_layers, sizes.image_patch
+    )
 
 
 def text_tower(source: TowerSource, start: Start) -> Tower:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from ..base import ImageTower
 from .convnet import ConvNet
+from .cropped_positions import CroppedPositionsTransformer
 from .perceptron import PatchPerceptron, PixelPerceptron
 from .transformer import ProbedTransformer, VisionTransformer
 
-IMAGE_TOWERS: Mapping[str, Callable[[int], ImageTower]] = {
+IMAGE_TOWERS: Mapping[str, type[ImageTower]] = {
     "cnn": ConvNet,
     "vit": VisionTransformer,
+    "vit-crop": CroppedPositionsTransformer,
     "vit-map": ProbedTransformer,
     "mlp": PixelPerceptron,
     "patches": PatchPerceptron,
 }
-"""Each makes its tower for pictures of a size."""
+"""Each is built by `ImageTower.of_sizes`."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,9 @@ from torch import Tensor, nn
 
 from ..base import ImageTower
 from .parts.pixels import Normalise
+
+_FIRST, _LAYERS = 32, 3
+"""Channels of the first stage, and stages, unless given."""
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -81,6 +85,37 @@ class ConvNet(ImageTower):
         self.stages = nn.Sequential(*stages)
         self.norm = ChannelNorm(widths[-1])
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @classmethod
+    def of_sizes(
+        cls, size: int, width: int | None = None, layers: int | None = None, patch: int | None = None
+    ) -> Self:
+        """Build a network of so many stages.
+
+        Args:
+            size: pixels of a side.
+            width: channels of the last stage; each other stage has half of those of the next. Unless given, the first
+                stage has 32.
+            layers: number of stages, 3 unless given.
+            patch: means nothing to this network.
+
+        Raises:
+            ValueError: for a width that cannot be halved for each stage.
+        """
+        layers = layers or _LAYERS
+        width = width or _FIRST * 2 ** (layers - 1)
+        if width % 2 ** (layers - 1):
+            raise ValueError(
+                f"towers.image_width={width}: a cnn of {layers} stages needs a multiple of {2 ** (layers - 1)}"
+            )
+        return cls(size, [width // 2**n for n in reversed(range(layers))])
+
+    @property
+    def sizes(self) -> Mapping[str, int | float | str]:
+        layers = len(self.stages)
+        own = {"image_width": self.width, "image_layers": layers}
+        usual = {"image_width": _FIRST * 2 ** (layers - 1), "image_layers": _LAYERS}
+        return {name: value for name, value in own.items() if value != usual[name]}
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
         return self.patches(images).mean((2, 3))

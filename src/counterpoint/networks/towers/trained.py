@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ...files import check_manifest, latest_checkpoint, read_json, run_of
+from ...files import check_manifest, latest_checkpoint, read_json, read_yaml, run_of
 from ..base import Tower
 from ..weights import TowerSource
 
@@ -108,6 +109,35 @@ def load_trained(tower: Tower, source: TowerSource) -> None:
         return
     towers = weights.towers()
     _fit(tower, towers.get(tower.modality) or next(iter(towers.values()), dict(weights.tensors)), source)
+
+
+def sizes_of_run(folder: Path) -> dict[str, Any]:
+    """Return the sizes of the towers of a run by the keys of its recipe: those that decide the shapes of weights.
+
+    Raises:
+        DamagedFileError: if ``recipe.yaml`` cannot be read.
+    """
+    path = folder / "recipe.yaml"
+    if not path.is_file():  # a folder that holds the weights alone
+        return {}
+    return read_yaml(path, _RunFile, "name the folder of another run").recipe.towers.model_dump()
+
+
+class _Sizes(BaseModel):
+    image_width: int | None = None
+    image_layers: int | None = None
+    image_patch: int | None = None
+    text_layers: int | None = None
+
+
+class _Recipe(BaseModel):
+    towers: _Sizes = _Sizes()
+
+
+class _RunFile(BaseModel):
+    """``recipe.yaml``, as far as it is read here."""
+
+    recipe: _Recipe
 
 
 class _State(BaseModel):

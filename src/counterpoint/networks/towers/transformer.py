@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from ..base import ImageTower, TextTower, Tokenizer
+from ..base import ImageTower, PictureStates, TextTower, Tokenizer
 from ..exported import ExportedTower, Head, NotExportableError
 from ..heads import Linear
+from ..masking import gather_patches
 from .parts.pixels import Normalise
 from .parts.pooling import Packing, inside, pool
 from .tokenizer import BytePairTokenizer
@@ -286,6 +287,10 @@ _CLIP = {
 """The parts of a block, and those of CLIP in transformers that they are together."""
 
 
+_VIT = {"image_width": 192, "image_layers": 4, "image_patch": 8}
+"""The sizes of a vision transformer unless given, by the keys of a recipe."""
+
+
 class VisionTransformer(ImageTower):
     """A small pre-norm vision transformer over square patches, read as the mean of their states.
 
@@ -297,13 +302,14 @@ class VisionTransformer(ImageTower):
         heads: attention heads; divides ``width``.
 
     Raises:
-        ValueError: where ``patch`` does not divide ``size``.
+        ValueError: where ``patch`` does not divide ``size``, or ``heads`` does not divide ``width``.
 
     Source: ViT (arXiv 2010.11929).
     """
 
     kept_in_timm = "counterpoint_vit"
     takes_prompts = True
+    takes_masks = True
     drops_keys: ClassVar[bool] = True
 
     def __init__(
@@ -312,12 +318,27 @@ class VisionTransformer(ImageTower):
         super().__init__()
         if size % patch:
             raise ValueError(f"image size {size} is not a multiple of the patch size {patch}")
+        if width % heads:
+            raise ValueError(f"width {width} is not a multiple of the {heads} attention heads")
         self.size, self.patch, self.width, self.heads = size, patch, width, heads
         self.normalise = Normalise()
         self.patch_embedding = Linear(3 * patch * patch, width, bias=True)
         self.position_embedding = Embedding((size // patch) ** 2, width, std=0.02)
         self.blocks = nn.ModuleList(TransformerBlock(width, heads, depth, causal=False) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
+
+    @classmethod
+    def of_sizes(
+        cls, size: int, width: int | None = None, layers: int | None = None, patch: int | None = None
+    ) -> Self:
+        """Build a transformer; a size that is None is the constructor's default."""
+        given = {"width": width, "depth": layers, "patch": patch}
+        return cls(size, **{name: value for name, value in given.items() if value is not None})
+
+    @property
+    def sizes(self) -> Mapping[str, int | float | str]:
+        own = {"image_width": self.width, "image_layers": len(self.blocks), "image_patch": self.patch}
+        return {name: value for name, value in own.items() if value != _VIT[name]}
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
         return self._states(images).mean(1)
@@ -339,21 +360,51 @@ class VisionTransformer(ImageTower):
             return None
         return keys_seen(torch.ones(x.shape[:2], dtype=torch.bool, device=x.device), self.heads, self.dropkey)
 
+    def encode_visible(
+        self,
+        images: Float[Tensor, "B 3 H W"],
+        index: Int[Tensor, "B k"],
+        mask_token: Float[Tensor, " width"] | None = None,
+    ) -> PictureStates:
+        pixels, positions = self._pixels(images)
+        visible = self.patch_embedding(gather_patches(pixels, index))
+        if mask_token is None:
+            x = visible + gather_patches(positions.expand(len(images), *positions.shape[-2:]), index)
+        else:
+            masked = mask_token.to(visible.dtype).expand(len(visible), positions.shape[-2], -1)
+            x = masked.scatter(1, index[..., None].expand_as(visible), visible) + positions
+        states = self._blocks(x)
+        return PictureStates(states.mean(1), states)
+
     def _states(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B n width"]:
+        pixels, positions = self._pixels(images)
+        return self._blocks(self.patch_embedding(pixels) + positions)
+
+    def _pixels(
+        self, images: Float[Tensor, "B 3 H W"]
+    ) -> tuple[Float[Tensor, "B n pixels"], Float[Tensor, "*count n width"]]:
+        """Return the pixels of the patches, and their positions."""
         rows, columns = (length // self.patch for length in images.shape[2:])
         if len(images):
-            patches = F.pixel_unshuffle(self.normalise(images), self.patch).flatten(2).transpose(1, 2)
+            pixels = F.pixel_unshuffle(self.normalise(images), self.patch).flatten(2).transpose(1, 2)
         else:  # which torch's function would leave as it is
-            patches = self.patch_embedding.weight.new_zeros(
+            pixels = self.patch_embedding.weight.new_zeros(
                 0, rows * columns, self.patch_embedding.in_features
             )
-        x = self.patch_embedding(patches) + self._positions(rows, columns)
+        return pixels, self._positions(rows, columns, len(images))
+
+    def _blocks(self, x: Float[Tensor, "B n width"]) -> Float[Tensor, "B n width"]:
         for block in self.blocks:
             x = block(x, mask=self._seen(x))
         return self.norm(x)
 
-    def _positions(self, rows: int, columns: int) -> Float[Tensor, "n width"]:
-        """Return the embeddings of the places of a grid: those learned, interpolated where the grid is another one."""
+    def _positions(self, rows: int, columns: int, count: int) -> Float[Tensor, "*count n width"]:
+        """Return the embeddings of the places of a grid: those learned, interpolated where the grid is another one.
+
+        Args:
+            rows, columns: of the grid.
+            count: of pictures, for a tower whose positions are a picture's own.
+        """
         learned, side = self.position_embedding.weight, self.size // self.patch
         if (rows, columns) == (side, side):
             return learned
@@ -374,6 +425,7 @@ class ProbedTransformer(VisionTransformer):
     """
 
     kept_in_timm = "counterpoint_vit_map"
+    takes_masks = False
 
     def __init__(
         self, size: int = 48, patch: int = 8, width: int = 192, depth: int = 4, heads: int = 4
@@ -397,3 +449,11 @@ class ProbedTransformer(VisionTransformer):
 
     def patches(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
         return ImageTower.patches(self, images)
+
+    def encode_visible(
+        self,
+        images: Float[Tensor, "B 3 H W"],
+        index: Int[Tensor, "B k"],
+        mask_token: Float[Tensor, " width"] | None = None,
+    ) -> PictureStates:
+        return ImageTower.encode_visible(self, images, index, mask_token)

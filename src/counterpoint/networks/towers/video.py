@@ -78,7 +78,8 @@ class FramesTower(VideoTower):
 
     @property
     def sizes(self) -> Mapping[str, int | float | str]:
-        return {**super().sizes, "image": str(replace(TowerSource.parse(self.image.name), weights=None))}
+        image = str(replace(TowerSource.parse(self.image.name), weights=None))
+        return {**self.image.sizes, **super().sizes, "image": image}
 
     def forward(self, clips: Float[Tensor, "B T 3 H W"]) -> Float[Tensor, "B width"]:
         states, inside = self._states(clips)
