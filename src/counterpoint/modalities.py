@@ -58,6 +58,8 @@ class Modality:
         contrasted: the view for methods that contrast an example with itself.
         located_in: the modality that its examples are about pixel by pixel; in a method of pairs its view shows the
             part that the view of the first column of that modality does.
+        cut: ``cut(raw, frames) -> raw`` returns what is said of whole pictures as it is in the squares that are cut
+            from them; none where examples are stored as such squares are.
         share: ``share(raw, options, keys) -> raw`` leaves examples what all their views have in common, once a
             batch; nothing unless given.
         draw: ``draw(axis, example)`` draws one example on an axis of matplotlib.
@@ -95,6 +97,7 @@ class Modality:
     paired: str = "weak"
     contrasted: str = "simclr"
     located_in: str = ""
+    cut: Reference | None = None
     accept: Reference | None = None
     share: Reference | None = None
     draw: Reference | None = None
@@ -293,6 +296,8 @@ MODALITIES = Modalities(
         sample="counterpoint.exporting._comparison:sample_maps",
         noun="maps",
         fitted_on=512,
+        store="counterpoint.data.reading.regions:store_map",
+        storage="counterpoint.data.pictures.maps:DecodedMaps",
     ),
     Modality(
         "boxes",
@@ -305,6 +310,11 @@ MODALITIES = Modalities(
         sample="counterpoint.exporting._comparison:sample_boxes",
         noun="sets of boxes",
         one="set of boxes",
+        cut="counterpoint.data.reading.regions:cut_boxes",
+        read="counterpoint.data.reading.regions:read_boxes",
+        store="counterpoint.data.reading.regions:store_boxes",
+        pack="counterpoint.data.reading.regions:pack_boxes",
+        arrays=True,
     ),
 )
 """The modalities that are known."""

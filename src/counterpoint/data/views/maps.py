@@ -101,9 +101,9 @@ class BoxesView(_SpatialView):
         left = torch.ones(boxes.shape[:2], dtype=torch.float64)
         for frames in (geometry.crops, geometry.affine):
             if frames is not None:
-                boxes, share = _clipped(_moved(boxes, torch.from_numpy(frames)))
+                boxes, share = clipped(moved(boxes, torch.from_numpy(frames)))
                 left = left * share
-        return input(Boxes(boxes.masked_fill((left < _LEAST)[..., None], torch.nan).float()))
+        return input(Boxes(boxes.masked_fill(~(left >= _LEAST)[..., None], torch.nan).float()))
 
 
 def maps(name: str, augmentation: ImageOptions | None = None) -> MapView:
@@ -148,7 +148,7 @@ def _positions(
     return torch.from_numpy(down * height), torch.from_numpy(columns)
 
 
-def _moved(boxes: Float64[Tensor, "n k 4"], frames: Float64[Tensor, "n 2 3"]) -> Float64[Tensor, "n k 4"]:
+def moved(boxes: Float64[Tensor, "n k 4"], frames: Float64[Tensor, "n 2 3"]) -> Float64[Tensor, "n k 4"]:
     """Return the upright boxes around boxes of pictures as they are in views, of which frames say where they lie."""
     linear = frames[:, :, :2].inverse()
     left, top, right, bottom = boxes.unbind(-1)
@@ -159,7 +159,7 @@ def _moved(boxes: Float64[Tensor, "n k 4"], frames: Float64[Tensor, "n 2 3"]) ->
     return torch.cat([seen.amin(2), seen.amax(2)], -1)
 
 
-def _clipped(boxes: Float64[Tensor, "n k 4"]) -> tuple[Float64[Tensor, "n k 4"], Float64[Tensor, "n k"]]:
+def clipped(boxes: Float64[Tensor, "n k 4"]) -> tuple[Float64[Tensor, "n k 4"], Float64[Tensor, "n k"]]:
     """Return the parts of boxes inside the unit square, and the shares of the areas that these are."""
     inside = boxes.clamp(0, 1)
 

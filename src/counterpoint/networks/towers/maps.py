@@ -83,6 +83,11 @@ class MapSquare:
         deviation = float(known.std(correction=0)) or 1.0
         return cls(size, way, classes, float(known.mean()), deviation)
 
+    @property
+    def evaluation_fit(self) -> Fit:
+        """Fit by which a single map is prepared outside training: that of its picture, or one resize and a cut."""
+        return self.way or Fit(self.size, self.size)
+
     def check(self, maps: Maps) -> Maps:
         """Return maps whose classes are those of the training rows.
 
@@ -103,7 +108,7 @@ class MapSquare:
 
     def __call__(self, maps: Maps) -> Shaped[Tensor, "n size size"]:
         height, width = self.check(maps).pixels.shape[1:]
-        way = self.way or Fit(self.size, self.size)
+        way = self.evaluation_fit
         positions = []
         for length, resized in zip((height, width), way.resized(height, width), strict=True):
             middles = torch.arange(way.size, dtype=torch.float64) + way.start(resized) + 0.5
