@@ -27,6 +27,7 @@ from .decoupled_softmax import DecoupledSoftmaxLoss as DecoupledSoftmaxLoss
 from .decoupled_uniformity import DecoupledUniformityLoss as DecoupledUniformityLoss
 from .diht import DiHTLoss as DiHTLoss
 from .filip import FILIPLoss as FILIPLoss
+from .focal import FocalLoss as FocalLoss
 from .gml import GMLLoss as GMLLoss
 from .grouped_infonce import GroupedInfoNCELoss as GroupedInfoNCELoss
 from .guided_ntxent import GuidedNTXentLoss as GuidedNTXentLoss
