@@ -48,6 +48,6 @@ def run(lab: Lab) -> Iterator[Result]:
         f"The registered methods on scenes of 14 concepts at {SIZE} px under the recipe cpu-dense (a cnn of two",
         f"stages, {SIZE // 8} × {SIZE // 8} patches), {STEPS} steps of {BATCH} pictures. Both have the views of BYOL,",
         "the same projector with batch norms, and a momentum of 0.99 on a cosine; BYOL has a predictor where PixPro",
-        "has propagation. The probe learns from the regions of 500 training pictures. mIoU on 1,000 test pictures:",
+        "propagates. The probe learns from the regions of 500 training pictures. mIoU on 1,000 test pictures:",
         f"{miou.means()}; near borders: {band.means()}; accuracy of the concept: {probe.means()}.",
     )

@@ -309,6 +309,18 @@ _ALL = (
         {"few_shot": ("*_1shot", "*_5shot")},
     ),
     StudyPreset(
+        "dense",
+        "what is where, from pictures alone: which pre-training gives the features that a detector or a segmenter needs; "
+        "take --recipe cpu-dense, whose towers keep a fine grid",
+        {
+            "whole pictures": ("byol",),
+            "patches at the same place of two crops": ("pixpro", "pixpro,propagate=false"),
+            "hidden patches": ("dbot,image=vit",),
+        },
+        "byol",
+        {"segmentation_probe": ("miou", "miou_band"), "probe": ("logistic_*_top1",)},
+    ),
+    StudyPreset(
         "league",
         "every method of two columns that needs neither labels nor a second model, under one recipe; dozens of arms: "
         "give --jobs or --executor, and --tune 4 to search the learning rate of each",
