@@ -78,6 +78,15 @@ class Spec:
         return slug(str(self), self.label)
 
 
+def of_seed(text: str, seed: int) -> str:
+    """Return an arm or a folder under a seed, which takes the place of ``{seed}``.
+
+    >>> of_seed("lit,image=cnn@runs/first/seed-{seed}", 3)
+    'lit,image=cnn@runs/first/seed-3'
+    """
+    return text.replace("{seed}", str(seed))
+
+
 def _parts(text: str) -> Iterator[str]:
     """Yield what stands between the commas that divide a text."""
     start, pattern = 0, _NAME

@@ -15,6 +15,7 @@ from counterpoint.data.base import Data, Rows
 from counterpoint.data.embeddings import EmbeddingCache
 from counterpoint.data.source import load as load_data
 from counterpoint.diagnostics.augmentation import centres, concentration
+from counterpoint.spec import of_seed
 from counterpoint.study.presets import StudyPreset
 from counterpoint.training.start import load
 
@@ -32,7 +33,6 @@ from .lab import (
     per_seed,
     secondary,
 )
-from .lab.study import of_seed
 
 CLAIM = (
     "Over sets of augmentations, the smaller the mean augmented distance within classes, the smaller the "

@@ -27,12 +27,12 @@ from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.networks.heads import Linear
 from counterpoint.networks.init import initialise
 from counterpoint.networks.towers.transformer import Embedding, TransformerBlock
+from counterpoint.spec import of_seed
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
 from .lab import Arrays, Lab, Result, TrainedStudy, TrainingComparison, above, decides, effects, secondary
 from .lab.descent import minimise
-from .lab.study import of_seed
 
 CLAIM = (
     "Beside another thing, a contrastive model of two towers gives a thing the other's colour more often than "

@@ -13,10 +13,10 @@ from counterpoint.data.source import load as load_data
 from counterpoint.diagnostics import average_precision
 from counterpoint.diagnostics.inversion import to_image, to_text
 from counterpoint.methods.tower_method import TowerMethod
+from counterpoint.spec import of_seed
 from counterpoint.training.start import load
 
 from .lab import Arrays, Lab, Result, Score, TrainingComparison, above, below, decides, effects, secondary
-from .lab.study import of_seed
 
 CLAIM = (
     "A model trained to compare pictures with texts alone finds pictures of the same class better with a "

@@ -11,6 +11,7 @@ import numpy as np
 from counterpoint.evaluation.statistic import calibration_error
 from counterpoint.methods.ebm import EBM, diverged
 from counterpoint.networks.towers.build import build_image_tower
+from counterpoint.spec import of_seed
 from counterpoint.study.presets import StudyPreset
 from counterpoint.training.run import RunState
 from counterpoint.training.start import load
@@ -28,7 +29,6 @@ from .lab import (
     per_seed,
     secondary,
 )
-from .lab.study import of_seed
 from .lab.vqa import SIDE, SmallVQA, answer, question_set, train, world_of
 
 CLAIM = (

@@ -25,11 +25,11 @@ from counterpoint.data.synthetic.scenes.words.descriptions import (
 from counterpoint.evaluation import create
 from counterpoint.evaluation.differential import Among, Differential, by_name, likeliest, second_pass
 from counterpoint.evaluation.task import similarity, top1
+from counterpoint.spec import of_seed
 from counterpoint.training.start import load
 
 from .lab import Arrays, Lab, Result, TrainingComparison, above, below, decides, effects, secondary
 from .lab.data_looks import CONCEPTS, KINDS, SIDE, kinds, scene
-from .lab.study import of_seed
 
 CLAIM = (
     "A second pass among the classes that a picture could be, by sentences about what tells them apart, "

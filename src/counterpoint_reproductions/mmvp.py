@@ -20,6 +20,7 @@ from counterpoint.evaluation.mining import blind_pairs, similarity_quantile
 from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.networks.fusion.feature_mixture import InterleavedMixture, visual_projector
 from counterpoint.networks.init import seeded
+from counterpoint.spec import of_seed
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
@@ -37,7 +38,6 @@ from .lab import (
     secondary,
 )
 from .lab.prefix_lm import WIDTH, VisualReader
-from .lab.study import of_seed
 
 CLAIM = (
     "Pictures that a contrastive model takes for the same and a self-supervised one does not are, also after "

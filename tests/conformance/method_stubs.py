@@ -91,6 +91,15 @@ SOUNDS: dict[str, Callable[[int], SoundTower]] = {"ccc-wav2vec2": tiny_wav2vec2}
 """Towers of sounds for methods that need another one than `StubSound`, from a seed."""
 
 
+def tiny_vit() -> ImageTower:
+    """A vision transformer of four patches."""
+    return VisionTransformer(SIZE, 4, width=12, depth=1, heads=2)
+
+
+PICTURES: dict[str, Callable[[], ImageTower]] = {"dbot": tiny_vit, "uta": tiny_vit}
+"""Towers of pictures for methods that need another one than `StubImage`, and for their teachers."""
+
+
 class ThroughImage(ImageTower):
     """A tower whose input is its output, so that a test can choose the features."""
 
@@ -148,8 +157,12 @@ REQUIRED = {
 ENTERED = (
     "a method that needs more than its class says is entered in tests/conformance/method_stubs.py: a value of an "
     "option that it cannot do without in REQUIRED; sizes, or options without which encoding has chance in it, in "
-    "OPTIONS; pretrained towers in RECIPES; another tower of sounds in SOUNDS; a label of a new kind in OF_KIND"
+    "OPTIONS; pretrained towers in RECIPES; another tower of sounds in SOUNDS, of "
+    "pictures in PICTURES; a label of a new kind in OF_KIND"
 )
+
+STEPPING = [name for name in methods.names() if not getattr(methods.METHODS.get(name), "closed", False)]
+"""Methods whose runs take steps."""
 
 
 @cache
@@ -194,6 +207,8 @@ def towers_of(
     available |= {"table": stub_table()}
     columns = columns_of(name)
     reads = Arm.parse(f"{name},on={on}").reads(columns)
+    if getattr(methods.METHODS.get(name), "names", False):
+        reads = {**reads, "text": "text"}
     return {column: available[modality] for column, modality in reads.items()}
 
 
@@ -214,15 +229,17 @@ def build(
     on: str = "pairs",
     target: Target | Literal["own"] | None = "own",
     prefix: str = "",
+    image: Callable[[], ImageTower] | None = None,
     **options: Any,
 ) -> Any:
     """A method on the stub towers, started from a seed as a run starts it; of its own kind of label unless given."""
     recipe = recipe or RECIPES.get(name, RECIPE)
-    towers = ready(towers_of(name, StubImage(), StubText(), recipe, on, seed), seed)
+    image = image or PICTURES.get(name, StubImage)
+    towers = ready(towers_of(name, image(), StubText(), recipe, on, seed), seed)
     towers = {f"{prefix}{c}" if c in MODALITIES else c: tower for c, tower in towers.items()}
     if name == "diht-distilled":
         options = {"teacher": teacher(seed), "top": 3, **options}
-    with patch("counterpoint.models.load", lambda path: build("siglip", 50)), saying_where():
+    with patch("counterpoint.models.load", lambda path: build("siglip", 50, image=image)), saying_where():
         options = {**options_for(name), **options}
         method = methods.create(
             name, towers, recipe, target=target_for(name) if target == "own" else target, **options

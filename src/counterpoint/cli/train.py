@@ -18,6 +18,7 @@ from ..data.kinds.written import MIXED
 from ..data.named import check_named
 from ..forms import FORM, FlatField, Folder, Names, Positional, Seed
 from ..recipes import Recipe
+from ..spec import of_seed
 from . import train_tiny_vlm as tiny_vlm
 from .common.arguments import parse
 from .common.before import show_forecast, show_memory
@@ -37,7 +38,8 @@ class TrainOptions:
     """
 
     method: Annotated[str, Positional()] = ""
-    """A method, with options after commas (see: counterpoint list methods); tiny-vlm has options of its own."""
+    """A method, with options after commas (see: counterpoint list methods); {seed} in it stands for the seed; tiny-vlm
+    has options of its own."""
     data: Annotated[str, Field(description=MIXED)] = "emoji"
     files: Annotated[FileOptions, FlatField()] = field(default_factory=FileOptions)
     seed: Seed = 0
@@ -79,7 +81,7 @@ def main(arguments: Sequence[str]) -> int:
         )
     from ..methods.arm import Arm
 
-    arm = Arm.parse(options.method)
+    arm = Arm.parse(of_seed(options.method, options.seed))
     source = options.files.of(options.data)
     check_named(source)
     console = Terminal(stderr=options.json)
@@ -104,7 +106,7 @@ def main(arguments: Sequence[str]) -> int:
         raise OtherRunError(
             f"{folder} holds a run already: give another folder with --out, or leave out --no-resume"
         )
-    planned = Run(options.method, source, options.recipe, options.seed, options.labels)
+    planned = Run(of_seed(options.method, options.seed), source, options.recipe, options.seed, options.labels)
     with joined() as ranks:
         console.quiet = ranks.rank > 0
         show_data_report(console, planned)

@@ -16,9 +16,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..methods.tower_method import TowerMethod
-from ..networks.base import ImageTower, Tower
+from ..networks.base import ImageTower, PictureStates, Tower
 from ..networks.exported import ExportedTower, Head, NotExportableError
 from ..networks.init import seeded
+from ..networks.masking import gather_patches
 from ..networks.towers.build import Start
 from ..networks.towers.parts.pixels import Normalise
 from ..networks.towers.parts.temporal import before
@@ -54,8 +55,11 @@ class TimmTower(ImageTower):
         std: tuple[float, ...],
         fit: Fit | None = None,
     ) -> None:
+        from timm.models.vision_transformer import VisionTransformer
+
         super().__init__()
         self.model, self.size, self.fit = model, size, fit
+        self.takes_masks = isinstance(model, VisionTransformer)
         self.normalise = Normalise(mean, std)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.weights_set = True
@@ -69,6 +73,41 @@ class TimmTower(ImageTower):
 
     def patches(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
         return place_features(self.model, self.normalise(images))
+
+    def encode_visible(
+        self,
+        images: Float[Tensor, "B 3 H W"],
+        index: Int[Tensor, "B k"],
+        mask_token: Float[Tensor, " width"] | None = None,
+    ) -> PictureStates:
+        if not self.takes_masks:
+            return super().encode_visible(images, index, mask_token)
+        model: Any = self.model
+        embedded = model.patch_embed(self.normalise(images))
+        if mask_token is not None:
+            # A map where the model interpolates its positions, else already flat.
+            flat = embedded.flatten(1, -2)
+            masked = mask_token.to(flat.dtype).expand_as(flat)
+            rows = index[..., None].expand(-1, -1, flat.shape[2])
+            embedded = masked.scatter(1, rows, flat.gather(1, rows)).view_as(embedded)
+        tokens = model._pos_embed(embedded)
+        prefix = model.num_prefix_tokens
+        if mask_token is None:
+            tokens = torch.cat([tokens[:, :prefix], gather_patches(tokens[:, prefix:], index)], 1)
+        states = model.norm(model.blocks(model.norm_pre(tokens)))
+        summary = model.forward_head(states)
+        return PictureStates(summary, _each_alone(model, states[:, prefix:], prefix))
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew, as timm does.
+
+        Raises:
+            TypeError: for a model that timm cannot draw again.
+        """
+        draw = getattr(self.model, "init_weights", None)
+        if not callable(draw):
+            raise TypeError(f"timm's {type(self.model).__name__} cannot draw its weights anew")
+        draw()
 
     def in_timm(self) -> ExportedTower:
         """Return the model as it is: its architecture, its size where that is not its usual one, its transform."""
@@ -127,9 +166,16 @@ def place_features(model: Any, x: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 
         grid = getattr(getattr(model, "patch_embed", None), "grid_size", (0, 0))
         if states.ndim != 3 or states.shape[1] != prefix + grid[0] * grid[1]:
             raise LookupError(f"timm's {type(model).__name__} has no features of single places of a picture")
-        places = states[:, prefix:].flatten(0, 1)[:, None].expand(-1, 1 + prefix, -1)
+        return _each_alone(model, states[:, prefix:], prefix).mT.reshape(len(x), -1, *grid)
     features: Tensor = model.forward_head(places)
     return features.view(len(x), *grid, -1).permute(0, 3, 1, 2)
+
+
+def _each_alone(model: Any, patches: Float[Tensor, "B n C"], prefix: int) -> Float[Tensor, "B n width"]:
+    """Return what the head of a transformer makes of each patch as the only token, and as every token before it."""
+    tokens = patches.flatten(0, 1)[:, None].expand(-1, 1 + prefix, -1)
+    features: Tensor = model.forward_head(tokens)
+    return features.view(*patches.shape[:2], -1)
 
 
 def timm_tower(source: TowerSource, size: int | None, seed: int) -> TimmTower:

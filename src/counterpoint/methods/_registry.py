@@ -33,6 +33,7 @@ _SHARED = (
     "base",
     "classifying",
     "dual_encoder",
+    "frozen",
     "needs",
     "single_loss",
     "tower_method",

@@ -8,9 +8,11 @@ from inspect import Parameter, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..data.columns import TEXT
 from ..data.loading.samplers import NATURAL, streams
 from ..modalities import MODALITIES, PAIR
 from ..networks.libraries import modalities_of
+from ..reasons import listing
 from ..registry import unknown
 from ..spec import Spec
 from . import METHODS
@@ -54,6 +56,7 @@ class Arm:
     ``supcon,labels=colour``                  a method that learns from another label than the run's
     ``supcon,on=images,sampler=balanced``     a method that learns from labels, of rows that come by their classes (see
                                               `counterpoint.data.loading.samplers`)
+    ``coop,shots=4``                          a method that is trained on four rows of each class of the run's label
     ``./my_loss.py:MyLoss,margin=0.2``        a loss from a file: an ``nn.Module`` called with unit-norm image
                                               and text embeddings that returns a number
     ========================================  ==============================================================
@@ -69,6 +72,7 @@ class Arm:
         labels: the label that it learns from; the run's unless given.
         sampler: the way in which rows come to it; the method's own unless given.
         origin: the folder of a run, or of a checkpoint, that it goes on from; empty for none.
+        shots: the rows of each class or tag that it is trained on; all unless given.
     """
 
     spec: str
@@ -81,6 +85,7 @@ class Arm:
     labels: str = ""
     sampler: str = ""
     origin: str = ""
+    shots: int | None = None
 
     @classmethod
     def parse(cls, text: str) -> Arm:
@@ -100,6 +105,10 @@ class Arm:
         towers: dict[str, str] = {**usual, **{m: options.pop(m) for m in MODALITIES.names() if m in options}}
         columns, labels = columns_asked(text, options), options.pop("labels", "")
         tune, sampler, origin = options.pop("tune", None), options.pop("sampler", ""), options.pop("from", "")
+        shots = _shots(text, options.pop("shots", None))
+        if origin and not Path(origin).expanduser().is_dir() and (embedded := modalities_of(origin)):
+            # A library's pair has no run to go on from: its towers are named.
+            towers, origin = {**dict.fromkeys(embedded, origin), **towers}, ""
         if tune is not None and tune not in TUNE:
             raise unknown("way to tune", tune, TUNE)
         method, loss = "clip", None
@@ -119,7 +128,7 @@ class Arm:
         if method == "lit" and tune is not None:
             raise ValueError(f"arm {text!r}: lit's mode says what is tuned; leave tune={tune} out")
         streams(sampler or NATURAL)  # an error here and not in a run
-        return cls(str(spec), method, options, towers, tune, loss, columns, labels, sampler, origin)
+        return cls(str(spec), method, options, towers, tune, loss, columns, labels, sampler, origin, shots)
 
     @property
     def label(self) -> str:
@@ -157,6 +166,17 @@ class Arm:
             if self.columns or not (others := fitting(columns)):
                 raise
             raise ValueError(f"{error}; methods that fit such data: {', '.join(others)}") from None
+
+    def embeds(self, columns: Mapping[str, str] = PAIR) -> dict[str, str]:
+        """Return the columns that the arm's model embeds, each with its modality.
+
+        Beside those that it reads, that is a column of the modality whose tower it takes over from another model.
+        """
+        reads = self.reads(columns)
+        if self.kind.carries is None:
+            return reads
+        modality = self.kind.carries[1]
+        return {**reads, next((name for name, of in columns.items() if of == modality), modality): modality}
 
     @property
     def incomplete(self) -> Literal["drop", "use"]:
@@ -291,14 +311,27 @@ class Arm:
         constructor = self._constructor()
         kind = self.method if self.loss is None else self.loss[1]
         options = read(kind, constructor, self.stated(recipe))
-        reads = self.reads(columns)
-        named = tower_names(self.towers, self.asked(recipe), recipe.towers.names, reads.values())
+        reads, embeds = self.reads(columns), self.embeds(columns)
+        built = {**embeds, TEXT: TEXT} if self.kind.names and TEXT not in embeds.values() else embeds
+        named = tower_names(
+            self.towers,
+            self.asked(recipe),
+            recipe.towers.names,
+            (built if self.kind.names else reads).values(),
+        )
         before = Path(self.origin) if self.origin and not is_restored() else None
+        if self.kind.names and not (
+            is_restored() or before or all("@" in named.get(it, "") for it in built.values())
+        ):
+            raise ValueError(
+                f"arm {self.spec!r} adapts a pair of towers that is trained already: name it with --from MODEL, a "
+                "run's folder or a library's pair, for example open_clip:ViT-B-32@FILE"
+            )
         towers = build_towers(
             recipe.towers,
             examples,
             seed,
-            columns=reads,
+            columns=built,
             names=named,
             folder=folder,
             origin=before and run_of(before),
@@ -329,8 +362,17 @@ class Arm:
         initialise(method, seed)
         if pair:
             begin_as_identity(method)  # after all weights are drawn
-        if weights:
-            lend_heads(weights, method, lent, self.options)
+        heads = lend_heads(weights, method, lent, self.options) if weights else set()
+        if (
+            before
+            and self.kind.names
+            and (missing := {f"projections.{name}" for name in method.projections} - heads)
+        ):
+            raise ValueError(
+                f"arm {self.spec!r}: the run that it goes on from has no linear layers of "
+                f"{listing(sorted(name.rpartition('.')[2] for name in missing))} into a common space, so that it "
+                "cannot compare examples with names"
+            )
         if self.sampler:
             method.sampler = self._sampler(constructor)
         if self.tune == "none":
@@ -341,7 +383,7 @@ class Arm:
 
     def asked(self, recipe: Recipe) -> list[str]:
         """Return what its options ask of the towers, one of which must have it: properties of `Tower`."""
-        stated = self.stated(recipe)
+        stated = {"": "1", **self.stated(recipe)}
         return [what for option, what in self.kind.asks.items() if float(stated.get(option, 0))]
 
     def stated(self, recipe: Recipe) -> dict[str, str]:
@@ -391,6 +433,19 @@ class Arm:
         from .user_loss import load_loss
 
         return load_loss(*self.loss)
+
+
+def _shots(arm: str, text: str | None) -> int | None:
+    """Return the number of shots that an arm asks for; None where it asks for none.
+
+    >>> _shots("coop,shots=0", "0")
+    Traceback (most recent call last):
+    ...
+    ValueError: arm 'coop,shots=0': shots must be a whole number of at least 1, got '0'
+    """
+    if text is not None and not (text.isdecimal() and int(text)):
+        raise ValueError(f"arm {arm!r}: shots must be a whole number of at least 1, got {text!r}")
+    return None if text is None else int(text)
 
 
 def is_fixed(spec: str) -> bool:

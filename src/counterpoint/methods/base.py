@@ -41,7 +41,9 @@ class Method(Checked, nn.Module, ABC):
         further: options that name labels which it learns from beside that one, with + between them, each with the kinds
             that it takes.
         asks: options that, unless they are 0, ask something of the towers, which one of them must have: a property of
-            `Tower`.
+            `Tower`. The option ``""`` stands for what is asked whatever the options are.
+        carries: an option that names a model, and the modality of the tower that the method takes over from it. It
+            embeds examples of that modality and does not train on them.
         draws: ``losses`` or ``prepare`` draws from torch's generator, which the loop seeds at every step.
         ordered: the order of the batch decides which examples meet, or as what.
         stages: the parts of a run, in their order; the whole run is one, in which all moves, unless given.
@@ -52,6 +54,9 @@ class Method(Checked, nn.Module, ABC):
         sampler: the way in which rows come, by the classes of the label that it learns from; see
             `counterpoint.data.loading.samplers`. An arm's option ``sampler=`` says otherwise.
         epoch_start_every: epochs from one `on_epoch_start` to the next, or `ONCE`; 0 for a method that takes none.
+        names: it reads the names of classes by the text tower of a pair that is there already, although it reads no
+            column of texts.
+        closed: it is trained in `on_epoch_start` alone, so that a run of it takes no step.
         regroups: each batch is of one group of the rows, as `groups` says behind every look.
     """
 
@@ -65,6 +70,7 @@ class Method(Checked, nn.Module, ABC):
     learns: ClassVar[tuple[Kind, ...]] = ()
     further: ClassVar[Mapping[str, tuple[Kind, ...]]] = {}
     asks: ClassVar[Mapping[str, str]] = {}
+    carries: ClassVar[tuple[str, str] | None] = None
     draws: bool = False
     ordered: bool = False
     stages: tuple[Stage, ...] = ()
@@ -72,6 +78,8 @@ class Method(Checked, nn.Module, ABC):
     sampler: str = "natural"
     default_label: ClassVar[str] = ""
     epoch_start_every: int = 0
+    names: ClassVar[bool] = False
+    closed: ClassVar[bool] = False
     regroups: ClassVar[bool] = False
 
     @classmethod

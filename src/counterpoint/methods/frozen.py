@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..networks.base import ImageTower
+from ..networks.base import ImageTower, PictureStates
 from ..networks.towers.build import build_image_tower
-from ..networks.weights import is_restored
+from ..networks.weights import TowerSource, is_restored
 from ..registry import load
 from .tower_method import TowerMethod
 
@@ -44,6 +46,98 @@ def frozen(option: str, name: str, picture_size: int | None) -> Frozen:
         raise ValueError(f"{option}={name!r} takes no pictures")
     _check_size(option, name, model.picture_size, picture_size)
     return (model.requires_grad_(False).eval(),)
+
+
+class Teacher:
+    """Frozen models of pictures, whose summaries and patches a method learns from.
+
+    It is no module: its method neither trains it, nor saves it, nor switches it out of evaluation mode. A trained
+    method that is read again has the names of its teachers alone.
+
+    Args:
+        option: of the method that names it, for messages.
+        names: one or more models, joined with ``+``. A run's folder is the run's tower with its heads, and so is what
+            else `counterpoint.load` reads; a tower with its weights, ``timm:NAME@FILE`` or ``cnn@RUN``, has no head.
+        tower: the student's, which takes pictures of the same size.
+        microbatch: pictures that a teacher sees at a time; 0 for all of them.
+
+    Attributes:
+        names: of the models.
+        widths: of their features; none where a trained method is read again.
+
+    Raises:
+        ValueError: for a model that cannot be read, takes pictures of another size, or has no features of patches.
+    """
+
+    def __init__(self, option: str, names: str, tower: ImageTower, microbatch: int = 0) -> None:
+        self.option, self.names, self.microbatch = option, tuple(names.split("+")), microbatch
+        self.models: tuple[TowerMethod | ImageTower, ...] = ()
+        if not is_restored():
+            self.models = tuple(_teacher(option, name, tower.size) for name in self.names)
+        blank = torch.zeros(1, 3, tower.size, tower.size)
+        shapes = [_features(model, blank)[1].shape for model in self.models]
+        self.widths, self.grids = tuple(s[1] for s in shapes), tuple((s[2], s[3]) for s in shapes)
+
+    def check_grid(self, grid: tuple[int, int]) -> None:
+        """Refuse teachers whose patches are not those of the student.
+
+        Raises:
+            ValueError: naming the teacher and both grids.
+        """
+        for name, its in zip(self.names, self.grids, strict=False):
+            if its != grid:
+                raise ValueError(
+                    f"{self.option}={name!r} has {its[0]} × {its[1]} patches and the image tower "
+                    f"{grid[0]} × {grid[1]}; name a teacher and a tower with the same patches"
+                )
+
+    @torch.no_grad()
+    def __call__(self, images: Float[Tensor, "B 3 H W"]) -> list[PictureStates]:
+        """Return the features of pictures and of their patches, row by row, from every teacher.
+
+        Raises:
+            LookupError: where a trained method is read again.
+        """
+        if not self.models:
+            raise LookupError(
+                f"{self.option}={'+'.join(self.names)!r}: a trained method is read without its teacher"
+            )
+        results = []
+        for model in self.models:
+            model.to(images)
+            parts = [
+                _features(model, part) for part in torch.split(images, self.microbatch or len(images) or 1)
+            ]
+            summary, maps = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+            results.append(PictureStates(summary, maps.flatten(2).mT))
+        return results
+
+
+@torch.no_grad()
+def _features(model: TowerMethod | ImageTower, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return features of pictures ``(B, d)`` and maps of those of their patches ``(B, d, h, w)``."""
+    if isinstance(model, ImageTower):
+        return model(images), model.patches(images)
+    column = next(name for name in model.columns if isinstance(model.tower(name), ImageTower))
+    head, maps = model.heads[0], model.image_tower.patches(images)
+    summary = model.project(column, model.features(column, images), head)
+    patches = model.project(column, maps.permute(0, 2, 3, 1).flatten(0, 2), head)
+    return summary, patches.view(len(maps), *maps.shape[2:], -1).permute(0, 3, 1, 2)
+
+
+def _teacher(option: str, name: str, size: int) -> TowerMethod | ImageTower:
+    # Towers of other libraries come with the layers that lead into their common space.
+    bare = not Path(name).exists() and "@" in name and TowerSource.parse(name).library in {"", "timm"}
+    model: TowerMethod | ImageTower
+    if bare:
+        model = trained_tower(option, name, size).requires_grad_(False).eval()
+    else:
+        (model,) = frozen(option, name, size)
+    try:
+        _features(model, torch.zeros(1, 3, size, size))
+    except LookupError as error:
+        raise ValueError(f"{option}={name!r}: {error}; name a teacher with features of patches") from None
+    return model
 
 
 def embed_in_parts(model: TowerMethod, column: str, prepared: Tensor, part: int) -> Float[Tensor, "B d"]:

@@ -98,6 +98,11 @@ class TowerMethod(Method):
         return tuple(self.columns)
 
     @property
+    def carried(self) -> tuple[str, ...]:
+        """The columns that it embeds by a tower of another model and does not train on."""
+        return ()
+
+    @property
     def inputs(self) -> Mapping[str, Input]:
         return {column: self.tower(column).input for column in self.columns}
 
@@ -260,13 +265,29 @@ class TowerMethod(Method):
             self.train(was_training)
 
     @torch.no_grad()
+    def patch_features(self, pictures: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, "n w h v"]:
+        """Return the image tower's features of patches, without a head, in evaluation mode.
+
+        The whole central square of a picture is resized: a tower's own crop would leave out places at its border.
+
+        Raises:
+            LookupError: if the image tower has no features of single places.
+        """
+        pictures, tower = check_pictures(pictures), self.image_tower
+        was_training, device = self.training, next(self.parameters()).device
+        self.eval()
+        try:
+            return tower.patches(fitted(pictures.to(device), Fit(tower.size, tower.size)))
+        finally:
+            self.train(was_training)
+
+    @torch.no_grad()
     def embed_patches(
         self, pictures: UInt8[Tensor, "n 3 H W"], head: str = "default"
     ) -> Float[Tensor, "n d h w"]:
         """Return unit-norm embeddings of the places of pictures, to be compared with embeddings of phrases.
 
-        The head is applied to the features of each place of the picture's central square, all of which is resized: a
-        tower's own crop would leave out places that are asked for.
+        The head is applied to each of the `patch_features`.
 
         Raises:
             UnknownNameError: for a head the method does not have.
@@ -275,12 +296,10 @@ class TowerMethod(Method):
         head = self.heads[0] if head == "default" else head
         if head not in self.heads:
             raise unknown("head", head, self.heads)
-        pictures = check_pictures(pictures)
-        was_training, device = self.training, next(self.parameters()).device
+        maps = self.patch_features(pictures)
+        was_training = self.training
         self.eval()
         try:
-            size = self.image_tower.size
-            maps = self.image_tower.patches(fitted(pictures.to(device), Fit(size, size)))
             column = next(name for name, tower in self.towers.items() if isinstance(tower, ImageTower))
             places = self.project(column, maps.permute(0, 2, 3, 1).flatten(0, 2), head)
             grid = F.normalize(places, dim=-1).view(len(maps), *maps.shape[2:], -1)
@@ -298,9 +317,18 @@ def distinct(towers: Towers) -> dict[str, Tower]:
 
 
 def paired(towers: Towers) -> dict[str, View]:
-    """Return a view of each column that keeps what an example says; the views bear the columns' names."""
+    """Return a view of each column that keeps what an example says; the views bear the columns' names.
+
+    Those of what is said of pictures pixel by pixel are like the view of the first column of pictures.
+    """
+    firsts = {tower.modality: column for column, tower in reversed([*towers.items()])}
     return {
-        column: View(tower.modality, MODALITIES.get(tower.modality).paired, column)
+        column: View(
+            tower.modality,
+            (modality := MODALITIES.get(tower.modality)).paired,
+            column,
+            like=firsts.get(modality.located_in, ""),
+        )
         for column, tower in towers.items()
     }
 

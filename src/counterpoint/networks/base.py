@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -220,16 +220,30 @@ Towers = Mapping[str, Tower]
 """The towers of the columns that a method works on, in this order; columns of one modality share one."""
 
 
+class PictureStates(NamedTuple):
+    """Features of pictures and of their patches, in one space.
+
+    Attributes:
+        summary: of a picture, as `ImageTower.forward` reads it from the patches.
+        patches: one after the other.
+    """
+
+    summary: Float[Tensor, "B width"]
+    patches: Float[Tensor, "B n width"]
+
+
 class ImageTower(Tower, ABC):
     """Pictures to features.
 
     Attributes:
+        takes_masks: it has `encode_visible`.
         size: height and width in pixels of the pictures it takes.
         fit: the way in which the library of its weights makes them; None where they are this package's own.
         kept_in_timm: a built-in tower's name among timm's models; see `counterpoint.interop._in_timm`.
     """
 
     modality: ClassVar[str] = "image"
+    takes_masks: bool = False
     size: int
     fit: Fit | None = None
     kept_in_timm: ClassVar[str] = ""
@@ -315,6 +329,27 @@ class ImageTower(Tower, ABC):
         """
         raise LookupError(f"{type(self).__name__} has no features of single places of a picture")
 
+    def encode_visible(
+        self,
+        images: Float[Tensor, "B 3 H W"],
+        index: Int[Tensor, "B k"],
+        mask_token: Float[Tensor, " width"] | None = None,
+    ) -> PictureStates:
+        """Return features computed from some patches of each picture alone.
+
+        Each patch has the position that it has in the whole picture.
+
+        Args:
+            images: the whole pictures.
+            index: of the visible patches, row by row of the grid.
+            mask_token: takes the place of the embedding of every other patch. Then all patches have features, in the
+                order of the grid; those of the visible patches alone unless given.
+
+        Raises:
+            LookupError: for a tower that cannot leave patches out.
+        """
+        raise LookupError(f"{type(self).__name__} cannot leave patches of a picture out")
+
 
 class TextTower(Tower, ABC):
     """Token ids to features.
@@ -347,3 +382,38 @@ class TextTower(Tower, ABC):
             LookupError: for a tower without them.
         """
         raise LookupError(f"{type(self).__name__} has no features of single tokens of a caption")
+
+    @property
+    def token_table(self) -> nn.Embedding:
+        """The table of the vectors of tokens.
+
+        Raises:
+            LookupError: for a tower without one.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Embedding) and module.num_embeddings >= self.tokenizer.vocabulary:
+                return module
+        raise LookupError(f"{type(self).__name__} has no table of the vectors of tokens")
+
+    def with_vectors(
+        self, tokens: Int[Tensor, "B L"], vectors: Float[Tensor, "B M w"], positions: Int[Tensor, "B M"]
+    ) -> Float[Tensor, "B width"]:
+        """Return features of captions in which given vectors stand in place of those of some tokens, with gradient.
+
+        Args:
+            tokens: of the captions. Those that are replaced may be any but the end token.
+            vectors: as wide as those of `token_table`.
+            positions: of the tokens that the vectors replace.
+
+        Raises:
+            LookupError: for a tower without a table of tokens.
+        """
+        places = positions[..., None].expand_as(vectors)
+        handle = self.token_table.register_forward_hook(
+            lambda table, inputs, output: output.scatter(1, places, vectors.to(output.dtype))
+        )
+        try:
+            features: Tensor = self.compute(tokens)
+        finally:
+            handle.remove()
+        return features

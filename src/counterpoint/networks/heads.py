@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .batch_norm import BatchNorm1d
+from .weights import is_restored
 
 PAPERS = {"crl-framework": ("mlp",)}
 
@@ -39,6 +40,49 @@ class Linear(nn.Linear):
         nn.init.normal_(self.weight, std=self.std)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
+
+
+class TargetHead(Linear):
+    """A linear layer to the width of a teacher, which a trained method that is read again does not know.
+
+    Weights that are loaded into such a method replace those of the layer, whatever their shape.
+
+    Args:
+        width: of the input.
+        out: the width of each teacher, the first of which counts; none where a trained method is read again.
+        bias: whether the layer has one.
+    """
+
+    def __init__(self, width: int, out: Sequence[int], bias: bool = True) -> None:
+        super().__init__(width, out[0] if out else 1, bias=bias)
+        self._any_shape = is_restored()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        weight = state_dict.get(f"{prefix}weight")
+        if self._any_shape and weight is not None:
+            self.out_features = len(weight)
+            self.weight = nn.Parameter(torch.empty_like(weight), self.weight.requires_grad)
+            if self.bias is not None:
+                self.bias = nn.Parameter(torch.empty_like(weight[:, 0]))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+class BorrowedHead(TargetHead):
+    """A head without a bias that another model has trained. Its weights neither start anew nor move.
+
+    Args:
+        width: of the input.
+        weight: of the head; None where a trained method is read again.
+    """
+
+    def __init__(self, width: int, weight: Tensor | None) -> None:
+        super().__init__(width, () if weight is None else (len(weight),), bias=False)
+        if weight is not None:
+            self.weight.data.copy_(weight)
+        self.requires_grad_(False)
+
+    def reset_parameters(self) -> None:
+        """Keep the weights."""
 
 
 def mlp(

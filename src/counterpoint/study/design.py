@@ -21,6 +21,7 @@ from ..forms import FORM, Margin, Names, Natural, ParsedField, Positional, Seeds
 from ..methods.arm import is_fixed
 from ..recipes import Recipe, override, parse
 from ..recipes import load as load_recipe
+from ..spec import Spec, of_seed
 from ..trust import given
 
 if TYPE_CHECKING:
@@ -250,7 +251,8 @@ class Design(FolderDesign):
 
     arms: Annotated[Names, Positional()] = ()
     """Methods (see: counterpoint list methods), with options after commas: slip,ssl_weight=0.5; pretrained towers:
-    open_clip:ViT-B-32@PATH,tune=lora; your own loss: ./my_loss.py:MyLoss."""
+    open_clip:ViT-B-32@PATH,tune=lora; your own loss: ./my_loss.py:MyLoss. {seed} in an arm stands for the seed of the
+    run, so that each run can begin from, or be taught by, the run of another study with the same seed."""
     data: Annotated[str, BeforeValidator(together), Field(description=MIXED)] = "emoji"
     seeds: Annotated[Seeds, ParsedField(int, 3)] = (0, 1, 2)
     """Seeds per arm, given as a number. From 5 on, verdicts can be more than suggestive."""
@@ -270,7 +272,11 @@ class Design(FolderDesign):
     """Label of the data that methods which learn from labels learn from (cross-entropy, supcon, late …), with what is
     to be wrong with it in training: share=0.1 shows it in a tenth of the rows, noise=0.2 gives a fifth of these another
     class (kind=similar: the most similar one, by small pictures or encoder=MODEL), imbalance=100 thins classes,
-    missing=0.4 hides tags."""
+    missing=0.4 hides tags, known=0.1 most of their cells, new=0.5 takes half of the classes out of training."""
+    shots: tuple[int, ...] = ()
+    """Numbers of rows of each class to train on, drawn by a run's seed; all arms are compared at each."""
+    from_: str = ""
+    """Model that every arm goes on from: a run's folder, or open_clip:ViT-B-32@FILE."""
     title: str = ""
     """Title of the report page; the question of the study unless given."""
 
@@ -279,16 +285,38 @@ class Design(FolderDesign):
             raise ValueError("a study needs at least one arm, for example: counterpoint compare clip slip")
         super().__post_init__()
 
+    def spelled_out(self) -> Self:
+        """Return the design with arms that state their shots and the model that they go on from.
+
+        Raises:
+            ValueError: for an arm that states one of them itself.
+        """
+        arms = []
+        for shots in self.shots or (None,):
+            stated = {"from": self.from_ or None, "shots": shots}
+            for arm in self.arms:
+                spec = Spec.parse(arm)
+                added = {option: str(value) for option, value in stated.items() if value is not None}
+                if twice := added.keys() & spec.options.keys():
+                    option = min(twice)
+                    raise ValueError(f"arm {arm!r} and --{option} both say {option}: leave one of them out")
+                arms.append(str(Spec(spec.name, {**spec.options, **added})))
+        return replace(self, arms=tuple(arms), shots=(), from_="")
+
     def run(self, arm: str, seed: int, plan: ArmPlan) -> Run:
         """Return the run of one arm and seed."""
         from ..training.run import Run
 
         recipe = override(self.recipe, {**plan.changes, "steps": plan.steps})
-        return Run(with_options(arm, plan.options), self.data, recipe, seed, self.labels)
+        return Run(of_seed(with_options(arm, plan.options), seed), self.data, recipe, seed, self.labels)
+
+    def is_fixed(self, arm: str) -> bool:
+        """Return whether an arm is the same model under every seed."""
+        return is_fixed(arm) and of_seed(arm, 0) == arm
 
     def seeds_of(self, arm: str) -> tuple[int, ...]:
         """Return the seeds that an arm runs under: all, or the first one where nothing is trained."""
-        return self.seeds[:1] if is_fixed(arm) else self.seeds
+        return self.seeds[:1] if self.is_fixed(arm) else self.seeds
 
     def plain(self) -> dict[str, Any]:
         return {
@@ -324,6 +352,8 @@ class DesignOptions(TypedDict, total=False):
     margin: float
     tasks: Sequence[str] | None
     labels: str
+    shots: Sequence[int]
+    from_: str
     title: str
 
 
@@ -338,7 +368,7 @@ def check_names(design: Design) -> None:
     from ..methods.arm import Arm
 
     for arm in design.arms:
-        Arm.parse(arm)
+        Arm.parse(of_seed(arm, design.seeds[0]))
     for task in design.tasks:
         check_name(task)
 
@@ -353,7 +383,7 @@ def check_options(design: Design) -> None:
     from ..methods.arm import Arm
 
     for arm in design.arms:
-        Arm.parse(arm).check_options()
+        Arm.parse(of_seed(arm, design.seeds[0])).check_options()
 
 
 def kind_of(folder: Path) -> str | None:

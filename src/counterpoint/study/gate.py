@@ -26,7 +26,9 @@ from ..modalities import noun_of
 from ..pairwise import Loss
 from ..reasons import counted, listing
 from ..recipes import Recipe
+from ..spec import of_seed
 from ..statistics.bootstrap import FEW_EXAMPLES
+from ..training.drawn import drawn
 from ..training.run import Run, target_of
 from ..training.start import build
 from ..training.trained import trained_rows
@@ -79,7 +81,7 @@ def prepare(
             f"{folder} holds a single run, and a study needs a folder of its own: give one with --out"
         )
     data = open_data(design)
-    arms = {name: Arm.parse(name) for name in design.arms}
+    arms = _parsed(design)
     if not design.tasks:
         design = replace(design, tasks=of_all(data, arms.values(), design.labels))
     if not design.tasks and data.labels:
@@ -94,7 +96,7 @@ def prepare(
             "of a kind into a folder of their own, or give captions (--captions, a table)"
         )
     design = design.joined(existing, folder)
-    arms = {name: arms.get(name) or Arm.parse(name) for name in design.arms}  # others may be in the folder
+    arms = _parsed(design)  # others may be in the folder
     tasks = tuple(create(name) for name in design.tasks)
     check_asked(arms.values(), tasks, data)
     check_comparable(arms.values(), tasks, data)
@@ -102,16 +104,23 @@ def prepare(
     new: list[Method] = []
     for name in arms:
         if name not in known:
-            run = Run(name, design.data, design.recipe, labels=design.labels).on(data)
-            rows = len(trained_rows(name, data))
+            first = of_seed(name, design.seeds[0])
+            run = Run(first, design.data, design.recipe, labels=design.labels).on(data)
+            trained = drawn(run, data)
+            rows = len(trained_rows(first, trained))
             new.append(build(run, examples, rows=rows))
-            check_batch(new[-1], name, design.recipe, data)
+            check_batch(new[-1], first, design.recipe, trained)
             new[-1].check_start(rows)
     if not known and not any(map(is_classifier, new)):
         for task in tasks:
             if isinstance(task, ClassifierTask):
                 task.check_model(new[0], data)
     return PreparedStudy(design, arms, data, tasks)
+
+
+def _parsed(design: Design) -> dict[str, Arm]:
+    """Return the arms of a design by their names, each under the first seed."""
+    return {name: Arm.parse(of_seed(name, design.seeds[0])) for name in design.arms}
 
 
 def of_all(data: Data, arms: Collection[Arm], labels: str = "") -> tuple[str, ...]:
@@ -121,7 +130,7 @@ def of_all(data: Data, arms: Collection[Arm], labels: str = "") -> tuple[str, ..
     learn the classes of one label are asked for these first.
     """
     tasks = default_tasks(data, classifies=_learn_classes(data, arms, labels))
-    shared = _of_those(tasks, [arm.reads(data.columns) for arm in arms])
+    shared = _of_those(tasks, [arm.embeds(data.columns) for arm in arms])
     if shared and (left := [task for task in tasks if task not in shared]):
         _LOG.info(
             "tasks: %s; left out, since some arms lack a column for them: %s",
@@ -157,8 +166,8 @@ def check_asked(arms: Iterable[Arm], tasks: Sequence[Task], data: Data) -> None:
 
 
 def askable(arm: Arm, tasks: Iterable[Task], data: Data) -> list[Task]:
-    """Return the tasks that an arm can be asked, by the columns that it reads."""
-    there = tuple(arm.reads(data.columns).values())
+    """Return the tasks that an arm can be asked, by the columns that its model embeds."""
+    there = tuple(arm.embeds(data.columns).values())
     return [task for task in tasks if fits(task.modalities, there)]
 
 
@@ -206,7 +215,7 @@ def check_gpus(needs: ResourceRequest) -> None:
 
 def check_modalities(arm: Arm, tasks: Sequence[Task], data: Data) -> None:
     """Refuse tasks that ask for embeddings which the arm's model will not have."""
-    read = arm.reads(data.columns)
+    read = arm.embeds(data.columns)
     for task in tasks:
         if not fits(task.modalities, tuple(read.values())):
             possible = _of_those(default_tasks(data), [read])
@@ -223,7 +232,7 @@ def check_comparable(arms: Iterable[Arm], tasks: Sequence[Task], data: Data) -> 
     Raises:
         ValueError: naming the arms with their columns, and tasks that would compare them, where the data has some.
     """
-    read = {arm.spec: arm.reads(data.columns) for arm in arms}
+    read = {arm.spec: arm.embeds(data.columns) for arm in arms}
     reads = tuple(read.values())
     if len(reads) < 2 or any(_compares(task, reads, data) for task in tasks):
         return
@@ -274,7 +283,7 @@ def check_present(arm: Arm, tasks: Iterable[Task], data: Data) -> None:
     Raises:
         ValueError: naming the task, the arm with its columns, and the test set.
     """
-    read = arm.reads(data.columns)
+    read = [column for column in arm.embeds(data.columns) if column in data.columns]
     pairs = tuple(combinations(read, 2))
     of_pairs = [task for task in tasks if task.modalities.count(ANY) == 2]
     for name, rows in data.splits.test.items() if pairs else ():

@@ -227,6 +227,18 @@ _ALL = (
     ),
     StudyPreset(
         "few-labels",
+        "a pair that is trained already and a few labelled pictures of each class: whether anything beats zero-shot "
+        "and a linear classifier; give --from MODEL, --labels and --shots 1 4 16",
+        {
+            "no label": ("zero-shot",),
+            "classifiers of features": ("linear", "linear-text", "tip-adapter"),
+            "words": ("coop",),
+        },
+        "zero-shot",
+        {"classification": ("accuracy", "mean_per_class")},
+    ),
+    StudyPreset(
+        "partly-labelled",
         "pictures of which few are labelled: whether it is better to learn from the labels, or to read them by a probe "
         "afterwards; give --labels, with share=0.05 where more labels are to be hidden",
         {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +15,6 @@ from pydantic import RootModel
 
 from ..data.columns import subject
 from ..files import DamagedFileError, read_json
-from ..methods.arm import is_fixed
 from ..modalities import MODALITIES, PAIR, leading
 from ..reasons import counted, listing, share_in_words
 from ..recipes import override
@@ -46,6 +45,7 @@ from .training.convergence import Convergence, warnings_of
 from .training.plans import read_plans
 from .words.learning import arm_of, learns_from
 from .words.remarks import cut_in_words, gaps_in_words
+from .words.shots import by_shots
 from .words.tables import ranked
 
 _SPREAD, _COLLAPSED = "std_", 0.05
@@ -102,15 +102,12 @@ class FinishedRun:
         return self.state.reason
 
 
-def read_results(
-    design: Design, folder: Path, fixed: Collection[str] | None = None
-) -> StudyResults[FinishedRun]:
+def read_results(design: Design, folder: Path) -> StudyResults[FinishedRun]:
     """Return the runs of a study that came to their end.
 
     Args:
         design: of the study.
         folder: of the study.
-        fixed: the arms of which one run stands for all seeds; those that train nothing unless given.
 
     Raises:
         ValueError: if there are none.
@@ -121,7 +118,7 @@ def read_results(
         design.seeds,
         lambda arm, seed: _read(run_folder(folder, Spec.parse(arm).slug, seed)),
         design.margin,
-        [arm for arm in design.arms if is_fixed(arm)] if fixed is None else fixed,
+        [arm for arm in design.arms if design.is_fixed(arm)],
     )
 
 
@@ -155,11 +152,13 @@ def summarise(results: StudyResults[FinishedRun], design: Design) -> TrainingSum
     endings = {arm: _ending(results.finished(arm), design, plans[arm]) for arm in design.arms}
     columns = Run.read(results.finished()[0].folder).columns
     planned = {
-        arm: replace(design.run(arm, 0, plans[arm]), columns=columns, target=_target(results, arm))
+        arm: replace(
+            design.run(arm, design.seeds[0], plans[arm]), columns=columns, target=_target(results, arm)
+        )
         for arm in design.arms
     }
     arms = [_arm(results, planned[arm], arm, plans[arm], endings[arm]) for arm in design.arms]
-    differences, multiplicity = results.numbers.differences(results.main_metrics(design.tasks))
+    differences, multiplicity = _differences(results, design)
     costs = {arm: plans[arm].cost for arm in design.arms}
     return TrainingSummary(
         title=design.title,
@@ -189,6 +188,26 @@ def summarise(results: StudyResults[FinishedRun], design: Design) -> TrainingSum
         winner=_winner(results, arms, headline, design.data),
         cannot_show=tuple(_cannot_show(results, design)),
     )
+
+
+def _differences(results: StudyResults[FinishedRun], design: Design) -> tuple[list[DifferenceSummary], str]:
+    """Return the differences between arms of the same shots, each number of shots being a family of its own."""
+    keys, groups = results.main_metrics(design.tasks), by_shots(results.runs)
+    if len(groups) == 1:
+        return results.numbers.differences(keys)
+    differences: list[DifferenceSummary] = []
+    multiplicity = [
+        "Arms are compared at equal numbers of rows of each class, each of which is corrected by itself."
+    ]
+    for shots, arms in groups.items():
+        of_shots, corrected = results.numbers.of_arms(arms).differences(keys)
+        differences += of_shots
+        multiplicity += [f"{_at(shots)}: {corrected}"] if corrected else []
+    return differences, " ".join(multiplicity)
+
+
+def _at(shots: int | None) -> str:
+    return "All labels" if shots is None else f"{counted(shots, 'row')} of each class"
 
 
 def _by_subject(results: StudyResults[FinishedRun]) -> Iterable[Mapping[Path, RunScores]]:

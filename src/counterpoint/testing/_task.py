@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from typing import Any, ClassVar, Literal
 from zlib import crc32
@@ -113,6 +113,11 @@ class RandomClassifier(RandomEmbedder):
             seeds[present[column]] += np.array(of_raw)
         generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
         return torch.stack([torch.rand(len(self.target.classes), generator=g) for g in generators]).softmax(1)
+
+    def renamed(self, names: Sequence[str]) -> RandomClassifier:
+        """Return the model for other classes."""
+        assert self.target is not None
+        return RandomClassifier(replace(self.target, classes=tuple(names)))
 
 
 class RandomAssistant:

@@ -122,8 +122,9 @@ def fit(
     start, spent = 0, 0.0
     # Of parts each rank reads its own.
     like = dict(method.named_parameters())
+    start_anew = True
     if folder is not None and (saved := checkpoints.load(folder / "checkpoint", like=like)) is not None:
-        start, spent = saved.step, saved.seconds
+        start, spent, start_anew = saved.step, saved.seconds, False
         course.reach(start)
         # Moments that were saved at the end of a stage are not the next one's.
         optimizer = None if start == course.span.first else course.optimizer
@@ -230,6 +231,10 @@ def fit(
                 raise broken.error() if now.ends == ASKED else StopRequest(now.ends)
             watch.wait()
         if not course.trains:
+            if method.closed and start_anew:
+                start_epoch(course.clock(StepInfo(0, recipe.total_steps)))
+                if on_step is not None:
+                    on_step(TrainingProgress(0, recipe.total_steps, seconds=time.perf_counter() - began))
             save(0, last=True)
         stop.check()  # it may have been asked since the last step
         log.close()

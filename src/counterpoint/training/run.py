@@ -85,18 +85,21 @@ class Run:
                     f"arm {self.arm!r}: {arm.origin} is neither a run's folder nor one of its checkpoints"
                 )
             recipe = Run.read(folder).lends(recipe, arm.origin)
+        if arm.kind.carries is not None:
+            recipe = _with_carried(recipe, arm)
         return replace(
             self, recipe=recipe, columns=dict(data.columns), target=target_of(arm, self.labels, data)
         )
 
-    def lends(self, recipe: Recipe, origin: str) -> Recipe:
-        """Return another run's recipe with the towers of this one; see `lend_recipe`."""
+    def lends(self, recipe: Recipe, origin: str, modality: str | None = None) -> Recipe:
+        """Return another run's recipe with the towers of this one, or with that of one modality; see `lend_recipe`."""
         arm = Arm.parse(self.arm)
         of_recipe, reads = self.recipe.towers.names, arm.reads(self.columns)
         named = tower_names(arm.towers, arm.asked(self.recipe), of_recipe, reads.values())
         names = {modality: named.get(modality, name) for modality, name in self.recipe.towers.names.items()}
         before = self.recipe.model_copy(update={"towers": self.recipe.towers.model_copy(update=names)})
-        return lend_recipe(recipe, before, set(arm.reads(self.columns).values()), origin)
+        modalities = {modality} if modality else set(arm.reads(self.columns).values())
+        return lend_recipe(recipe, before, modalities, origin)
 
     @classmethod
     def read(cls, folder: Path) -> Run:
@@ -131,7 +134,8 @@ class Run:
         """
         there = Run.read(folder)
         began, now = (replace(run, data=without_budget(run.data)) for run in (there, self))
-        if Arm.parse(now.arm).origin:  # its towers are those of the run that it began from, which may be gone
+        arm = Arm.parse(now.arm)
+        if arm.origin or arm.kind.carries:  # its towers are those of another run, which may be gone
             now = replace(now, recipe=_with_towers(now.recipe, there.recipe))
         if began != now:
             raise OtherRunError(
@@ -160,6 +164,31 @@ class Run:
             )
         except OSError as error:
             raise unwritable(folder, error) from error
+
+
+def _with_carried(recipe: Recipe, arm: Arm) -> Recipe:
+    """Return a recipe with the tower that an arm's method takes over from another model.
+
+    Raises:
+        ValueError: for a model that has no such tower.
+    """
+    assert arm.kind.carries is not None
+    option, modality = arm.kind.carries
+    named = arm.stated(recipe).get(option, "")
+    folder = run_of(Path(named))
+    if is_run(folder):
+        other = Run.read(folder)
+        if modality not in Arm.parse(other.arm).embeds(other.columns).values():
+            raise ValueError(
+                f"arm {arm.spec!r}: {named} has no tower of {modality}; name a run of a method of several columns"
+            )
+        widths = recipe.widths
+        return other.lends(recipe, named, modality).model_copy(update={"widths": widths})
+    if ":" not in named:
+        raise ValueError(
+            f"arm {arm.spec!r}: {option}={named!r} is neither a run's folder nor a model of a library"
+        )
+    return recipe.model_copy(update={"towers": recipe.towers.model_copy(update={modality: named})})
 
 
 def _with_towers(recipe: Recipe, of: Recipe) -> Recipe:

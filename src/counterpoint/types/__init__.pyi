@@ -13,11 +13,13 @@ from .models import Captioner as Captioner
 from .models import Classifier as Classifier
 from .models import ColumnEmbedder as ColumnEmbedder
 from .models import Embedder as Embedder
+from .models import EncodesPatches as EncodesPatches
 from .models import EnergyModel as EnergyModel
 from .models import JudgesLabels as JudgesLabels
 from .models import PairScorer as PairScorer
 from .models import PairStates as PairStates
 from .models import PatchEmbedder as PatchEmbedder
+from .models import RenamesClasses as RenamesClasses
 from .models import Transcriber as Transcriber
 from .prompts import Assistant as Assistant
 from .prompts import Picture as Picture

@@ -63,6 +63,15 @@ class Classifier(Protocol):
 
 
 @runtime_checkable
+class RenamesClasses(Classifier, Protocol):
+    """A classifier that may tell other classes apart by their names."""
+
+    def renamed(self, names: Sequence[str]) -> Classifier:
+        """Return the model for other classes; LookupError where it knows more of its classes than their names."""
+        ...
+
+
+@runtime_checkable
 class JudgesLabels(Classifier, Protocol):
     """A classifier that says how likely the labels that it learned from are wrong, or lack a tag."""
 
@@ -79,6 +88,15 @@ class PatchEmbedder(Protocol):
         self, pictures: UInt8[Tensor, "n 3 H W"], head: str = "default"
     ) -> Float[Tensor, "n d h w"]:
         """Return unit-norm embeddings of places; LookupError where the model's tower has none."""
+        ...
+
+
+@runtime_checkable
+class EncodesPatches(Protocol):
+    """A model with an image tower that gives features of patches, without a head."""
+
+    def patch_features(self, pictures: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, "n w h v"]:
+        """Return the tower's features of patches; LookupError where it has none."""
         ...
 
 

@@ -25,7 +25,6 @@ from counterpoint.catalog.evidence import Evidence, Machine
 from counterpoint.data.synthetic import WORLDS
 from counterpoint.data.synthetic.world import SyntheticData
 from counterpoint.execution import Listener, Local, NullListener, leased
-from counterpoint.methods.arm import is_fixed
 from counterpoint.registry import source_of
 from counterpoint.spec import Spec
 from counterpoint.study.design import ArmPlan, Design
@@ -41,7 +40,7 @@ from . import quick as smoke
 from .cell import CellListener, ExperimentCell, Function, Notify
 from .grid import Arrays, Axes, Grid, Point, Runs, points, settings
 from .results import corrected
-from .study import TrainedStudy, TrainingComparison, of_seed
+from .study import TrainedStudy, TrainingComparison
 
 T = TypeVar("T")
 SEEDS = 5
@@ -222,7 +221,7 @@ class Lab:
         every = tuple(
             dict.fromkeys(comparison.arms.values())
         )  # a smoke run builds those too that it does not train
-        prepare(replace(design, arms=tuple(of_seed(arm, design.seeds[0]) for arm in every)), study_folder)
+        prepare(replace(design, arms=every), study_folder)
         with leased(study_folder, wait=True):
             design.reserve(study_folder)
         arms = comparison.selected(self.quick)
@@ -234,7 +233,7 @@ class Lab:
             name,
             [
                 TrainingRun(
-                    design.run(of_seed(arm, seed), seed, plans[arm]),
+                    design.run(arm, seed, plans[arm]),
                     run_folder(study_folder, Spec.parse(arm).slug, seed),
                     design.tasks,
                 )
@@ -242,9 +241,7 @@ class Lab:
                 for arm in design.arms
             ],
         )
-        # An arm that trains nothing is another model under every seed where it is of another study's run of that seed.
-        fixed = [arm for arm in design.arms if is_fixed(arm) and of_seed(arm, 0) == arm]
-        results = read_results(design, study_folder, fixed)
+        results = read_results(design, study_folder)
         return TrainedStudy(arms, results, study_folder, plans, quick=self.quick)
 
     def _with_rates(
@@ -265,7 +262,7 @@ class Lab:
         self._train(
             "learning rates",
             [
-                TrainingRun(design.run(of_seed(arm, trial.seed), trial.seed, trial.plan), folder, test=False)
+                TrainingRun(design.run(arm, trial.seed, trial.plan), folder, test=False)
                 for arm, trials in search.items()
                 for trial, folder in zip(trials, folders[arm], strict=True)
             ],

@@ -286,15 +286,6 @@ class TrainedScores:
         return ", ".join(parts)
 
 
-def of_seed(text: str, seed: int) -> str:
-    """Return an arm, or a folder, under a seed.
-
-    >>> of_seed("lit,image=cnn@runs/first/seed-{seed}", 3)
-    'lit,image=cnn@runs/first/seed-3'
-    """
-    return text.replace("{seed}", str(seed))
-
-
 def _joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
     """Return the outcomes of all test sets in a row; None for a run that failed."""
     there = [part for part in parts if part is not None]

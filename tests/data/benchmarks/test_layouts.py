@@ -129,6 +129,7 @@ def test_coco_has_captions_and_a_region_for_each_category(tmp_path: Path) -> Non
     assert data.captions(0) == ["Two cats.", "Cats"]
     regions = data.items(Regions, np.arange(2))
     assert (regions.ids.tolist(), regions.phrases) == ([9017, 9018], ["cat", "dog"])
+    assert regions.rows.tolist() == [0, 0]
     masks = regions.masks(np.arange(2))
     # The square in the middle of 12 × 8 has columns 2 … 9: cats fill 2 … 5 and 8, 9; the dog 4 and 5.
     assert masks.shape == (2, 8, 8)

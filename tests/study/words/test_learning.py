@@ -66,6 +66,8 @@ def test_a_tower_of_ones_own_learnt_what_its_run_learnt(tmp_path: Path) -> None:
     for arm in (f"moco,image=cnn@{tmp_path / 'first'}", f"diht-distilled,teacher=cnn@{tmp_path / 'first'}"):
         told = learns_from(Run(arm, "data", RECIPE))
         assert told.endswith(f"; {of_earlier}")
+    several = f"diht-distilled,teacher=timm:resnet18.a1_in1k@hub+cnn@{tmp_path / 'first'}"
+    assert f"1,000 classes of pictures); {of_earlier}" in learns_from(Run(several, "data", RECIPE))
 
 
 def test_a_study_tells_what_its_arms_learn_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

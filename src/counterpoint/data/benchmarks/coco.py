@@ -121,12 +121,13 @@ class _CategoryRegions(Regions):
             for category in sorted(instances.parts.get(int(data.ids[row]), {}))
             if kinds is None or instances.names[category] in kinds
         ]
+        self.rows = np.array([row for row, _ in self._places], dtype=np.int64)
         self.ids = np.array([data.ids[row] * 1000 + c for row, c in self._places], dtype=np.int64)
         self.phrases = [instances.names[category] for _, category in self._places]
         self.kinds = self.phrases
 
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
-        return self._data.images(np.array([self._places[k][0] for k in positions], dtype=np.int64))
+        return self._data.images(self.rows[positions])
 
     def masks(self, positions: Int[np.ndarray, " k"]) -> Bool[Tensor, "k H W"]:
         form, side = self._data.form, side_of(self._data.form)

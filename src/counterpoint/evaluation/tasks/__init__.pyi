@@ -29,6 +29,7 @@ from .modality_importance_score import ModalityImportance as ModalityImportance
 from .multi_attribute_bias_amplification import BiasAmplification as BiasAmplification
 from .multi_label import MultiLabel as MultiLabel
 from .multiple_choice import MultipleChoice as MultipleChoice
+from .new_classes import NewClasses as NewClasses
 from .out_of_distribution import OutOfDistribution as OutOfDistribution
 from .pointing import Pointing as Pointing
 from .pope import Pope as Pope
@@ -37,6 +38,7 @@ from .question_answering import QuestionAnswering as QuestionAnswering
 from .regression import Regression as Regression
 from .retrieval import Retrieval as Retrieval
 from .segmentation import Segmentation as Segmentation
+from .segmentation_probe import SegmentationProbe as SegmentationProbe
 from .selection import Selection as Selection
 from .shift import Shift as Shift
 from .sugarcrepe import SugarCrepe as SugarCrepe

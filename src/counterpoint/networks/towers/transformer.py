@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from ..base import ImageTower, TextTower, Tokenizer
+from ..base import ImageTower, PictureStates, TextTower, Tokenizer
 from ..exported import ExportedTower, Head, NotExportableError
 from ..heads import Linear
+from ..masking import gather_patches
 from .parts.pixels import Normalise
 from .parts.pooling import Packing, inside, pool
 from .tokenizer import BytePairTokenizer
@@ -308,6 +309,7 @@ class VisionTransformer(ImageTower):
 
     kept_in_timm = "counterpoint_vit"
     takes_prompts = True
+    takes_masks = True
     drops_keys: ClassVar[bool] = True
 
     def __init__(
@@ -358,21 +360,51 @@ class VisionTransformer(ImageTower):
             return None
         return keys_seen(torch.ones(x.shape[:2], dtype=torch.bool, device=x.device), self.heads, self.dropkey)
 
+    def encode_visible(
+        self,
+        images: Float[Tensor, "B 3 H W"],
+        index: Int[Tensor, "B k"],
+        mask_token: Float[Tensor, " width"] | None = None,
+    ) -> PictureStates:
+        pixels, positions = self._pixels(images)
+        visible = self.patch_embedding(gather_patches(pixels, index))
+        if mask_token is None:
+            x = visible + gather_patches(positions.expand(len(images), *positions.shape[-2:]), index)
+        else:
+            masked = mask_token.to(visible.dtype).expand(len(visible), positions.shape[-2], -1)
+            x = masked.scatter(1, index[..., None].expand_as(visible), visible) + positions
+        states = self._blocks(x)
+        return PictureStates(states.mean(1), states)
+
     def _states(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B n width"]:
+        pixels, positions = self._pixels(images)
+        return self._blocks(self.patch_embedding(pixels) + positions)
+
+    def _pixels(
+        self, images: Float[Tensor, "B 3 H W"]
+    ) -> tuple[Float[Tensor, "B n pixels"], Float[Tensor, "*count n width"]]:
+        """Return the pixels of the patches, and their positions."""
         rows, columns = (length // self.patch for length in images.shape[2:])
         if len(images):
-            patches = F.pixel_unshuffle(self.normalise(images), self.patch).flatten(2).transpose(1, 2)
+            pixels = F.pixel_unshuffle(self.normalise(images), self.patch).flatten(2).transpose(1, 2)
         else:  # which torch's function would leave as it is
-            patches = self.patch_embedding.weight.new_zeros(
+            pixels = self.patch_embedding.weight.new_zeros(
                 0, rows * columns, self.patch_embedding.in_features
             )
-        x = self.patch_embedding(patches) + self._positions(rows, columns)
+        return pixels, self._positions(rows, columns, len(images))
+
+    def _blocks(self, x: Float[Tensor, "B n width"]) -> Float[Tensor, "B n width"]:
         for block in self.blocks:
             x = block(x, mask=self._seen(x))
         return self.norm(x)
 
-    def _positions(self, rows: int, columns: int) -> Float[Tensor, "n width"]:
-        """Return the embeddings of the places of a grid: those learned, interpolated where the grid is another one."""
+    def _positions(self, rows: int, columns: int, count: int) -> Float[Tensor, "*count n width"]:
+        """Return the embeddings of the places of a grid: those learned, interpolated where the grid is another one.
+
+        Args:
+            rows, columns: of the grid.
+            count: of pictures, for a tower whose positions are a picture's own.
+        """
         learned, side = self.position_embedding.weight, self.size // self.patch
         if (rows, columns) == (side, side):
             return learned
@@ -393,6 +425,7 @@ class ProbedTransformer(VisionTransformer):
     """
 
     kept_in_timm = "counterpoint_vit_map"
+    takes_masks = False
 
     def __init__(
         self, size: int = 48, patch: int = 8, width: int = 192, depth: int = 4, heads: int = 4
@@ -416,3 +449,11 @@ class ProbedTransformer(VisionTransformer):
 
     def patches(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
         return ImageTower.patches(self, images)
+
+    def encode_visible(
+        self,
+        images: Float[Tensor, "B 3 H W"],
+        index: Int[Tensor, "B k"],
+        mask_token: Float[Tensor, " width"] | None = None,
+    ) -> PictureStates:
+        return ImageTower.encode_visible(self, images, index, mask_token)

@@ -22,6 +22,7 @@ from ...modalities import leading
 from ...networks.base import CuttingInput
 from ...networks.towers.parts.pixels import Square
 from ...recipes import override
+from ...spec import of_seed
 from ...training.loop import fit
 from ...training.record.negatives import negatives_per_anchor
 from ...training.record.peak_memory import PeakMemory
@@ -126,15 +127,23 @@ def _measured(
     design, data = study.design, study.data
     steps = turns.warm_up + turns.timed if turns else 1
     recipe = override(design.recipe, {"steps": steps, "workers": 0})
-    runs = {arm: prepare(Run(arm, design.data, recipe, labels=design.labels), data) for arm in arms}
+    first = {arm: of_seed(arm, design.seeds[0]) for arm in arms}
+    runs = {
+        arm: prepare(Run(name, design.data, recipe, labels=design.labels), data)
+        for arm, name in first.items()
+    }
     for arm, (method, _) in runs.items():
         check_model(method, askable(study.arms[arm], study.tasks, data), data)
     peaks: dict[str, int] = {}
 
     def turn(arm: str) -> Sequence[float]:
         assert turns is not None
-        ends, memory = [], PeakMemory()
+        ends: list[float] = []
+        memory = PeakMemory()
         method, loader = runs[arm]
+        if method.closed:  # a run of it takes no step
+            peaks.setdefault(arm, memory.read())
+            return ends
         # The first turn does not count: it warms up, and shows what memory a step takes.
         taken = recipe if arm in peaks else override(recipe, {"steps": turns.warm_up})
         with suppress(
@@ -161,8 +170,8 @@ def _measured(
             parameters=sum(p.numel() for p in method.parameters()),
             peak_memory_bytes=peaks.get(arm) or PeakMemory().read(),
             batch_size=loader.batch_size,
-            rows=(rows := len(trained_rows(arm, data))),
-            left_out=len(data.splits.train) - rows,
+            rows=(rows := len(trained_rows(first[arm], loader.data))),
+            left_out=len(loader.data.splits.train) - rows,
             cut_captions=cut_captions(method, data),
             image_size=next((i.size for i in method.inputs.values() if isinstance(i, Square)), 0),
             negatives=negatives_per_anchor(method, loader),
@@ -291,6 +300,7 @@ def cut_captions(method: TowerMethod, data: Data) -> float:
     cutting = {
         column: reads
         for column in method.embeds
+        if column in data.columns
         if isinstance(reads := method.tower(column).input, CuttingInput)
     }
     return max((share_cut(reads, _texts(examples[column])) for column, reads in cutting.items()), default=0.0)

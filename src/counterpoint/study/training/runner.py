@@ -14,6 +14,7 @@ import polars as pl
 import torch
 
 from ...data.base import Data
+from ...data.derived.drawn import DrawnData
 from ...data.derived.mixture import together
 from ...data.labels import Classes, Label, Numbers, Tags, of_kind
 from ...diagnostics import describe
@@ -27,6 +28,8 @@ from ...methods.base import Method
 from ...methods.tower_method import TowerMethod
 from ...recipes import DEFAULT, Recipe, override
 from ...recipes import load as load_recipe
+from ...spec import of_seed
+from ...training.drawn import drawn
 from ...training.loop import TrainingProgress, fit
 from ...training.record.peak_memory import PeakMemory
 from ...training.record.provenance import Provenance
@@ -105,11 +108,15 @@ def _run(
         made_of, whole = Provenance.of(planned, data), data
         made_of.check(whole, folder)
         check_asked([Arm.parse(planned.arm)], test_tasks, data)
+        data = drawn(planned, data)
         method, loader = prepare(planned, data, folder)
         data = data.suited(method.inputs)
         check_batch(method, planned.arm, planned.recipe, data)
         if latest_checkpoint(folder / "checkpoint") is None:
             method.check_start(len(trained_rows(planned.arm, data)))
+        rows = len(trained_rows(planned.arm, data))
+        left_out = len(data.splits.train) - rows
+        data = data.evaluated() if isinstance(data, DrawnData) else data
         check_model(method, test_tasks, data)
         check_mode(method, planned.recipe, loader.batch_size)
         if first:  # a run that is refused leaves no folder
@@ -123,7 +130,7 @@ def _run(
             "several machines needs a folder that all of them see; give one with --out"
         )
     memory, earlier = PeakMemory(), RunState.read(folder) or RunState()
-    progress, rows = [TrainingProgress(0, planned.recipe.total_steps)], len(trained_rows(planned.arm, data))
+    progress = [TrainingProgress(0, planned.recipe.total_steps)]
 
     def step_done(now: TrainingProgress) -> None:
         progress[0] = now
@@ -141,10 +148,10 @@ def _run(
             steps=now.step,
             images_seen=seen,
             rows=rows,
-            left_out=len(data.splits.train) - rows,
+            left_out=left_out,
             passes={
-                modality: round(seen * count + rows * of_all.get(modality, 0))
-                for modality, count in passes.items()
+                modality: round(seen * passes.get(modality, 0) + rows * of_all.get(modality, 0))
+                for modality in passes | of_all
             },
             seconds=now.seconds,
             waiting_seconds=earlier.waiting_seconds + now.waited,
@@ -200,7 +207,7 @@ def train(
     """Train and evaluate one method in a folder and return the model; the same call goes on where it stopped.
 
     Args:
-        method: a method's name, with options after commas.
+        method: a method's name, with options after commas; ``{seed}`` in it stands for the seed.
         data: a data set's name or a path, or several, which are mixed (`counterpoint.data.derived.mixed.MixedData`).
         recipe: a recipe or its name.
         seed: of the initial weights, the order of the data and every view.
@@ -225,7 +232,7 @@ def train(
         chosen = override(chosen, {"parallel.mode": parallel})
     given(method, data)
     source = together(data)
-    planned = Run(method, source, chosen, seed, labels)
+    planned = Run(of_seed(method, seed), source, chosen, seed, labels)
     planned = with_steps(planned, open_data(planned))
     with joined(), copied(Path(folder), sync), leased(Path(folder)):
         state = run(planned, Path(folder), tasks=tasks, on_step=on_step, track=track)
@@ -268,7 +275,7 @@ def validation_numbers(method: Method, data: Data) -> dict[str, float]:
     Else retrieval for a method of several columns, and for one of one column a probe of classes, of tags or of numbers,
     whatever there is first. Empty for data without a validation set, and for data of one column without labels.
     """
-    several = len(method.embeds) > 1
+    several = sum(column in data.columns for column in method.embeds) > 1
     if several and is_classifier(method):
         task = create("classification")
     elif several and not data.learned:

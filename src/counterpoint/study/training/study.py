@@ -17,7 +17,7 @@ from ...execution.executors import LOCAL, executor_of
 from ...methods.arm import Arm
 from ...reasons import counted
 from ...recipes import Recipe
-from ...spec import Spec
+from ...spec import Spec, of_seed
 from ...training.run import RunState
 from ...training.trackers import check as check_trackers
 from ..agreement import check_made_of_the_same
@@ -63,9 +63,9 @@ def compare(
         listener: gets every event.
         on_cost: called with the steps and the cost of every arm before the study starts; if it returns False, the
             study stops there.
-        options: ``data``, ``seeds``, ``recipe``, ``budget``, ``tune``, ``margin``, ``tasks``, ``labels`` and
-            ``title``: the fields of `counterpoint.study.Design`, which has their meanings and defaults. ``seeds`` says
-            how many or which, ``recipe`` is a recipe, its name or its file.
+        options: ``data``, ``seeds``, ``recipe``, ``budget``, ``tune``, ``margin``, ``tasks``, ``labels``, ``shots``,
+            ``from_`` and ``title``: the fields of `counterpoint.study.Design`, which has their meanings and defaults.
+            ``seeds`` says how many or which, ``recipe`` is a recipe, its name or its file.
 
     Raises:
         FileNotFoundError: if there is nothing at the path of the data or of the recipe.
@@ -101,6 +101,7 @@ def conduct(
     on_cost: OnCost[Design, ArmPlan] | None = None,
 ) -> Study[TrainingSummary]:
     """Carry out a study; see `compare`."""
+    design = design.spelled_out()
     if jobs is not None and jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
     check_trackers(track)
@@ -184,7 +185,8 @@ def _runs(
 ) -> list[TrainingRun]:
     """Return the runs of some arms of a study, seed by seed, so that an unfinished study has whole seeds."""
     tasks = [create(name) for name in design.tasks]
-    task_names = {arm: tuple(task.name for task in askable(Arm.parse(arm), tasks, data)) for arm in plans}
+    parsed = {arm: Arm.parse(of_seed(arm, design.seeds[0])) for arm in plans}
+    task_names = {arm: tuple(task.name for task in askable(parsed[arm], tasks, data)) for arm in plans}
     return [
         TrainingRun(
             design.run(arm, seed, plan),
@@ -236,7 +238,7 @@ def _searches(design: Design, plans: Mapping[str, ArmPlan], folder: Path) -> dic
     searches = {}
     for arm, plan in plans.items():
         if not plan.searched:
-            search = trials(design, Arm.parse(arm), plan)
+            search = trials(design, Arm.parse(of_seed(arm, design.seeds[0])), plan)
             folders = [trial_folder(folder, Spec.parse(arm).slug, number) for number in range(len(search))]
             searches[arm] = _Search(search, folders)
     return searches

@@ -78,7 +78,8 @@ def _trained_before(run: Run, arm: Arm, reads: Mapping[str, str]) -> Iterator[st
     """Yield the towers and models with weights that an arm starts from or is taught by, and what they learned from."""
     towers = {**run.recipe.towers.names, **arm.towers}
     of_reads = (towers.get(modality, "") for modality in reads.values())
-    for named in (arm.origin, *of_reads, *arm.options.values()):
+    of_options = (name for value in arm.options.values() for name in value.split("+"))
+    for named in (arm.origin, *of_reads, *of_options):
         weights = TowerSource.parse(named).weights if "@" in named else named
         if weights and (is_run(Path(weights)) or is_checkpoint(Path(weights))):
             folder = run_of(Path(weights))

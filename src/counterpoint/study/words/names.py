@@ -1,4 +1,4 @@
-"""Short names of arms whose loss is in a file, as charts and tables show them."""
+"""Short names of arms, as charts and tables show them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ AnySummary = TypeVar("AnySummary", bound=StudySummary)
 def short_names(names: Sequence[str]) -> dict[str, str]:
     """Return a short name for each arm: a loss in a file goes by its class, another arm by its own name.
 
+    A run that all arms go on from is left out.
+
     Where several arms would have the same short name, each goes by its file without the folder and the class, or by
     its name in full.
 
@@ -25,8 +27,16 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
     ['one.py:Hinge', 'two.py:Hinge']
     >>> list(short_names(["a/one.py:Hinge", "b/one.py:Hinge"]).values())
     ['a/one.py:Hinge', 'b/one.py:Hinge']
+    >>> list(short_names(["coop,from=runs/pair", "linear,from=runs/pair,shots=4"]).values())
+    ['coop', 'linear,shots=4']
     """
     choices = {name: _from_short_to_full(name) for name in names}
+    specs = {name: Spec.parse(name) for name in names}
+    if len({spec.options.get("from") for spec in specs.values()}) == 1:
+        # What all arms go on from tells none from another.
+        for name, spec in specs.items():
+            others = {option: value for option, value in spec.options.items() if option != "from"}
+            choices[name].insert(0, str(Spec(spec.name, others)))
     chosen = dict.fromkeys(names, 0)
     while True:
         short = {name: choices[name][chosen[name]] for name in names}
