@@ -57,6 +57,7 @@ class Arm:
     ``supcon,on=images,sampler=balanced``     a method that learns from labels, of rows that come by their classes (see
                                               `counterpoint.data.loading.samplers`)
     ``coop,shots=4``                          a method that is trained on four rows of each class of the run's label
+    ``clip,from=RUN,wise=0.5``                the mean of the weights that it goes on from and of those that it comes to
     ``./my_loss.py:MyLoss,margin=0.2``        a loss from a file: an ``nn.Module`` called with unit-norm image
                                               and text embeddings that returns a number
     ========================================  ==============================================================
@@ -73,6 +74,8 @@ class Arm:
         sampler: the way in which rows come to it; the method's own unless given.
         origin: the folder of a run, or of a checkpoint, that it goes on from; empty for none.
         shots: the rows of each class or tag that it is trained on; all unless given.
+        wise: α of θ ← (1 − α) θ₀ + α θ after the last step, for an arm that continues from weights θ₀; None for no such
+            mean.
     """
 
     spec: str
@@ -86,6 +89,7 @@ class Arm:
     sampler: str = ""
     origin: str = ""
     shots: int | None = None
+    wise: float | None = None
 
     @classmethod
     def parse(cls, text: str) -> Arm:
@@ -106,6 +110,7 @@ class Arm:
         columns, labels = columns_asked(text, options), options.pop("labels", "")
         tune, sampler, origin = options.pop("tune", None), options.pop("sampler", ""), options.pop("from", "")
         shots = _shots(text, options.pop("shots", None))
+        wise = _wise(text, options.pop("wise", None))
         if origin and not Path(origin).expanduser().is_dir() and (embedded := modalities_of(origin)):
             # A library's pair has no run to go on from: its towers are named.
             towers, origin = {**dict.fromkeys(embedded, origin), **towers}, ""
@@ -128,7 +133,9 @@ class Arm:
         if method == "lit" and tune is not None:
             raise ValueError(f"arm {text!r}: lit's mode says what is tuned; leave tune={tune} out")
         streams(sampler or NATURAL)  # an error here and not in a run
-        return cls(str(spec), method, options, towers, tune, loss, columns, labels, sampler, origin, shots)
+        return cls(
+            str(spec), method, options, towers, tune, loss, columns, labels, sampler, origin, shots, wise
+        )
 
     @property
     def label(self) -> str:
@@ -373,6 +380,13 @@ class Arm:
                 f"{listing(sorted(name.rpartition('.')[2] for name in missing))} into a common space, so that it "
                 "cannot compare examples with names"
             )
+        if self.wise is not None and not is_restored():
+            if method.closed or not (before or pretrained(towers)):
+                raise ValueError(
+                    f"arm {self.spec!r}: wise={self.wise:g} blends the weights that an arm continues from with those "
+                    "that it comes to, and this one continues from none: give from=RUN or a pretrained tower"
+                )
+            method.wise = self.wise
         if self.sampler:
             method.sampler = self._sampler(constructor)
         if self.tune == "none":
@@ -446,6 +460,25 @@ def _shots(arm: str, text: str | None) -> int | None:
     if text is not None and not (text.isdecimal() and int(text)):
         raise ValueError(f"arm {arm!r}: shots must be a whole number of at least 1, got {text!r}")
     return None if text is None else int(text)
+
+
+def _wise(arm: str, text: str | None) -> float | None:
+    """Return the share of what it learns that an arm ends with; None where it states none.
+
+    >>> _wise("clip,wise=2", "2")
+    Traceback (most recent call last):
+    ...
+    ValueError: arm 'clip,wise=2': wise must be a number from 0 to 1, got '2'
+    """
+    if text is None:
+        return None
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise ValueError(f"arm {arm!r}: wise must be a number from 0 to 1, got {text!r}")
+    return share
 
 
 def is_fixed(spec: str) -> bool:

@@ -29,6 +29,7 @@ from .saving.saver import Saver
 from .sharing.distributed import device_of
 from .speed.pace import Pace, Stopwatch, memory_in_use
 from .step import caching
+from .step.between import Between
 from .step.precision import Precision
 from .step.stages import Course
 from .trackers import MetricLog
@@ -115,6 +116,10 @@ def fit(
     method.to(device)
     # Of all that a run learns, also of what moves in a later stage alone.
     begins = learnt_scalars(method)
+    if method.wise is not None and recipe.parallel.mode == "fsdp":
+        raise ValueError("wise blends whole weights, and under fsdp each process has a part of them: use ddp")
+    # Before a checkpoint is read: what the run continued from.
+    between = None if method.wise is None else Between(method, method.wise)
     course = Course(method, recipe, device, loader.batch_size)
     first = ranks.rank == 0
     # Of the largest part, so that all ranks either encode in microbatches or not.
@@ -208,6 +213,8 @@ def fit(
                 with torch.no_grad():
                     method.after_step({k: v.detach() for k, v in z.items()}, batch, clock)
             done = clock.step + 1
+            if between is not None and done == clock.steps:
+                between.apply()
             seconds, numbers = time.perf_counter() - began, dict[str, float]()
             if done % recipe.log_every == 0 or done == clock.steps:
                 numbers |= {"loss": now.loss, "lr": rate, "seconds": seconds}

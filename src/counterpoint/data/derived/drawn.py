@@ -11,7 +11,6 @@ from typing import ClassVar, Self, final
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from ...reasons import counted, listing
 from ..base import Data, Rows
 from ..labels import Label, Tags
 from ..views.keys import key, uniform
@@ -26,8 +25,9 @@ class DrawnData(DerivedData):
 
     The draw follows from the ids of items and the seed. It is the same for all methods, whatever the order of the rows,
     and a larger number of shots holds the smaller ones. Of classes, so many rows of each are trained on, or all where
-    there are fewer. Of tags, rows are taken in the order of the draw until each tag applies to so many of them. All
-    other rows leave training and hide the label. Rows that a validation or test set holds too are not touched.
+    there are fewer; a class without rows has none. Of tags, rows are taken in the order of the draw until each tag
+    applies to so many of them. All other rows leave training and hide the label. Rows that a validation or test set
+    holds too are not touched.
 
     Args:
         data: all of it.
@@ -37,7 +37,7 @@ class DrawnData(DerivedData):
     Raises:
         UnknownNameError: for a label that the data does not have.
         LabelTypeError: for a label of another kind.
-        ValueError: for shots of a class or a tag without rows to train on, and of data that lies in shards.
+        ValueError: for shots where no row to train on has a class or a tag, and of data that lies in shards.
     """
 
     part: ClassVar[str] = "draw"
@@ -85,11 +85,9 @@ class DrawnData(DerivedData):
         tags = isinstance(label, Tags)
         positive = of_train == 1 if tags else of_train[:, None] == np.arange(len(label.names))
         counts = positive.sum(0)
-        if missing := [name for name, count in zip(label.names, counts, strict=True) if not count]:
+        if not counts.any():
             raise ValueError(
-                f"labels {self.learned}: {counted(len(missing), 'tag' if tags else 'class')} of {self.data.name!r} "
-                f"{'has' if len(missing) == 1 else 'have'} no row to train on, so that no shot can be drawn: "
-                f"{listing(missing[:5])}"
+                f"labels {self.learned}: no row to train on of {self.data.name!r} has a {'tag' if tags else 'class'}"
             )
         draws = self._draws(train, "shots")[:, 0]
         if not tags:

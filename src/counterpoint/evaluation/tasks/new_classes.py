@@ -20,8 +20,8 @@ class NewClasses(ClassifierTask):
     held against base classes alone, one of a new class against new ones.
 
     Metrics: ``base`` and ``new``, the accuracies; and ``harmonic``, ``2 b n / (b + n)`` of these two. A model that
-    knows more of its classes than their names has ``base`` alone. Rows without a class have no outcome, and so have
-    rows that lack a column if the model needs all of them.
+    knows more of its classes than their names has ``base`` alone, and so have rows without a new class. Rows without a
+    class have no outcome, and so have rows that lack a column if the model needs all of them.
 
     Raises:
         NotApplicableError: for data without the label that the model learned, or without new classes.
@@ -59,7 +59,7 @@ class NewClasses(ClassifierTask):
             other = model.renamed(new.names) if isinstance(model, RenamesClasses) else None
         except LookupError:
             other = None
-        if other is not None:
+        if other is not None and new.known[rows].any():
             outcomes["new"] = _hits(other, data, rows, new.values[rows])
             of_new = ~np.isnan(outcomes["new"])
             outcomes["hit"] = np.where(of_new, outcomes["new"], outcomes["base"])

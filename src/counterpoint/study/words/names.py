@@ -31,12 +31,9 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
     ['coop', 'linear,shots=4']
     """
     choices = {name: _from_short_to_full(name) for name in names}
-    specs = {name: Spec.parse(name) for name in names}
-    if len({spec.options.get("from") for spec in specs.values()}) == 1:
-        # What all arms go on from tells none from another.
-        for name, spec in specs.items():
-            others = {option: value for option, value in spec.options.items() if option != "from"}
-            choices[name].insert(0, str(Spec(spec.name, others)))
+    if common_origin(names):  # which tells no arm from another
+        for name in names:
+            choices[name].insert(0, without_origin(name))
     chosen = dict.fromkeys(names, 0)
     while True:
         short = {name: choices[name][chosen[name]] for name in names}
@@ -48,6 +45,22 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
             return short
         for name in ambiguous:
             chosen[name] += 1
+
+
+def common_origin(names: Sequence[str]) -> str:
+    """Return the model that all arms go on from; empty where they go on from several, or from none."""
+    origins = {Spec.parse(name).options.get("from", "") for name in names}
+    return origins.pop() if len(origins) == 1 else ""
+
+
+def without_origin(name: str) -> str:
+    """Return an arm without the model that it goes on from.
+
+    >>> without_origin("coop,from=runs/pair,shots=4")
+    'coop,shots=4'
+    """
+    spec = Spec.parse(name)
+    return str(Spec(spec.name, {option: it for option, it in spec.options.items() if option != "from"}))
 
 
 def _from_short_to_full(name: str) -> list[str]:
