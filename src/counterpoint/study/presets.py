@@ -310,7 +310,7 @@ _ALL = (
     ),
     StudyPreset(
         "dense",
-        "what is where, from pictures alone: which pre-training gives the features that a detector or a segmenter needs; "
+        "what is where, from pictures alone: which pre-training gives the features that detectors and segmenters need; "
         "take --recipe cpu-dense, whose towers keep a fine grid",
         {
             "whole pictures": ("byol",),
