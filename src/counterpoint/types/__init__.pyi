@@ -16,6 +16,7 @@ from .models import EncodesPatches as EncodesPatches
 from .models import EnergyModel as EnergyModel
 from .models import JudgesLabels as JudgesLabels
 from .models import PatchEmbedder as PatchEmbedder
+from .models import RegionEmbedder as RegionEmbedder
 from .models import Transcriber as Transcriber
 from .prompts import Assistant as Assistant
 from .prompts import Picture as Picture
