@@ -22,6 +22,7 @@ from ..data.source import load_any
 from ..evaluation import STATISTICS, RunResults, Task, create, evaluate
 from ..evaluation.statistic import name_of
 from ..evaluation.task import ModelKind, NotApplicableError, check_data
+from ..networks.regions import pool_boxes
 from ..study.scored import limits
 from ..types import Prompt, Scores, Target
 from ._checks import Checks, expect, expect_error, run_checks
@@ -91,6 +92,12 @@ class RandomEmbedder:
         quarters = pictures.unfold(2, side, side).unfold(3, side, side).permute(0, 2, 3, 1, 4, 5)
         embedded = self.embed("image", quarters.flatten(0, 2).contiguous())
         return embedded.view(len(pictures), 2, 2, -1).permute(0, 3, 1, 2)
+
+    def embed_regions(
+        self, pictures: Tensor, boxes: Tensor, head: str = "default", side: int | None = None
+    ) -> Tensor:
+        """Return embeddings of boxes: means of those of the quarters."""
+        return F.normalize(pool_boxes(self.embed_patches(pictures, head), boxes), dim=-1)
 
 
 class RandomClassifier(RandomEmbedder):

@@ -101,6 +101,26 @@ class EncodesPatches(Protocol):
 
 
 @runtime_checkable
+class RegionEmbedder(Protocol):
+    """A model that embeds boxes of pictures, for tasks that give these."""
+
+    def embed_regions(
+        self,
+        pictures: UInt8[Tensor, "n 3 H W"],
+        boxes: Float[Tensor, "n k 4"],
+        head: str = "default",
+        side: int | None = None,
+    ) -> Float[Tensor, "n k d"]:
+        """Return unit-norm embeddings of boxes in shares of the sides, of pictures resized to a side in pixels.
+
+        Raises:
+            LookupError: where the model's tower has no features of patches.
+            ValueError: for a side that it cannot take.
+        """
+        ...
+
+
+@runtime_checkable
 class EnergyModel(Protocol):
     """A model with an energy of pictures, which is low for what is familiar."""
 

@@ -35,6 +35,7 @@ from .pointing import Pointing as Pointing
 from .pope import Pope as Pope
 from .probe import Probe as Probe
 from .question_answering import QuestionAnswering as QuestionAnswering
+from .regions import RegionNames as RegionNames
 from .regression import Regression as Regression
 from .retrieval import Retrieval as Retrieval
 from .segmentation import Segmentation as Segmentation
