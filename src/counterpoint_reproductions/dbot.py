@@ -40,7 +40,9 @@ COMPARISON = replace(
     TEACHERS,
     arms=taught(Path("runs/teachers/seed-{seed}")),
     changes={"steps": STEPS, "validate_every": 2 * STEPS},
+    # Each stage is as long as that of the arms with one.
     steps={after(2, RANDOM): 2 * STEPS, after(2, SUPERVISED): 2 * STEPS},
+    budget="passes",
 )
 LONGER = replace(COMPARISON, arms={LONG: "dbot,stages=1"}, steps={LONG: 2 * STEPS})
 

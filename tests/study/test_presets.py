@@ -27,6 +27,7 @@ from counterpoint.methods.options import read
 from counterpoint.recipes import load as load_recipe
 from counterpoint.recipes import override
 from counterpoint.registry import UnknownNameError
+from counterpoint.spec import Spec
 from counterpoint.study import Study
 from counterpoint.study.presets import MOST_PAIRS, PRESETS
 from counterpoint.study.schema import TrainedArm, TrainingCost, TrainingSummary
@@ -70,7 +71,7 @@ def test_a_preset_names_what_exists(subtests: pytest.Subtests) -> None:
             for arm in preset.arms:
                 Arm.parse(arm)
             for task in preset.tasks:
-                assert task in TASKS
+                assert Spec.parse(task).name in TASKS
 
 
 def test_no_two_arms_of_preset_same_but_for_defaults_one_states(
