@@ -50,6 +50,7 @@ from counterpoint.testing._stubs import batch as batch
 from counterpoint.testing._stubs import loaded as loaded
 from counterpoint.testing._stubs import prepared as prepared
 from counterpoint.testing._stubs import run as run
+from counterpoint.testing._stubs import stub_towers as stub_towers
 from counterpoint.testing._stubs import total as total
 from counterpoint.types import Batch, Target
 
