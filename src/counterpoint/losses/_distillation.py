@@ -1,4 +1,4 @@
-"""Divergences of a student's map of logits from a teacher's: at every pixel over classes, in every class over pixels."""
+"""Divergences of a student's logits from a teacher's: at each pixel over classes, in each class over pixels."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..forms import NonNegative, Positive
@@ -162,12 +162,12 @@ class Segment(TowerMethod):
         Raises:
             ValueError: for anything else.
         """
-        pictures: UInt8[Tensor, "n 3 H W"] = check_pictures(pictures)
+        raw = check_pictures(pictures)
         was_training, device = self.training, next(self.parameters()).device
         self.eval()
         try:
-            size, side = self.image_tower.size, min(pictures.shape[-2:])
-            logits = self.logits(fitted(pictures.to(device), Fit(size, size)))
+            size, side = self.image_tower.size, min(raw.shape[-2:])
+            logits = self.logits(fitted(raw.to(device), Fit(size, size)))
             return enlarged(logits, (side, side)).argmax(1)
         finally:
             self.train(was_training)
