@@ -83,6 +83,50 @@ def pixpro_loops(objective: Any, y: Tensor, x: Tensor, positive: Tensor) -> Tens
     return average(pictures)
 
 
+def segments(g: torch.Generator, n: int, d: int) -> Inputs:
+    """Logits of 3 classes at 2 × 3 patches, a teacher's, and labels with borders, of which some are unknown."""
+    logits = [torch.randn(n, 3, 2, 3, generator=g, dtype=torch.float64) for _ in range(2)]
+    labels = torch.randint(0, 3, (n, 4, 3), generator=g).repeat_interleave(2, 1).repeat_interleave(3, 2)
+    labels[torch.rand(labels.shape, generator=g) < 0.05] = 255
+    return *logits, labels
+
+
+def bpkd_loops(objective: Any, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+    (classes, rows, columns), t, r = student.shape[1:], objective.temperature, objective.radius
+    (height, width), pictures = labels.shape[1:], []
+    tall, wide, teacher = height // rows, width // columns, teacher.detach()
+
+    def divergence(target: list[Tensor], own: list[Tensor]) -> Tensor:
+        p, q = (torch.stack(it).div(t).softmax(0) for it in (target, own))
+        return total([t * t * a * (a.log() - b.log()) for a, b in zip(p, q, strict=True)])
+
+    for b in range(len(student)):
+        truth, share = labels[b].tolist(), torch.zeros(classes, rows, columns, dtype=torch.float64)
+        for c, y, x in product(range(classes), range(height), range(width)):
+            near = [
+                truth[j][i] == c
+                for j in range(max(y - r, 0), min(y + r + 1, height))
+                for i in range(max(x - r, 0), min(x + r + 1, width))
+            ]
+            if truth[y][x] != 255 and any(near) and not all(near):
+                share[c, y // tall, x // wide] += 1 / (tall * wide)
+        places = list(product(range(rows), range(columns)))
+        edge = []
+        for y, x in places:
+            of = [[z[b, c, y, x] * share[c, y, x] for c in range(classes)] for z in (teacher, student)]
+            edge.append(divergence(*of))
+        at_edge, inside = [], []
+        for c in range(classes):
+            n = max(1.0, float(share[c].sum()))
+            at_edge += [
+                objective.alpha / n * e * share[c, y, x] for e, (y, x) in zip(edge, places, strict=True)
+            ]
+            of = [[z[b, c, y, x] * (1 - share[c, y, x]) for y, x in places] for z in (teacher, student)]
+            inside.append(divergence(*of))
+        pictures.append(objective.edge * total(at_edge) + objective.body * average(inside))
+    return average(pictures)
+
+
 _SWAV: dict[str, Any] = {"temperature": warm, "epsilon": 0.5}
 _LOW = {"positive": 0.3, "negative": 0.1}
 
@@ -93,6 +137,8 @@ CASES = (
     Case(
         "pixpro", pixpro_loops, patches, {"temperature": 0.3}, "contrast", swap=other_view, stop_gradient=True
     ),
+    Case("bpkd", bpkd_loops, segments, {"radius": 1}, unit=False, stop_gradient=True),
+    Case("bpkd", bpkd_loops, segments, {"temperature": 1.0}, "wide", unit=False, stop_gradient=True),
     Case("cross-similarity", cross_similarity_loops, two, {**_LOW, "repulsion": 0.5}, stop_gradient=True),
     Case(
         "cross-similarity",

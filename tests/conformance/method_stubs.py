@@ -37,6 +37,7 @@ from counterpoint.testing._stubs import (
     begun,
     columns_for,
     ready,
+    stub_map,
     stub_table,
 )
 from counterpoint.testing._stubs import RECIPE as RECIPE
@@ -213,6 +214,7 @@ def towers_of(
     available |= {"table": stub_table()}
     columns = columns_of(name)
     reads = Arm.parse(f"{name},on={on}").reads(columns)
+    available |= {"map": stub_map()} if "map" in reads.values() else {}
     if getattr(methods.METHODS.get(name), "names", False):
         reads = {**reads, "text": "text"}
     return {column: available[modality] for column, modality in reads.items()}

@@ -11,6 +11,7 @@ from .barlow_twins import BarlowTwinsLoss as BarlowTwinsLoss
 from .bce import BCELoss as BCELoss
 from .best_alignment import BestAlignmentLoss as BestAlignmentLoss
 from .boost import BoostLoss as BoostLoss
+from .bpkd import BPKDLoss as BPKDLoss
 from .cacr import CACRLoss as CACRLoss
 from .circle import CircleLoss as CircleLoss
 from .comic import COMICLoss as COMICLoss

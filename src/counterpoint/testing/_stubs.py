@@ -174,11 +174,16 @@ def stub_table() -> Tower:
     return TablePerceptron(Cells([ColumnStatistics(name=name) for name in CELLS]))
 
 
+def stub_map() -> Tower:
+    """Return a tower of maps of the classes of `INPUTS`."""
+    return MapPatches(MapSquare(SIZE, classes=INPUTS["map"].classes))
+
+
 def stub_towers(reads: dict[str, str], seed: int = 0) -> dict[str, Tower]:
     """Return towers of columns, one for each modality, with weights from a seed."""
     towers: list[Tower] = [StubImage(), StubText(), StubSound(), StubSeries(), stub_table()]
     if "map" in reads.values():
-        towers.append(MapPatches(MapSquare(SIZE, classes=INPUTS["map"].classes)))
+        towers.append(stub_map())
     by_modality = {tower.modality: tower for tower in towers}
     if other := set(reads.values()) - set(by_modality):
         raise ValueError(f"there is no small tower of {', '.join(sorted(other))}: give towers=")
@@ -221,7 +226,7 @@ def loaded(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtyp
         elif view.modality == "table":
             views[name] = torch.randn(size, len(CELLS), generator=generator, dtype=dtype)
         elif view.modality == "map":
-            side = getattr(tower.input, "size", SIZE)
+            side = getattr(method.inputs[view.column], "size", SIZE)
             views[name] = torch.randint(0, 4, (size, side, side), dtype=torch.uint8, generator=generator)
         elif view.modality == "text":
             views[name] = torch.randint(1, WordTokenizer.end, (size, 5), generator=generator)
