@@ -14,7 +14,7 @@ from counterpoint.data.loading.loader import Loader
 from counterpoint.data.loading.order import ShuffledOrder
 from counterpoint.data.views import key
 from counterpoint.data.views.pictures import EitherView, ImageView
-from counterpoint.frames import Frames, inverse, of_boxes, to_picture, to_view, whole
+from counterpoint.frames import Frames, cell_distances, inverse, of_boxes, to_picture, to_view, whole
 from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.recipes import Augmentation
 from counterpoint.types import Batch, View
@@ -94,6 +94,35 @@ def test_a_frame_of_a_box_and_its_inverse() -> None:
     assert inside.tolist() == [[True, False, False]] * 2
     with pytest.raises(ValueError, match="without area"):
         to_view(torch.zeros(1, 2, 3), torch.zeros(1, 2))
+
+
+def test_distances_of_cells_agree_with_a_loop_over_boxes_of_mirrored_crops() -> None:
+    """Positions of centres and diagonals as in the release of PixPro, which swaps the sides of a mirrored box."""
+    boxes = torch.tensor([[0.1, 0.2, 0.7, 0.9], [0.0, 0.3, 0.5, 0.6]])
+    mirrored = torch.tensor([True, False])
+    grids = (3, 4), (2, 5)
+    measured = cell_distances(of_boxes(boxes, mirrored), of_boxes(boxes.flip(0)), *grids)
+    for b in range(2):
+        x1, y1, x2, y2 = boxes[b].tolist()
+        sides = [(x2, y1, x1, y2) if mirrored[b] else (x1, y1, x2, y2), boxes.flip(0)[b].tolist()]
+        centres, diagonals = [], []
+        for (left, top, right, bottom), (h, w) in zip(sides, grids, strict=True):
+            bin_x, bin_y = (right - left) / w, (bottom - top) / h
+            centres.append(
+                [(left + (j + 0.5) * bin_x, top + (i + 0.5) * bin_y) for i in range(h) for j in range(w)]
+            )
+            diagonals.append((bin_x**2 + bin_y**2) ** 0.5)
+        apart = [
+            [np.hypot(p[0] - q[0], p[1] - q[1]) / max(diagonals) for q in centres[1]] for p in centres[0]
+        ]
+        np.testing.assert_allclose(measured[b], apart, rtol=1e-5)
+
+
+def test_distances_of_cells_follow_a_turn() -> None:
+    turned = torch.tensor([[[0.0, -1.0, 1.0], [1.0, 0.0, 0.0]]])  # right in the view is down in the picture
+    distances = cell_distances(turned, whole(1), (2, 2), (2, 2))[0]
+    assert (distances == 0).nonzero().tolist() == [[0, 1], [1, 3], [2, 0], [3, 2]]
+    assert distances.max() == 1
 
 
 def batches(views: dict[str, View], rank: int = 0, world: int = 1) -> Batch:

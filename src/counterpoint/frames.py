@@ -80,6 +80,50 @@ def to_view(
     return positions, ((positions >= 0) & (positions <= 1)).all(-1)
 
 
+def cell_distances(
+    first: Frames, second: Frames, grid_first: tuple[int, int], grid_second: tuple[int, int]
+) -> Float[Tensor, "B P Q"]:
+    """Return the distances in the picture of the centres of two views' cells, in diagonals of the larger cell.
+
+    Positions are in shares of the picture's sides. Cells are numbered row by row.
+
+    Args:
+        first, second: the frames of the two views of each picture.
+        grid_first, grid_second: rows and columns of cells of each view.
+
+    >>> left, right = (of_boxes(torch.tensor([box])) for box in ([0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 1.0, 1.0]))
+    >>> cell_distances(left, right, (1, 1), (1, 2))
+    tensor([[[0.3354, 0.5590]]])
+    """
+    rows, columns = (
+        to_picture(frames, _centres(grid).to(frames).expand(len(frames), -1, -1))
+        for frames, grid in ((first, grid_first), (second, grid_second))
+    )
+    larger = torch.maximum(cell_diagonals(first, grid_first), cell_diagonals(second, grid_second))
+    # Differences and not products: exact also where centres coincide.
+    apart = torch.cdist(rows, columns, compute_mode="donot_use_mm_for_euclid_dist")
+    return apart / larger[:, None, None]
+
+
+def cell_diagonals(frames: Frames, grid: tuple[int, int]) -> Float[Tensor, " B"]:
+    """Return the length in the picture of the diagonal of a cell of each view, of so many rows and columns.
+
+    Raises:
+        ValueError: for a frame without area.
+    """
+    if not torch.linalg.det(frames[:, :, :2]).all():
+        raise ValueError("a frame without area has no cells")
+    # The sides of a cell are the frame's columns by the grid.
+    return (frames[:, :, :2] / torch.tensor(grid[::-1]).to(frames)).flatten(1).norm(dim=1)
+
+
+def _centres(grid: tuple[int, int]) -> Float[Tensor, "P 2"]:
+    """Return the centres of a view's cells, as (x, y) in shares of the view's sides."""
+    h, w = grid
+    down, right = (torch.arange(n) / n + 0.5 / n for n in grid)
+    return torch.stack([right.repeat(h), down.repeat_interleave(w)], 1)
+
+
 def inverse(frames: Frames) -> Frames:
     """Return the maps from the pictures' unit squares to those of the views.
 

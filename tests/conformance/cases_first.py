@@ -45,6 +45,17 @@ def siglip_loops(objective: Any, x: Tensor, y: Tensor, ids: Tensor | None = None
     return total(terms) / len(x)
 
 
+def focal_loops(objective: Any, x: Tensor, y: Tensor, ids: Tensor | None = None) -> Tensor:
+    terms = []
+    for i, row in enumerate(scores(x, y, inverse(objective.temperature))):
+        for j, s in enumerate(row):
+            positive = i == j if ids is None else bool(ids[i] == ids[j])
+            p = 1 / (1 + (-s).exp())
+            right, weight = (p, objective.alpha) if positive else (1 - p, 1 - objective.alpha)
+            terms.append(-2 * weight * (1 - right) ** objective.gamma * right.log())
+    return total(terms) / len(x)
+
+
 def ntxent_loops(objective: Any, x: Tensor, y: Tensor) -> Tensor:
     z, n = torch.cat([x, y]), len(x)
     s = scores(z, z, inverse(objective.temperature))
@@ -170,6 +181,8 @@ CASES = (
     ),
     Case("siglip", siglip_loops, two, {"temperature": warm, "bias": -1.0}),
     Case("siglip", siglip_loops, two_with_ids, {"temperature": warm, "bias": -1.0}, label="ids"),
+    Case("focal", focal_loops, two, {"temperature": warm, "gamma": 1.5, "alpha": 0.3}),
+    Case("focal", focal_loops, two_with_ids, {"temperature": warm}, label="ids"),
     Case("ntxent", ntxent_loops, two, {"temperature": warm}, matrices=(1, 2)),
     Case(
         "rocket",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import torch
-from case_tools import Case, Inputs, average, cosines, inverse, scores, total, two, warm
+from case_tools import Case, Inputs, average, cosines, inverse, scores, total, two, unit, warm
 from cases_first import cross_entropy_to, sinkhorn
 from torch import Tensor
 
@@ -50,12 +51,48 @@ def cross_similarity_loops(objective: Any, p: Tensor, v: Tensor) -> Tensor:
     return average(attraction) + objective.repulsion * apart
 
 
+def patches(g: torch.Generator, n: int, d: int) -> Inputs:
+    """Unit vectors of 4 and 3 patches; the second picture has no positive pair, and no other's first patch has one."""
+    y, x = (unit(g, count * n, d).view(n, count, d) for count in (4, 3))
+    positive = torch.rand(n, 4, 3, generator=g) < 0.5
+    positive[:, 0], positive[:, 1, 1] = False, True
+    positive[1:2] = False
+    return y, x, positive
+
+
+def other_view(inputs: Inputs) -> Inputs:
+    y, x, positive = inputs
+    return x, y, positive.mT
+
+
+def pixpro_loops(objective: Any, y: Tensor, x: Tensor, positive: Tensor) -> Tensor:
+    tau, pictures = objective.temperature, []
+    for b in range(len(y)):
+        cosine = scores(y[b], x[b].detach())
+        pairs = [(i, j) for i, j in product(range(len(y[b])), range(len(x[b]))) if positive[b, i, j]]
+        if not pairs:
+            continue
+        if tau is None:
+            pictures.append(2 - 2 * average([cosine[i][j] for i, j in pairs]))
+            continue
+        anchors = []
+        for i in sorted({i for i, _ in pairs}):
+            near = total([(cosine[i][j] / tau).exp() for k, j in pairs if k == i])
+            anchors.append(-(near / total([(s / tau).exp() for s in cosine[i]])).log())
+        pictures.append(average(anchors))
+    return average(pictures)
+
+
 _SWAV: dict[str, Any] = {"temperature": warm, "epsilon": 0.5}
 _LOW = {"positive": 0.3, "negative": 0.1}
 
 CASES = (
     Case("swav", swav_loops, crops, _SWAV, unit=False, stop_gradient=True),
     Case("swav", swav_loops, crops_and_queues, _SWAV, "queue", unit=False, fixed=(2,), stop_gradient=True),
+    Case("pixpro", pixpro_loops, patches, swap=other_view, stop_gradient=True),
+    Case(
+        "pixpro", pixpro_loops, patches, {"temperature": 0.3}, "contrast", swap=other_view, stop_gradient=True
+    ),
     Case("cross-similarity", cross_similarity_loops, two, {**_LOW, "repulsion": 0.5}, stop_gradient=True),
     Case(
         "cross-similarity",

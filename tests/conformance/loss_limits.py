@@ -233,6 +233,7 @@ LIMITS: Mapping[str, Limit] = {
         )
         for gamma, pooling in ((1e-6, get_args(Pooling)[0]), (1e9, get_args(Pooling)[1]))
     },
+    "focal, γ = 0 → siglip, no bias": Limit(L.FocalLoss(TAU, gamma=0.0), L.SigLIPLoss(TAU, bias=0.0)),
     "mochi, no mixtures → moco": Limit(_queued(L.MoCHiLoss(TAU)), _moco),
     "moco, the batch as queue → infonce, one way": Limit(
         lambda x, y: L.MoCoLoss(TAU)(x, y.detach(), y.detach(), IDS, IDS),

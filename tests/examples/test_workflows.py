@@ -32,3 +32,8 @@ def test_a_contrastive_reply_takes_two_passes_for_each_token() -> None:
     result = import_module("decode_against_hallucination").main()
     assert {name: passes for name, (_, passes) in result.items()} == {"plain": 1, "vcd": 2}
     assert all(reply for reply, _ in result.values())
+
+
+def test_a_detector_learns_on_the_tower_of_a_run() -> None:
+    losses = import_module("detection").main()
+    assert losses[-1] < 0.8 * losses[0]

@@ -27,7 +27,7 @@ def features(model: TowerMethod, pictures: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     "image",
     [
-        *("cnn", "vit", "vit-map", "mlp", "patches", "timm:test_vit", "timm:test_efficientnet"),
+        *("cnn", "vit", "vit-crop", "vit-map", "mlp", "patches", "timm:test_vit", "timm:test_efficientnet"),
         "timm:tf_efficientnet_lite0@package",
     ],
 )

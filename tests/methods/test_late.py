@@ -18,6 +18,7 @@ from counterpoint.methods._prediction import _say_without, joined
 from counterpoint.methods._running import RunningMap, RunningMean
 from counterpoint.methods.late import Late, filled
 from counterpoint.networks import BytePairTokenizer, TextTransformer, VisionTransformer
+from counterpoint.networks.fusion.operators import size_of
 from counterpoint.networks.init import initialise
 from counterpoint.pairwise import moments
 from counterpoint.types import Batch, Classifier, Target
@@ -163,6 +164,22 @@ def test_operators(operator: str, joined: Any) -> None:
     z = method.encode(given)
     a, b = (method.projections[column](z[column]) for column in ("image", "text"))
     torch.testing.assert_close(method.logits(z, given), method.classifier(joined(a, b)))
+
+
+def test_bilinear_operators_give_logits_with_as_many_parameters() -> None:
+    concat, method = build("late"), build("late", operator="mlb")
+    given = batch(method, 4)
+    z = method.encode(given)
+    a, b = (method.projections[column](z[column]) for column in ("image", "text"))
+    torch.testing.assert_close(method.logits(z, given), method.classifier(a, b))
+    assert 0.9 < size_of(method.classifier) / size_of(concat.classifier) <= 1
+    with pytest.raises(ValueError, match="joins two columns, not 1"):
+        methods.create("late", {"image": ThroughImage(8)}, RECIPE, target=FIVE, operator="mlb")
+
+
+def test_a_classifier_without_a_hidden_layer_is_linear() -> None:
+    (layer,) = build("late", hidden=0).classifier
+    assert isinstance(layer, torch.nn.Linear)
 
 
 def test_examples_without_a_class_count_for_nothing() -> None:

@@ -127,8 +127,9 @@ def test_a_methods_places_lie_in_the_space_of_its_captions() -> None:
     assert model.training
     assert places.shape == (3, model.embed("text", ["a car"]).shape[1], 2, 2)
     torch.testing.assert_close(places.norm(dim=1), torch.ones(3, 2, 2))
+    assert model.patch_features(pictures).shape == (3, model.image_tower.width, 2, 2)
     # The head is linear: the picture's embedding is the direction of the mean of places before they are normalised.
-    raw = model.image_tower.patches(model.image_tower.input(pictures)).mean((2, 3))
+    raw = model.patch_features(pictures).mean((2, 3))
     whole = F.normalize(model.project("image", raw, "global"), dim=1)
     torch.testing.assert_close(whole, model.embed("image", pictures), atol=1e-5, rtol=1e-4)
     with pytest.raises(UnknownNameError):

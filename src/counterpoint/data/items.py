@@ -76,11 +76,17 @@ class Associations(Choices):
 
 
 class Regions(Items):
-    """A phrase and the part of the picture that it speaks of."""
+    """A phrase and the part of the picture that it speaks of.
+
+    Attributes:
+        phrases: of each item.
+        rows: of the data, one an item; regions of one row are of the same picture.
+    """
 
     called = "regions"
 
     phrases: Sequence[str]
+    rows: Int[np.ndarray, " n"]
 
     @abstractmethod
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:

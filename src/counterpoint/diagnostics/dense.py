@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..frames import Frames, to_picture
+from ..frames import Frames, cell_diagonals, cell_distances
 from ..pairwise import NEG, LogSumExp, Tile
 from ..pairwise.reduce import reduce
 
@@ -51,22 +51,15 @@ def at_same_place(
     >>> at_same_place(whole, whole + torch.tensor([[0, 0, 2.0], [0, 0, 2]]), (2, 2)).tolist()
     [[-1, -1, -1, -1]]
     """
-    if first.shape != second.shape or not (_area(first) * _area(second)).all():
+    if first.shape != second.shape:
         raise ValueError(
             f"two views of every picture are compared; got frames of shapes {tuple(first.shape)} and "
-            f"{tuple(second.shape)}, all of which need an area"
+            f"{tuple(second.shape)}"
         )
-    h, w = grid
-    down, right = (torch.arange(n).to(first) / n + 0.5 / n for n in (h, w))
-    places = torch.stack([right.repeat(h), down.repeat_interleave(w)], 1).expand(len(first), -1, -1)
-    nearest = torch.cdist(to_picture(first, places), to_picture(second, places)).min(2)
-    # The sides of a bin are the frame's columns by the grid.
-    bin_diagonal = (second[:, :, :2] / torch.tensor([w, h]).to(second)).flatten(1).norm(dim=1)
-    return nearest.indices.masked_fill(nearest.values >= reach * bin_diagonal[:, None], -1)
-
-
-def _area(frames: Frames) -> Float[Tensor, " B"]:
-    return torch.linalg.det(frames[:, :, :2])
+    nearest = cell_distances(first, second, grid, grid).min(2)
+    bins = [cell_diagonals(frames, grid) for frames in (first, second)]
+    distances = nearest.values * (torch.maximum(*bins) / bins[1])[:, None]
+    return nearest.indices.masked_fill(distances >= reach, -1)
 
 
 @torch.no_grad()

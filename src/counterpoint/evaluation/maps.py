@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from ..data.embeddings import EmbeddingCache
-from ..types import PatchEmbedder
+from ..types import EncodesPatches, PatchEmbedder
 from .item_scores import ROUNDING
 from .task import NotApplicableError, similarity
 
@@ -29,8 +29,29 @@ def place_embeddings(
         raise NotApplicableError(
             f"{task} needs a model with embed_patches, which {type(model).__name__} is not"
         )
+    return _checked(model.embed_patches, pictures, task)
+
+
+def patch_features(
+    features: EmbeddingCache, pictures: UInt8[Tensor, "k 3 H W"], task: str
+) -> Float[Tensor, "k h w d"]:
+    """Return the image tower's features of patches, of a model without a tower of its own their embeddings.
+
+    Raises:
+        NotApplicableError: if the model has neither, or its image tower no features of patches.
+        ValueError: if they are not finite.
+    """
+    model = features.model
+    if isinstance(model, EncodesPatches):
+        return _checked(model.patch_features, pictures, task)
+    return place_embeddings(features, pictures, task)
+
+
+def _checked(
+    embed: Callable[[Tensor], Tensor], pictures: UInt8[Tensor, "k 3 H W"], task: str
+) -> Float[Tensor, "k h w d"]:
     try:
-        places = model.embed_patches(pictures)
+        places = embed(pictures)
     except LookupError as error:
         raise NotApplicableError(
             f"{task} asks where things are: {error.args[0] if error.args else error}"

@@ -27,6 +27,7 @@ from .decoupled_softmax import DecoupledSoftmaxLoss as DecoupledSoftmaxLoss
 from .decoupled_uniformity import DecoupledUniformityLoss as DecoupledUniformityLoss
 from .diht import DiHTLoss as DiHTLoss
 from .filip import FILIPLoss as FILIPLoss
+from .focal import FocalLoss as FocalLoss
 from .gml import GMLLoss as GMLLoss
 from .grouped_infonce import GroupedInfoNCELoss as GroupedInfoNCELoss
 from .guided_ntxent import GuidedNTXentLoss as GuidedNTXentLoss
@@ -57,6 +58,7 @@ from .multi_similarity import MultiSimilarityLoss as MultiSimilarityLoss
 from .negative_cosine import NegativeCosineLoss as NegativeCosineLoss
 from .ntxent import NTXentLoss as NTXentLoss
 from .one_vs_all import OneVsAllLoss as OneVsAllLoss
+from .pixpro import PixProLoss as PixProLoss
 from .poly_view import PolyViewLoss as PolyViewLoss
 from .proto_triplet import ProtoTripletLoss as ProtoTripletLoss
 from .protonet import ProtoNetLoss as ProtoNetLoss

@@ -80,10 +80,7 @@ class SigLIPLoss(PairwiseLoss):
     ) -> Float[Tensor, ""]:
         """Return the loss of unit-norm ``x`` and ``y``; positive is the diagonal, or wherever ``ids`` are equal."""
         x, y = paired(x=x, y=y)
-        if ids is not None and (ids.shape != x.shape[:1] or ids.is_floating_point()):
-            raise ValueError(
-                f"ids must be one integer per row, ({len(x)},), got {tuple(ids.shape)} {ids.dtype}"
-            )
+        check_ids(ids, x)
         x = self.temperature.scale(x)
         bias = self.bias.to(x.dtype)
         side = {} if ids is None else {"id": ids}
@@ -97,3 +94,13 @@ class SigLIPLoss(PairwiseLoss):
 
         r = self.reduce(terms, rows={"z": x, **side}, columns={"z": y, **side}, shared={"bias": bias})
         return r.total.all / self.count(x)
+
+
+def check_ids(ids: Tensor | None, x: Tensor) -> None:
+    """Refuse ids that are not one integer per row of ``x``.
+
+    Raises:
+        ValueError: for such ids.
+    """
+    if ids is not None and (ids.shape != x.shape[:1] or ids.is_floating_point()):
+        raise ValueError(f"ids must be one integer per row, ({len(x)},), got {tuple(ids.shape)} {ids.dtype}")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..forms import BelowOne, Natural, NonNegative
 from ..networks.base import Towers
+from ..networks.fusion.operators import OPERATORS, matched, size_of
 from ..networks.heads import mlp
 from ..pairwise.inputs import upcast
 from ..recipes.schema import Recipe
@@ -22,8 +23,9 @@ from .classifying import Classifying
 from .dual_encoder import linear_heads
 from .needs import Needs
 
-Operator = Literal["concat", "mean", "mul", "max"]
-"""Choices of how features are joined: side by side, or entry by entry their mean, product or maximum."""
+Operator = Literal["concat", "mean", "mul", "max", "full", "mcb", "mlb", "mutan", "mfb", "mfh", "block"]
+"""Choices of how features are joined: side by side; entry by entry their mean, product or maximum; or by one of
+`counterpoint.networks.fusion.operators.OPERATORS`."""
 Filling = Literal["zero", "mean", "linear", "predicted"]
 """Choices of what stands in for the features of a column that an example lacks."""
 
@@ -49,6 +51,9 @@ class Late(Classifying):
 
     r_a is read from a's tower by prompts that no other token sees, so that features are exactly those without prompts.
 
+    A bilinear operator joins two columns and gives the logits itself: C and ⊕ are one module. It is the widest one with
+    at most as many parameters as the C of ``concat`` (`counterpoint.networks.fusion.operators`).
+
     With ``drop`` an example loses each of its columns with that probability in training, but never the last one:
     modality dropout. Examples without a class (−1) count for nothing.
 
@@ -59,14 +64,17 @@ class Late(Classifying):
         operator: ⊕.
         fill: what stands in for what is missing.
         drop: the probability that a column is dropped in training.
-        hidden: the width of the hidden layer of C, and of the predictors.
+        hidden: the width of the hidden layer of C, and of the predictors; 0 for a linear C.
         prompts: of each column, where what is missing is predicted.
         weight: w.
         invariance, variance, covariance: the weights within VICReg.
         detach: whether features learn nothing from being predicted.
 
     Raises:
-        ValueError: without a label.
+        ValueError: without a label, and for a bilinear operator of other than two columns.
+
+    Source of the comparison of operators: Winterbottom et al., "Trying Bilinear Pooling in Video-QA" (2020), arXiv
+    2012.10285.
 
     Source of ``predicted``: Kim and Kim, "Missing Modality Prediction for Unpaired Multimodal Learning via Joint
     Embedding of Unimodal Models" (2024), arXiv 2407.12616. No code was found; w, the weights within VICReg (its
@@ -74,7 +82,7 @@ class Late(Classifying):
     """
 
     family = "fusion"
-    papers = ("missing-modality-prediction",)
+    papers = ("missing-modality-prediction", "bilinear-pooling-video-qa")
     tunable: ClassVar[Ranges] = {"weight": (0.01, 1.0)}
     needs: ClassVar[Needs] = Needs(1, None)
     incomplete: ClassVar[Literal["drop", "use"]] = "use"
@@ -100,8 +108,16 @@ class Late(Classifying):
         classes = self.required_target().classes
         width = recipe.widths.embedding
         self.projections.update(linear_heads(towers, width))
-        joined = width * (len(towers) if operator == "concat" else 1)
-        self.classifier = mlp(joined, hidden, len(classes), layers=2, norm=False)
+        side_by_side = operator == "concat" or operator in OPERATORS
+        joined = width * (len(towers) if side_by_side else 1)
+        layers = 2 if hidden else 1
+        self.classifier: nn.Module = mlp(joined, hidden, len(classes), layers=layers, norm=False)
+        if operator in OPERATORS:
+            if len(towers) != 2:
+                raise ValueError(
+                    f"operator={operator} joins two columns, not {len(towers)}: name two with columns=A+B"
+                )
+            self.classifier = matched(operator, width, width, len(classes), size_of(self.classifier))
         self.operator, self.fill, self.drop, self.draws = operator, fill, drop, drop > 0
         averaged = towers if fill == "mean" else ()
         self.means = nn.ModuleDict({column: RunningMean(width) for column in averaged})
@@ -183,6 +199,8 @@ class Late(Classifying):
         each = [h[column] for column in self.columns]
         if self.operator == "concat":
             return self.classifier(torch.cat(each, 1))
+        if self.operator in OPERATORS:
+            return self.classifier(*each)
         stacked = torch.stack(each)
         if self.operator == "mean":
             return self.classifier(stacked.mean(0))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..modalities import MODALITIES, resolve
 from ..networks.base import ImageTower, Input, TextTower, Tower, Towers, WindowedInput
 from ..networks.fingerprint import fingerprint
+from ..networks.regions import check_boxes, in_central_square, pool_boxes
 from ..networks.towers.parts.pixels import fitted
 from ..pairwise import Temperature
 from ..raw import Raw, check_pictures
@@ -265,31 +266,90 @@ class TowerMethod(Method):
             self.train(was_training)
 
     @torch.no_grad()
+    def patch_features(
+        self, pictures: UInt8[Tensor, "n 3 H W"], side: int | None = None
+    ) -> Float[Tensor, "n w h v"]:
+        """Return the image tower's features of patches, without a head, in evaluation mode.
+
+        The whole central square of a picture is resized: a tower's own crop would leave out places at its border.
+
+        Args:
+            pictures: of any size.
+            side: that they are resized to, in pixels; the tower's own unless given.
+
+        Raises:
+            LookupError: if the image tower has no features of single places.
+            ValueError: for a side that the tower cannot take.
+        """
+        pictures, tower = check_pictures(pictures), self.image_tower
+        side = side or tower.size
+        if side != tower.size:
+            tower.check_side(side)
+        was_training, device = self.training, next(self.parameters()).device
+        self.eval()
+        try:
+            return tower.patches(fitted(pictures.to(device), Fit(side, side)))
+        finally:
+            self.train(was_training)
+
+    @torch.no_grad()
     def embed_patches(
         self, pictures: UInt8[Tensor, "n 3 H W"], head: str = "default"
     ) -> Float[Tensor, "n d h w"]:
         """Return unit-norm embeddings of the places of pictures, to be compared with embeddings of phrases.
 
-        The head is applied to the features of each place of the picture's central square, all of which is resized: a
-        tower's own crop would leave out places that are asked for.
+        The head is applied to each of the `patch_features`.
 
         Raises:
             UnknownNameError: for a head the method does not have.
             LookupError: if the image tower has no features of single places.
         """
+        maps = self.patch_features(pictures)
+        places = self._embed_features(maps.permute(0, 2, 3, 1).flatten(0, 2), head)
+        return places.view(len(maps), *maps.shape[2:], -1).permute(0, 3, 1, 2)
+
+    @torch.no_grad()
+    def embed_regions(
+        self,
+        pictures: UInt8[Tensor, "n 3 H W"],
+        boxes: Float[Tensor, "n k 4"],
+        head: str = "default",
+        side: int | None = None,
+    ) -> Float[Tensor, "n k d"]:
+        """Return unit-norm embeddings of boxes of pictures, to be compared with embeddings of phrases.
+
+        The head is applied to the mean of the `patch_features` over a box. For a tower that pools by the mean the box
+        of a whole square picture has the picture's embedding.
+
+        Args:
+            pictures: of any size.
+            boxes: left, top, right and bottom in shares of the sides; NaN where there is no box.
+            head: that embeds.
+            side: in pixels, that pictures are resized to; the tower's own unless given.
+
+        Returns:
+            The embeddings; NaN for a box of NaN, and for one outside the central square of its picture.
+
+        Raises:
+            UnknownNameError: for a head the method does not have.
+            LookupError: if the image tower has no features of single places.
+            ValueError: for boxes that are empty, flipped or outside, and a side that the tower cannot take.
+        """
+        boxes = in_central_square(check_boxes(boxes, len(pictures)), *pictures.shape[2:])
+        pooled = pool_boxes(self.patch_features(pictures, side), boxes)
+        z = self._embed_features(pooled.flatten(0, 1), head)
+        return z.view(*pooled.shape[:2], z.shape[1])
+
+    def _embed_features(self, features: Float[Tensor, "m w"], head: str) -> Float[Tensor, "m d"]:
+        """Return unit-norm embeddings of features of the image tower, in evaluation mode."""
         head = self.heads[0] if head == "default" else head
         if head not in self.heads:
             raise unknown("head", head, self.heads)
-        pictures = check_pictures(pictures)
-        was_training, device = self.training, next(self.parameters()).device
+        column = next(name for name, tower in self.towers.items() if isinstance(tower, ImageTower))
+        was_training = self.training
         self.eval()
         try:
-            size = self.image_tower.size
-            maps = self.image_tower.patches(fitted(pictures.to(device), Fit(size, size)))
-            column = next(name for name, tower in self.towers.items() if isinstance(tower, ImageTower))
-            places = self.project(column, maps.permute(0, 2, 3, 1).flatten(0, 2), head)
-            grid = F.normalize(places, dim=-1).view(len(maps), *maps.shape[2:], -1)
-            return grid.permute(0, 3, 1, 2)
+            return F.normalize(self.project(column, features, head), dim=-1)
         finally:
             self.train(was_training)
 
@@ -303,9 +363,18 @@ def distinct(towers: Towers) -> dict[str, Tower]:
 
 
 def paired(towers: Towers) -> dict[str, View]:
-    """Return a view of each column that keeps what an example says; the views bear the columns' names."""
+    """Return a view of each column that keeps what an example says; the views bear the columns' names.
+
+    Those of what is said of pictures pixel by pixel are like the view of the first column of pictures.
+    """
+    firsts = {tower.modality: column for column, tower in reversed([*towers.items()])}
     return {
-        column: View(tower.modality, MODALITIES.get(tower.modality).paired, column)
+        column: View(
+            tower.modality,
+            (modality := MODALITIES.get(tower.modality)).paired,
+            column,
+            like=firsts.get(modality.located_in, ""),
+        )
         for column, tower in towers.items()
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from typing import Any, ClassVar, Literal
 from zlib import crc32
@@ -22,6 +22,7 @@ from ..data.source import load_any
 from ..evaluation import STATISTICS, RunResults, Task, create, evaluate
 from ..evaluation.statistic import name_of
 from ..evaluation.task import ModelKind, NotApplicableError, check_data
+from ..networks.regions import pool_boxes
 from ..study.scored import limits
 from ..types import Prompt, Scores, Target
 from ._checks import Checks, expect, expect_error, run_checks
@@ -75,12 +76,28 @@ class RandomEmbedder:
         """Return the same words for every sound."""
         return ["a red cat" for _ in range(len(sounds))]
 
+    def caption(self, pictures: Any, **options: Any) -> list[str]:
+        """Return the same words for every picture."""
+        return ["a red cat" for _ in range(len(pictures))]
+
+    def log_likelihood(self, pictures: Any, captions: Sequence[str]) -> Tensor:
+        """Return a likelihood by the lengths of words, less of one without a picture."""
+        words = [caption.split() for caption in captions]
+        factor = 0.5 if pictures is None else 0.25
+        return torch.tensor([[-factor * sum(map(len, of_one)), len(of_one)] for of_one in words])
+
     def embed_patches(self, pictures: Tensor, head: str = "default") -> Tensor:
         """Return embeddings of the quarters of pictures."""
         side = pictures.shape[-1] // 2
         quarters = pictures.unfold(2, side, side).unfold(3, side, side).permute(0, 2, 3, 1, 4, 5)
         embedded = self.embed("image", quarters.flatten(0, 2).contiguous())
         return embedded.view(len(pictures), 2, 2, -1).permute(0, 3, 1, 2)
+
+    def embed_regions(
+        self, pictures: Tensor, boxes: Tensor, head: str = "default", side: int | None = None
+    ) -> Tensor:
+        """Return embeddings of boxes: means of those of the quarters."""
+        return F.normalize(pool_boxes(self.embed_patches(pictures, head), boxes), dim=-1)
 
 
 class RandomClassifier(RandomEmbedder):
@@ -103,6 +120,11 @@ class RandomClassifier(RandomEmbedder):
             seeds[present[column]] += np.array(of_raw)
         generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
         return torch.stack([torch.rand(len(self.target.classes), generator=g) for g in generators]).softmax(1)
+
+    def renamed(self, names: Sequence[str]) -> RandomClassifier:
+        """Return the model for other classes."""
+        assert self.target is not None
+        return RandomClassifier(replace(self.target, classes=tuple(names)))
 
 
 class RandomAssistant:

@@ -67,6 +67,9 @@ def test_an_oracle_of_regions_finds_them(world: PairedData) -> None:
     assert 0 < scores.metrics["hit"].chance < 0.6
     for task in ("segmentation", "localisation"):
         assert 0 <= create(task)(Placed(), world, rows).value("iou") <= 1
+    probed = create("segmentation_probe")(Placed(), world, rows)
+    assert probed.examples["example"].to_list() == world.ids[rows].tolist()
+    assert 0 < probed.value("miou") < 1
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,8 @@ def in_parts(method: Method, batch: Batch, size: int) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("arm", "size"), [("clip", 1), ("clip", 16), ("byolip", 3), ("clip-rocket", 3), ("m3col", 3)]
+    ("arm", "size"),
+    [("clip", 1), ("clip", 16), ("byolip", 3), ("clip-rocket", 3), ("m3col", 3), ("clip,image=vit-crop", 5)],
 )
 def test_gradients_are_those_of_the_whole_batch(arm: str, size: int, recipe: Recipe) -> None:
     # Dropout is drawn per microbatch, so the reference encodes in the same parts; M3CoL draws in its losses too.

@@ -3,6 +3,7 @@ from .answers import Answers as Answers
 from .aro import ARO as ARO
 from .bivlc import BiVLC as BiVLC
 from .captioning import Captioning as Captioning
+from .captions import Captions as Captions
 from .chair import Chair as Chair
 from .cl_simplicity_bias import CLSimplicityBias as CLSimplicityBias
 from .classification import Classification as Classification
@@ -28,14 +29,17 @@ from .modality_importance_score import ModalityImportance as ModalityImportance
 from .multi_attribute_bias_amplification import BiasAmplification as BiasAmplification
 from .multi_label import MultiLabel as MultiLabel
 from .multiple_choice import MultipleChoice as MultipleChoice
+from .new_classes import NewClasses as NewClasses
 from .out_of_distribution import OutOfDistribution as OutOfDistribution
 from .pointing import Pointing as Pointing
 from .pope import Pope as Pope
 from .probe import Probe as Probe
 from .question_answering import QuestionAnswering as QuestionAnswering
+from .regions import RegionNames as RegionNames
 from .regression import Regression as Regression
 from .retrieval import Retrieval as Retrieval
 from .segmentation import Segmentation as Segmentation
+from .segmentation_probe import SegmentationProbe as SegmentationProbe
 from .selection import Selection as Selection
 from .shift import Shift as Shift
 from .sugarcrepe import SugarCrepe as SugarCrepe

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 
 from ..base import ImageTower
 from .convnet import ConvNet
+from .cropped_positions import CroppedPositionsTransformer
 from .perceptron import PatchPerceptron, PixelPerceptron
 from .transformer import ProbedTransformer, VisionTransformer
 
 IMAGE_TOWERS: Mapping[str, type[ImageTower]] = {
     "cnn": ConvNet,
     "vit": VisionTransformer,
+    "vit-crop": CroppedPositionsTransformer,
     "vit-map": ProbedTransformer,
     "mlp": PixelPerceptron,
     "patches": PatchPerceptron,

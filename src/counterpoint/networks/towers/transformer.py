@@ -369,9 +369,9 @@ class VisionTransformer(ImageTower):
         pixels, positions = self._pixels(images)
         visible = self.patch_embedding(gather_patches(pixels, index))
         if mask_token is None:
-            x = visible + positions[index]
+            x = visible + gather_patches(positions.expand(len(images), *positions.shape[-2:]), index)
         else:
-            masked = mask_token.to(visible.dtype).expand(len(visible), len(positions), -1)
+            masked = mask_token.to(visible.dtype).expand(len(visible), positions.shape[-2], -1)
             x = masked.scatter(1, index[..., None].expand_as(visible), visible) + positions
         states = self._blocks(x)
         return PictureStates(states.mean(1), states)
@@ -382,7 +382,7 @@ class VisionTransformer(ImageTower):
 
     def _pixels(
         self, images: Float[Tensor, "B 3 H W"]
-    ) -> tuple[Float[Tensor, "B n pixels"], Float[Tensor, "n width"]]:
+    ) -> tuple[Float[Tensor, "B n pixels"], Float[Tensor, "*count n width"]]:
         """Return the pixels of the patches, and their positions."""
         rows, columns = (length // self.patch for length in images.shape[2:])
         if len(images):
@@ -391,15 +391,20 @@ class VisionTransformer(ImageTower):
             pixels = self.patch_embedding.weight.new_zeros(
                 0, rows * columns, self.patch_embedding.in_features
             )
-        return pixels, self._positions(rows, columns)
+        return pixels, self._positions(rows, columns, len(images))
 
     def _blocks(self, x: Float[Tensor, "B n width"]) -> Float[Tensor, "B n width"]:
         for block in self.blocks:
             x = block(x, mask=self._seen(x))
         return self.norm(x)
 
-    def _positions(self, rows: int, columns: int) -> Float[Tensor, "n width"]:
-        """Return the embeddings of the places of a grid: those learned, interpolated where the grid is another one."""
+    def _positions(self, rows: int, columns: int, count: int) -> Float[Tensor, "*count n width"]:
+        """Return the embeddings of the places of a grid: those learned, interpolated where the grid is another one.
+
+        Args:
+            rows, columns: of the grid.
+            count: of pictures, for a tower whose positions are a picture's own.
+        """
         learned, side = self.position_embedding.weight, self.size // self.patch
         if (rows, columns) == (side, side):
             return learned
