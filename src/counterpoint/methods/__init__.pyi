@@ -78,6 +78,7 @@ from .supcon_bins import SupConBins as SupConBins
 from .swalip import SwALIP as SwALIP
 from .swav import SwAV as SwAV
 from .sy_con import SyCon as SyCon
+from .tagalign import TagAlign as TagAlign
 from .text_shearing import TextShearing as TextShearing
 from .tower_method import TowerMethod as TowerMethod
 from .user_loss import LossError as LossError
