@@ -73,6 +73,8 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/sbcl.py": "prefers pictures where there are other columns too",
     "methods/supcon_bins.py": "prefers pictures where there are other columns too",
     "methods/byol.py": "the asymmetric views of pictures",
+    "methods/cim.py": "small crops are of pictures",
+    "methods/dbot.py": "masks patches of pictures",
     "methods/guided_ntxent.py": "a teacher that sees pictures",
     "methods/jigclu.py": "montages are of pictures",
     "methods/mlcd.py": "its encoder is of pictures",
@@ -87,6 +89,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/ebm.py": "samples of pixels",
     "methods/conan.py": "keeps the tokens of documents",
     "methods/whitened_cse.py": "prefers texts where there are other columns too",
+    "methods/uta.py": "masks patches of pictures, and takes a tower of texts over",
 }
 
 

@@ -21,7 +21,9 @@ from .data import MixedData as MixedData
 from .execution import work as work
 from .exporting import export as export
 from .models import load as load
+from .raw import Boxes as Boxes
 from .raw import Clips as Clips
+from .raw import Maps as Maps
 from .raw import Series as Series
 from .raw import Table as Table
 from .raw import Waves as Waves

@@ -56,6 +56,10 @@ class Modality:
             `counterpoint.networks.base.Tower`; the first of them is built where a method asks for it.
         paired: the view that a method of pairs trains on: one that keeps what an example says.
         contrasted: the view for methods that contrast an example with itself.
+        located_in: the modality that its examples are about pixel by pixel; in a method of pairs its view shows the
+            part that the view of the first column of that modality does.
+        cut: ``cut(raw, frames) -> raw`` returns what is said of whole pictures as it is in the squares that are cut
+            from them; none where examples are stored as such squares are.
         share: ``share(raw, options, keys) -> raw`` leaves examples what all their views have in common, once a
             batch; nothing unless given.
         draw: ``draw(axis, example)`` draws one example on an axis of matplotlib.
@@ -78,6 +82,7 @@ class Modality:
         pack: ``pack(arrays, form) -> raw`` makes one raw form of what was read.
         held: in users' tables, where each is a path or the bytes of a file (``"files"``), one or more texts
             (``"texts"``), or one or more cells with numbers and words (``"values"``).
+        fitted_on: training rows that a tower's input is fitted on, at most; 0 for all.
         arrays: lists of numbers in a table are examples, too.
         storage: ``storage.of(files, modality, options)`` reads the files of a column and keeps them; see
             `counterpoint.data.reading.file_examples.FileExamples`.
@@ -91,6 +96,8 @@ class Modality:
     able: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     paired: str = "weak"
     contrasted: str = "simclr"
+    located_in: str = ""
+    cut: Reference | None = None
     accept: Reference | None = None
     share: Reference | None = None
     draw: Reference | None = None
@@ -110,6 +117,7 @@ class Modality:
     rate: Reference | None = None
     pack: Reference | None = None
     held: Literal["files", "texts", "values"] = "files"
+    fitted_on: int = 0
     arrays: bool = False
     storage: Reference = "counterpoint.data.listed.decoded:DecodedExamples"
 
@@ -276,6 +284,37 @@ MODALITIES = Modalities(
         noun="table rows",
         letter="b",
         held="values",
+    ),
+    Modality(
+        "map",
+        check="counterpoint.raw:check_maps",
+        view="counterpoint.data.views.maps:maps",
+        build="counterpoint.networks.towers.build:map_tower",
+        towers=("patches",),
+        located_in="image",
+        draw="counterpoint.data.pictures.sheet:draw_map",
+        sample="counterpoint.exporting._comparison:sample_maps",
+        noun="maps",
+        fitted_on=512,
+        store="counterpoint.data.reading.regions:store_map",
+        storage="counterpoint.data.pictures.maps:DecodedMaps",
+    ),
+    Modality(
+        "boxes",
+        check="counterpoint.raw:check_boxes",
+        view="counterpoint.data.views.maps:boxes",
+        build="counterpoint.networks.towers.build:boxes_tower",
+        towers=("perceptron",),
+        located_in="image",
+        draw="counterpoint.data.pictures.sheet:draw_boxes",
+        sample="counterpoint.exporting._comparison:sample_boxes",
+        noun="sets of boxes",
+        one="set of boxes",
+        cut="counterpoint.data.reading.regions:cut_boxes",
+        read="counterpoint.data.reading.regions:read_boxes",
+        store="counterpoint.data.reading.regions:store_boxes",
+        pack="counterpoint.data.reading.regions:pack_boxes",
+        arrays=True,
     ),
 )
 """The modalities that are known."""

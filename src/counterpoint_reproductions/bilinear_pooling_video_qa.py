@@ -56,7 +56,8 @@ def run(lab: Lab) -> Iterator[Result]:
     )
     lab.note(
         "The registered late on two rows of 16 numbers, each of which hides a bit along one direction, under the",
-        f"recipe seconds with {STEPS} steps; each arm at the best of the rates {', '.join(map(str, RATES))} on validation.",
+        f"recipe seconds with {STEPS} steps; each arm at the best of the rates {', '.join(map(str, RATES))} on",
+        "validation.",
         f"Accuracy, unmixed: {unmixed.means()}; mixed before: {mixed.means()}.",
         "The wiring of the paper's video models, which attend before they pool, is not part of it.",
     )

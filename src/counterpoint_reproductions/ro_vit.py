@@ -44,8 +44,8 @@ def run(lab: Lab) -> Iterator[Result]:
         above(to_text[FOCAL] - to_text[PLAIN], name="2: i2t R@1, focal − softmax"),
     )
     lab.note(
-        f"The registered methods on scenes of 14 concepts under cpu-dense: a vit of {SIZE // 4} × {SIZE // 4}",
-        f"patches, trained at {SIZE} px for {STEPS} steps of 64 pictures. Regions are boxes of things in the 1,000",
-        f"test pictures at {2 * SIZE} px. Named by the text tower: {named.means()}; by a linear probe: {read.means()};",
-        f"i2t R@1: {to_text.means()}.",
+        "The registered methods on scenes of 14 concepts under the recipe cpu-dense: a vit of",
+        f"{SIZE // 4} × {SIZE // 4} patches, trained at {SIZE} px for {STEPS} steps of 64 pictures. Regions are boxes",
+        f"of things in the 1,000 test pictures at {2 * SIZE} px. Named by their captions' tower: {named.means()};",
+        f"by a linear probe: {read.means()}; i2t R@1: {to_text.means()}.",
     )

@@ -50,6 +50,7 @@ from counterpoint.testing._stubs import batch as batch
 from counterpoint.testing._stubs import loaded as loaded
 from counterpoint.testing._stubs import prepared as prepared
 from counterpoint.testing._stubs import run as run
+from counterpoint.testing._stubs import stub_towers as stub_towers
 from counterpoint.testing._stubs import total as total
 from counterpoint.types import Batch, Target
 
@@ -96,7 +97,12 @@ def tiny_vit() -> ImageTower:
     return VisionTransformer(SIZE, 4, width=12, depth=1, heads=2)
 
 
-PICTURES: dict[str, Callable[[], ImageTower]] = {"uta": tiny_vit}
+def finer_vit() -> ImageTower:
+    """A vision transformer of sixteen patches, four in a view of half the side."""
+    return VisionTransformer(SIZE, 2, width=12, depth=1, heads=2)
+
+
+PICTURES: dict[str, Callable[[], ImageTower]] = {"cim": finer_vit, "dbot": tiny_vit, "uta": tiny_vit}
 """Towers of pictures for methods that need another one than `StubImage`, and for their teachers."""
 
 
@@ -161,6 +167,9 @@ ENTERED = (
     "pictures in PICTURES; a label of a new kind in OF_KIND"
 )
 
+STEPPING = [name for name in methods.names() if not getattr(methods.METHODS.get(name), "closed", False)]
+"""Methods whose runs take steps."""
+
 
 @cache
 def teacher(seed: int = 0) -> str:
@@ -204,6 +213,8 @@ def towers_of(
     available |= {"table": stub_table()}
     columns = columns_of(name)
     reads = Arm.parse(f"{name},on={on}").reads(columns)
+    if getattr(methods.METHODS.get(name), "names", False):
+        reads = {**reads, "text": "text"}
     return {column: available[modality] for column, modality in reads.items()}
 
 

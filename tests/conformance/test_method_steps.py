@@ -7,16 +7,15 @@ from collections.abc import Callable
 import pytest
 import torch
 from caching_jobs import job_cached
-from method_stubs import batch, build
+from method_stubs import STEPPING, batch, build
 from rank_pool import RankPool
 
-from counterpoint import methods
 from counterpoint.testing._checks import expect_close
 from counterpoint.testing._method import grads_of, step
 from fixtures.slow import on_ranks
 
 
-@pytest.mark.parametrize("name", methods.names())
+@pytest.mark.parametrize("name", STEPPING)
 @on_ranks
 def test_ranks_change_no_gradient(name: str, size: int, rank_pool: Callable[[int], RankPool]) -> None:
     method = build(name).double().train()

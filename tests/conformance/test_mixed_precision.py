@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 from loader_jobs import DATA, loader_of, prepared_by_a_worker
-from method_stubs import RECIPE, RECIPES, build, columns_of
+from method_stubs import RECIPE, RECIPES, STEPPING, build, columns_of
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from counterpoint import methods, recipes
+from counterpoint import recipes
 from counterpoint.data.loading.loader import Loader
 from counterpoint.methods.arm import Arm
 from counterpoint.methods.base import Method
@@ -28,7 +28,7 @@ from fixtures.open_clip import CONFIG
 from fixtures.slow import slow
 from fixtures.tiny import TinyData
 
-NAMES = [name for name in methods.names() if {*columns_of(name)} <= {*DATA.columns}]
+NAMES = [name for name in STEPPING if {*columns_of(name)} <= {*DATA.columns}]
 """Methods that work on the columns of the data here."""
 every = pytest.mark.parametrize("name", NAMES)
 

@@ -122,6 +122,31 @@ def texts(rows: Sequence[int]) -> list[str]:
     return [f"the {row} of a {WORDS[row % len(WORDS)]}" + " and more" * (row % 4) for row in rows]
 
 
+def classes(rows: Sequence[int]) -> cp.Maps:
+    """Maps that go as a row of `WORDS` says: one class above, one below, or any; some pixels are unknown."""
+    drawn = []
+    for row in rows:
+        rng, kind = np.random.default_rng(row), row % len(WORDS)
+        one = rng.integers(0, 3 if kind == 2 else 1, (24, 24), np.uint8)
+        one[(slice(12, 24), slice(0, 12), slice(0, 0))[kind]] = 1 + kind
+        one[rng.random(one.shape) < 0.1] = 255
+        drawn.append(torch.from_numpy(one))
+    pixels = torch.stack(drawn) if drawn else torch.zeros(0, 24, 24, dtype=torch.uint8)
+    return cp.Maps(pixels, ("sky", "sea", "sand"))
+
+
+def rectangles(rows: Sequence[int]) -> cp.Boxes:
+    """Boxes, one to four, that go as a row of `WORDS` says: above, below, or anywhere."""
+    drawn = []
+    for row in rows:
+        rng, kind = np.random.default_rng(row), row % len(WORDS)
+        corners = np.sort(rng.random((1 + row % 4, 2, 2)), 1).reshape(-1, 4)
+        if kind < 2:
+            corners[:, 1::2] = corners[:, 1::2] / 2 + kind / 2
+        drawn.append(corners)
+    return cp.Boxes.of(drawn)
+
+
 CASES = {
     "image": Case(
         keys={"image_size": 16, "image": "patches"},
@@ -148,6 +173,29 @@ CASES = {
             (lambda raw: raw.cells, "must be cp.Table"),
             (lambda raw: raw[:0], "no rows"),
             (lambda raw: raw.with_values(raw.cells / 0), "infinite in"),
+        ),
+    ),
+    "map": Case(
+        keys={"image_size": 16},
+        raw=classes,
+        refused=(
+            (lambda raw: raw.pixels.long(), "maps must be cp.Maps or an array"),
+            (lambda raw: raw.pixels[0], "maps must be cp.Maps or an array"),
+            (lambda raw: raw[:0], "nothing to embed"),
+            (lambda raw: raw.with_values(raw.pixels.clamp(min=3)), "class 3, and there are names of 3"),
+            (lambda raw: torch.full((1, 2, 2), torch.inf), "infinite"),
+        ),
+    ),
+    "boxes": Case(
+        keys={},
+        raw=rectangles,
+        refused=(
+            (lambda raw: raw.corners[0], "boxes must be cp.Boxes or an array"),
+            (lambda raw: raw[:0], "boxes of no picture"),
+            (lambda raw: raw.with_values(raw.corners + 1), "box 0 of picture 0 .* inside the picture"),
+            (lambda raw: raw.with_values(raw.corners.flip(2)), "left must be less than right"),
+            (lambda raw: raw.with_values(0 * raw.corners), "left must be less than right"),
+            (lambda raw: raw.with_values(torch.tensor([[[0.1, torch.nan, 0.2, 0.3]]])), "all four numbers"),
         ),
     ),
     "series": Case(

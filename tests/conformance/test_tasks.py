@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from conformance_tools import run_all
 
+from counterpoint.data.derived.new_classes import NewClassesData
 from counterpoint.evaluation import TASKS, create
 from counterpoint.evaluation.task import ModelKind
 from counterpoint.testing import TaskCase, task_checks
@@ -16,10 +17,13 @@ CASES = [(name, asked) for name in TASKS.names() for asked in TASKS.get(name).as
 
 @pytest.mark.parametrize(("name", "asked"), CASES, ids=str)
 def test_conforms(name: str, asked: ModelKind) -> None:
-    run_all(name, [(asked, task_checks(TaskCase(name, (*DATA, TRAITS), asked)))])
+    run_all(name, [(asked, task_checks(TaskCase(name, (*DATA, TRAITS, LACKING), asked)))])
 
 
 TRAITS = TraitsData()
+LACKING = NewClassesData(TraitsData(), "subgroup", 0.4)
+"""Data of whose first label training lacks some classes."""
+LACKING.labels = {"subgroup": LACKING.labels["subgroup"], **LACKING.labels}
 
 
 def test_has_the_name_of_its_file() -> None:

@@ -32,6 +32,7 @@ from fixtures.slow import on_ranks
         ("moco,queue=40", 2, 3),
         ("swav,queue=40,frozen_steps=2", 2, 3),
         ("jigclu", 2, 3),
+        ("dbot", 2, 3),
     ],
 )
 def test_a_run_on_ranks_is_the_run_of_one_process(

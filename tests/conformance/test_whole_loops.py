@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import whole_jobs
-from method_stubs import build
+from method_stubs import STEPPING, build
 from rank_pool import RankPool
 from torch import nn
 from whole_jobs import ARMS, ON_RANKS, RECIPE, UNTRAINED, job_whole, looks, moments, refer, trained
@@ -50,7 +50,7 @@ def dead(reference: Path) -> Path:
 def test_every_method_with_state_is_killed_here() -> None:
     """State is what a look learns, and buffers other than those of towers and batch norms."""
     told = "give it options in ARMS of tests/conformance/whole_jobs.py, or in UNTRAINED the reason for none"
-    for name in methods.names():
+    for name in STEPPING:
         kind = methods.METHODS.get(name)
         if issubclass(kind, Method) and (
             kind.on_epoch_start is not Method.on_epoch_start or buffers_of(name)

@@ -6,47 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from counterpoint.data.base import Data, Splits
 from counterpoint.data.derived.labelling import Labelling
 from counterpoint.data.derived.relabelled import RelabelledData
-from counterpoint.data.labels import Classes, LabelTypeError, Numbers, Tags
+from counterpoint.data.labels import LabelTypeError, Numbers, Tags
 from counterpoint.registry import UnknownNameError
+from fixtures.labelled import COUNTS, UNLABELLED, Many
 from fixtures.tiny import TinyData
-
-COUNTS = (200, 120, 90, 60, 30)
-UNLABELLED, HELD = 20, 50
-
-
-class Many(Data):
-    """Rows of five classes of unequal sizes with a picture of one grey each, that of its class, in a random order."""
-
-    def __init__(self, order: NDArray[np.int64] | None = None) -> None:
-        classes = np.concatenate([np.repeat(np.arange(5), COUNTS), np.full(UNLABELLED, -1)])
-        classes = np.concatenate([classes, np.arange(HELD) % 5])
-        ids = np.random.default_rng(0).permutation(10_000)[: len(classes)]
-        order = np.arange(len(classes)) if order is None else order
-        self.columns, self.name, self.ids, self.kinds = (
-            {"image": "image"},
-            "many",
-            ids[order],
-            classes[order],
-        )
-        train = np.flatnonzero(np.isin(self.ids, ids[:-HELD]))
-        held = np.flatnonzero(np.isin(self.ids, ids[-HELD:]))
-        self.splits = Splits(train, {"v": held[:25]}, {"t": held[25:]}, tasks=(train[::2], train[1::2]))
-
-    @property
-    def labels(self) -> dict[str, Classes]:  # type: ignore[override] # read-only there too
-        named = Classes(tuple("abcde"), self.kinds)
-        return {"other": named, "kind": named}
-
-    def read(self, column: str, rows: NDArray[np.int64]) -> torch.Tensor:
-        # Nearest to each other: a and c, b and d; e is nearest to d.
-        greys = torch.tensor([10, 100, 20, 120, 160, 0], dtype=torch.uint8)[self.kinds[rows]]
-        return greys[:, None, None, None].expand(-1, 3, 4, 4)
 
 
 def relabelled(text: str, data: Data | None = None) -> RelabelledData:

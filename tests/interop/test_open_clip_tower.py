@@ -50,6 +50,25 @@ def spec(folder: Path) -> str:
     return f"open_clip:tiny@{folder}"
 
 
+def test_given_vectors_are_read_up_to_the_longest_caption(saved: tuple[Path, torch.nn.Module]) -> None:
+    folder, model = saved
+    text = build_towers(Towers(image=spec(folder), text=spec(folder)), {"text": []}, 0)["text"]
+    tune(text, "frozen")
+    tokens = text.input(["a red car", "a blue"])
+    own = model.text.token_embedding if hasattr(model, "text") else model.token_embedding
+    positions = torch.tensor([[1, 2], [1, 2]])
+    vectors = own(tokens[:, 1:3]).detach().requires_grad_(True)
+    lengths: list[int] = []
+    handle = text.token_table.register_forward_hook(lambda table, ids, out: lengths.append(out.shape[1]))
+    features = text.with_vectors(tokens, vectors, positions)
+    handle.remove()
+    assert lengths == [5]  # of twelve
+    torch.testing.assert_close(features, text(tokens), rtol=1e-5, atol=1e-6)
+    features.sum().backward()
+    assert vectors.grad is not None
+    assert vectors.grad.any()
+
+
 @torch.no_grad()
 def test_both_towers_are_exactly_the_model(saved: tuple[Path, torch.nn.Module]) -> None:
     folder, model = saved

@@ -216,3 +216,34 @@ def test_columns_may_have_other_names(first: Path, recipe: Recipe) -> None:
     before = load(first)
     assert torch.equal(method.embed("photo", PICTURES), before.embed("image", PICTURES))
     assert torch.equal(method.embed("note", TEXTS), before.embed("text", TEXTS))
+
+
+def test_wise_lies_between_the_run_and_what_was_trained(
+    first: Path, pairs: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    def trained(wise: str) -> TowerMethod:
+        planned = Run(f"clip,from={first}{wise}", str(pairs), recipe, 4)
+        assert run(planned, tmp_path / f"run{wise}", tasks=("retrieval",)).status == "finished"
+        return load(tmp_path / f"run{wise}")
+
+    whole = trained("")
+    assert same(trained(",wise=0"), load(first))
+    assert same(trained(",wise=1"), whole)
+    start, end, half = (m.state_dict() for m in (load(first), whole, trained(",wise=0.5")))
+    for name in ("towers.image.head.weight", "projections.text.weight"):
+        name = name if name in end else next(n for n in end if n.endswith("weight"))
+        assert not torch.equal(start[name], end[name])
+        torch.testing.assert_close(half[name], (start[name] + end[name]) / 2)
+
+
+@pytest.mark.parametrize(
+    ("arm", "message"),
+    [
+        ("clip,wise=0.5", "this one continues from none"),
+        ("clip,wise=1.5", "wise must be a number from 0 to 1, got '1.5'"),
+        ("clip,wise=half", "wise must be a number from 0 to 1, got 'half'"),
+    ],
+)
+def test_wise_that_cannot_be_is_refused(arm: str, message: str, pairs: Path, recipe: Recipe) -> None:
+    with pytest.raises(ValueError, match=message):
+        begun(arm, pairs, recipe)

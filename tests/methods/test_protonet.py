@@ -27,7 +27,7 @@ def episode(**options: Any) -> tuple[Tensor, dict[str, Tensor], Batch]:
 
 
 def test_first_rows_of_class_are_prototype_and_others_are_asked() -> None:
-    x, losses, _ = episode(shots=2, temperature=2.0)
+    x, losses, _ = episode(support=2, temperature=2.0)
     p = torch.stack([x[[1, 4]].mean(0), x[[0, 2]].mean(0)])
     logits = -(torch.cdist(x[[5, 8, 3, 7]], p) ** 2) / 2
     torch.testing.assert_close(losses["cross"], F.cross_entropy(logits, torch.tensor([0, 0, 1, 1])))
@@ -35,7 +35,7 @@ def test_first_rows_of_class_are_prototype_and_others_are_asked() -> None:
 
 def test_terms_are_shares_of_their_mean() -> None:
     terms = ("triplet", "icnn", "icnn-supports", "icnn-queries")
-    x, losses, _ = episode(terms=terms, shots=2, queries=2, neighbours=2)
+    x, losses, _ = episode(terms=terms, support=2, queries=2, neighbours=2)
     assert tuple(losses) == terms
     known, shown, asked = LABELS >= 0, torch.tensor([0, 1, 2, 4]), torch.tensor([3, 5, 7, 8])
     p = torch.stack([x[[1, 4]].mean(0), x[[0, 2]].mean(0)])
@@ -50,14 +50,14 @@ def test_terms_are_shares_of_their_mean() -> None:
 
 
 def test_a_row_without_a_class_does_not_matter() -> None:
-    x, losses, given = episode(terms=("cross", "triplet", "icnn"), shots=1)
+    x, losses, given = episode(terms=("cross", "triplet", "icnn"), support=1)
     method = through("susana")
     x[6] = 100.0
     assert run(method, given) == losses
 
 
 def test_batches_hold_the_supports_and_the_queries() -> None:
-    assert build("protonet", shots=3, queries=4).sampler == "classes:7"
+    assert build("protonet", support=3, queries=4).sampler == "classes:7"
 
 
 ARMS = ("protonet", "susana", "protonet,terms=triplet-all", "protonet,terms=icnn")

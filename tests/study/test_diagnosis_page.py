@@ -49,6 +49,16 @@ def trained(
     return folder
 
 
+def test_patches_alone_have_a_page(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diagnose", str(trained), "--what", "places", "--out", str(tmp_path), "--json"]) == 0
+    (section,) = json.loads(capsys.readouterr().out)["sections"].values()
+    numbers = {"variance of three components", "cosine within a picture", "cosine of any two"}
+    assert set(section["numbers"]) == numbers
+    page = (tmp_path / PAGE).read_text(encoding="utf-8")
+    assert "What patches say" in page
+    assert "--what places" in page
+
+
 def test_it_leads_with_three_lines_and_groups_was_not_measured() -> None:
     def section(title: str, sentence: str, **numbers: float) -> dict[str, object]:
         return {"title": title, "sentence": sentence, "numbers": numbers}

@@ -293,7 +293,7 @@ def test_without_pictures_captions_stay(
 
 def test_without_runs_the_numbers_stay(study: tuple[Path, TrainingSummary], tmp_path: Path) -> None:
     page = Page(write_report(tmp_path, study[1]).read_text(encoding="utf-8"))
-    assert "so there are no curves" in page.text
+    assert "No run has a curve" in page.text
     assert page.all("table")
 
 

@@ -15,14 +15,18 @@ from .common.terminal import Terminal, print_json
 
 @form(frozen=True, config=FORM)
 class GenerateOptions:
-    """Let a vision-language model reply about a picture, decoded by a method, and say what that cost."""
+    """Let a vision-language model reply about a picture, decoded by a method, and say what that cost.
+
+    Of the run of a captioner (cappa, coca): let it write a caption of the picture.
+    """
 
     model: str
-    """A vision-language model: a folder as transformers saves it, a name on the Hugging Face hub, or tiny-vlm."""
+    """A vision-language model: a folder as transformers saves it, a name on the Hugging Face hub, or tiny-vlm; or the
+    run of a captioner."""
     image: Path
     """A picture file."""
-    prompt: str
-    """Prompt, as a person would ask; the model's chat template is put around the prompt."""
+    prompt: str = ""
+    """Prompt, as a person would ask; the model's chat template is put around the prompt. A captioner takes none."""
     decoding: str = "plain"
     """A method (see: counterpoint list decoding), with options after commas: vcd,alpha=0.5; two at once: vcd+ritual."""
     lead: str | None = None
@@ -31,6 +35,8 @@ class GenerateOptions:
     """Sample; else the likeliest token is taken."""
     temperature: Positive = 1.0
     """Temperature of the sampling."""
+    beams: Count = 1
+    """Captions that a captioner follows at once (beam search)."""
     max_new_tokens: Count = 64
     """Tokens after which the reply is cut off."""
     seed: Seed = 0
@@ -43,12 +49,19 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(GenerateOptions, arguments, "generate")
     # Names and files are checked before torch is loaded, so that a typo is answered at once.
     from ..study.decoding.arm import DecodingArm
+    from ..training.folder import is_checkpoint, is_run
 
     arm = DecodingArm.parse(options.decoding)
     if options.temperature != GenerateOptions.temperature and not options.sample:
         raise ValueError("--temperature is of the sampling, and the likeliest token is taken: add --sample")
     if not options.image.is_file():
         raise FileNotFoundError(f"there is no picture {options.image}")
+    if is_run(Path(options.model)) or is_checkpoint(Path(options.model)):
+        return _caption(options)
+    if not options.prompt:
+        raise ValueError("--prompt is missing: only the run of a captioner writes without one")
+    if options.beams > 1:
+        raise ValueError("--beams is of captioners: leave it out")
 
     console = Terminal(stderr=options.json)
     with console.status("loading torch") as status:
@@ -88,6 +101,42 @@ def main(arguments: Sequence[str]) -> int:
         f"decoding; decoder positions {times(cost.relative_positions)}",
         style="dim",
     )
+    return 0
+
+
+def _caption(options: GenerateOptions) -> int:
+    """Print the caption that the model of a run writes."""
+    for name in ("prompt", "lead", "decoding"):
+        if getattr(options, name) != getattr(GenerateOptions, name):
+            raise ValueError(
+                f"--{name} is of vision-language models, and {options.model} is a run: leave it out"
+            )
+    console = Terminal(stderr=options.json)
+    with console.status("loading torch") as status:
+        from ..decoding import CaptioningAssistant, read_picture
+        from ..models import load
+        from ..types import Captioner, Prompt
+
+        picture = read_picture(options.image)
+        status.update(f"loading {options.model}")
+        model = load(options.model)
+        if not isinstance(model, Captioner):
+            raise ValueError(
+                f"{options.model} is a run of {type(model).__name__}, which writes no captions: train cappa or coca"
+            )
+        status.update("writing")
+        assistant = CaptioningAssistant(
+            model,
+            beams=options.beams,
+            do_sample=options.sample,
+            temperature=options.temperature,
+            max_new_tokens=options.max_new_tokens,
+        )
+        (caption,) = assistant.reply([Prompt("", picture)], seed=options.seed)
+    if options.json:
+        print_json({"caption": caption})
+    else:
+        console.print(caption or Text("(nothing)", style="dim"), soft_wrap=True)
     return 0
 
 

@@ -405,7 +405,9 @@ class Examples(Mapping[str, Any]):
 
     def __getitem__(self, column: str) -> Any:
         # What is learned is learned of values, and not of what stands in place of those that are not there.
-        return self.data.read_training(column, self.rows[self.data.present(column, self.rows)])
+        rows = self.rows[self.data.present(column, self.rows)]
+        most = MODALITIES.get(self.data.columns[column]).fitted_on
+        return self.data.read_training(column, evenly(rows, most) if most else rows)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.data.columns)

@@ -8,11 +8,11 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from ..modalities import PAIR
-from ..types import ColumnEmbedder, Embedder
+from ..types import ColumnEmbedder, Embedder, PairScorer, PairStates
 from .base import Data, Rows
 from .columns import TEXT
 from .labels import Classes
@@ -107,6 +107,39 @@ class EmbeddingCache:
         """Return embeddings of any examples of a column, in their raw form; nothing is kept."""
         starts = range(0, max(len(raw), 1), BATCH)
         return torch.cat([self._embed(column, raw[at : at + BATCH], self._head(head)) for at in starts])
+
+    @property
+    def pair_heads(self) -> tuple[str, ...]:
+        """The joint scores of pairs that the model has; none of a model that compares embeddings alone."""
+        return self.model.pair_heads if isinstance(self.model, PairScorer) else ()
+
+    def pair_states(self, column: str, raw: Any) -> PairStates:
+        """Return what a joint score needs of examples of a column, in their raw form; nothing is kept."""
+        assert isinstance(self.model, PairScorer)
+        starts = range(0, max(len(raw), 1), BATCH)
+        parts = [self.model.pair_states(column, raw[at : at + BATCH]) for at in starts]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    @torch.no_grad()
+    def pair_scores(
+        self, a: PairStates, b: PairStates, pairs: Int[Tensor, "n 2"]
+    ) -> Float[Tensor, "n heads"]:
+        """Return the joint scores of pairs of an example of ``a`` and one of ``b``, given their positions.
+
+        Raises:
+            ValueError: for scores that are NaN, which are neither above nor below anything.
+        """
+        assert isinstance(self.model, PairScorer)
+        parts = []
+        for of_a, of_b in (part.T for part in torch.split(pairs, BATCH)):
+            one, other = (
+                {name: t[of] for name, t in states.items()} for states, of in ((a, of_a), (b, of_b))
+            )
+            parts.append(self.model.pair_scores(one, other).float().cpu())
+        scores = torch.cat(parts)
+        if torch.isnan(scores).any():
+            raise ValueError("the model's joint score is NaN, so no rank means anything")
+        return scores
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """Return the result of ``compute``, which is computed once, at the first call with this key."""

@@ -4,6 +4,7 @@ from .assistant import VisionLanguageAssistant as VisionLanguageAssistant
 from .calibration import answer_probabilities as answer_probabilities
 from .calibration import debiased as debiased
 from .calibration import first_logits as first_logits
+from .captioner import CaptioningAssistant as CaptioningAssistant
 from .description import Description as Description
 from .description import describe as describe
 from .generate import BoundDecoding as BoundDecoding

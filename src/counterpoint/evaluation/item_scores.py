@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..data.base import Rows, SomeItems
+from ..data.columns import TEXT
 from ..data.embeddings import EmbeddingCache
 from ..data.items import Choices, Items, MinimalPairs
 from ..reasons import counted
@@ -55,9 +57,63 @@ def batches(count: int, size: int = BATCH) -> Iterator[Int[np.ndarray, " k"]]:
         yield np.arange(start, min(start + size, count))
 
 
-def square_similarities(features: EmbeddingCache, items: MinimalPairs) -> Float[Tensor, "n 2 2"]:
-    """Return ``[k, i, c]``: how well picture i of item k goes with its caption c; nothing else is compared."""
-    return features.once(("similarities", items), lambda: _square_similarities(features, items))
+EMBEDDING = ""
+"""The head of scores by embeddings, beside the joint scores that a model may have (`EmbeddingCache.pair_heads`)."""
+Scored = tuple[Mapping[str, np.ndarray], Mapping[str, Metric]]
+"""Outcomes by name, and the metrics made of them."""
+
+
+def by_head(features: EmbeddingCache, score: Callable[[str], Scored]) -> Scored:
+    """Return the outcomes and metrics of each head that a model has for pictures and texts.
+
+    Names of joint scores end in the head, as in ``accuracy[joint]``. A model without embeddings of pictures or of texts
+    has these alone.
+
+    Args:
+        features: of the model.
+        score: from a head, `EMBEDDING` or a joint score, to outcomes and metrics.
+    """
+    outcomes: dict[str, np.ndarray] = {}
+    metrics: dict[str, Metric] = {}
+    embeds = {"image", TEXT} <= {*features.columns.values()} or not features.pair_heads
+    for head in (EMBEDDING, *features.pair_heads) if embeds else features.pair_heads:
+        suffix = f"[{head}]" if head else ""
+        of_head, metrics_of_head = score(head)
+        outcomes |= {f"{name}{suffix}": values for name, values in of_head.items()}
+        for name, metric in metrics_of_head.items():
+            columns = tuple(f"{column}{suffix}" for column in metric.names)
+            one = isinstance(metric.columns, str)
+            metrics[f"{name}{suffix}"] = replace(metric, columns=columns[0] if one else columns)
+    return outcomes, metrics
+
+
+def square_similarities(
+    features: EmbeddingCache, items: MinimalPairs, head: str = EMBEDDING
+) -> Float[Tensor, "n 2 2"]:
+    """Return ``[k, i, c]``: how well picture i of item k goes with its caption c; nothing else is compared.
+
+    Args:
+        features: of the model.
+        items: the squares.
+        head: `EMBEDDING`, or a joint score of the model's.
+    """
+    if head == EMBEDDING:
+        return features.once(("similarities", items), lambda: _square_similarities(features, items))
+    scores = features.once(("joint", items), lambda: _joint_squares(features, items))
+    return scores[..., features.pair_heads.index(head)]
+
+
+def _joint_squares(features: EmbeddingCache, items: MinimalPairs) -> Float[Tensor, "n 2 2 heads"]:
+    texts = features.pair_states(TEXT, [caption for pair in items.captions for caption in pair])
+    # Picture and caption of each square, by their numbers in it.
+    square = torch.cartesian_prod(torch.arange(2), torch.arange(2))
+    scores = []
+    for positions in batches(len(items)):
+        pictures = features.pair_states("image", items.pictures(positions).flatten(0, 1))
+        first = torch.stack([torch.arange(len(positions)), torch.from_numpy(positions)], 1)
+        pairs = (2 * first[:, None] + square).flatten(0, 1)
+        scores.append(features.pair_scores(pictures, texts, pairs).view(len(positions), 2, 2, -1))
+    return torch.cat(scores)
 
 
 def _square_similarities(features: EmbeddingCache, items: MinimalPairs) -> Float[Tensor, "n 2 2"]:
@@ -74,8 +130,15 @@ def _in_pairs(z: Float[Tensor, "m d"]) -> Float[Tensor, "n 2 d"]:
     return z.view(len(z) // 2, 2, -1)
 
 
-def option_similarities(features: EmbeddingCache, items: Choices) -> list[Float[Tensor, " _"]]:
+def option_similarities(
+    features: EmbeddingCache, items: Choices, head: str = EMBEDDING
+) -> list[Float[Tensor, " _"]]:
     """Compute the similarity of each item's picture with each of the item's options.
+
+    Args:
+        features: of the model.
+        items: the choices.
+        head: `EMBEDDING`, or a joint score of the model's.
 
     Raises:
         ValueError: if an item has fewer than two options, or its answer is none of them.
@@ -86,7 +149,23 @@ def option_similarities(features: EmbeddingCache, items: Choices) -> list[Float[
                 f"item {items.ids[k]} offers {counted(len(options), 'option')} and says that number {answer} is right: "
                 "a choice is between two at least, one of which is right"
             )
-    return features.once(("similarities", items), lambda: _option_similarities(features, items))
+    if head == EMBEDDING:
+        return features.once(("similarities", items), lambda: _option_similarities(features, items))
+    scores = features.once(("joint", items), lambda: _joint_options(features, items))
+    return [of_item[:, features.pair_heads.index(head)] for of_item in scores]
+
+
+def _joint_options(features: EmbeddingCache, items: Choices) -> list[Float[Tensor, "_ heads"]]:
+    scores: list[Tensor] = []
+    for positions in batches(len(items)):
+        pictures = features.pair_states("image", items.pictures(positions))
+        options = [items.options[k] for k in positions]
+        texts = features.pair_states(TEXT, [option for of_item in options for option in of_item])
+        counts = torch.tensor([len(of_item) for of_item in options])
+        picture = torch.repeat_interleave(torch.arange(len(options)), counts)
+        pairs = torch.stack([picture, torch.arange(len(picture))], 1)
+        scores += torch.split(features.pair_scores(pictures, texts, pairs), counts.tolist())
+    return scores
 
 
 def _option_similarities(features: EmbeddingCache, items: Choices) -> list[Float[Tensor, " _"]]:

@@ -220,6 +220,21 @@ def calibration_error(values: Rows) -> float:
     return float(np.abs(gaps).sum() / len(values))
 
 
+def harmonic_mean(values: Rows) -> float:
+    """Compute the harmonic mean of the mean outcomes of two groups of examples, which the first column numbers.
+
+    It is 0 where a group has no example.
+
+    >>> round(harmonic_mean(np.array([[0, 1.0], [0, 0.0], [1, 1.0]])), 6)
+    0.666667
+    """
+    groups = values[:, 0] == 1
+    if groups.all() or not groups.any():
+        return 0.0
+    one, other = float(values[~groups, 1].mean()), float(values[groups, 1].mean())
+    return 2 * one * other / (one + other) if one + other else 0.0
+
+
 _TYPES = ("true", "predicted")
 STATISTICS: Mapping[str, Statistic] = {
     each.name: each
@@ -233,6 +248,7 @@ STATISTICS: Mapping[str, Statistic] = {
             for function in (macro_f1, weighted_f1, precision, recall, f1)
         ),
         Statistic(share, ("whole", "part"), 0.0, 1.0),
+        Statistic(harmonic_mean, ("group", "hit"), 0.0, 1.0),
         Statistic(error_rate, ("errors", "said"), 0.0),
         Statistic(auroc, ("true", "score"), 0.0, 1.0),
         Statistic(calibration_error, ("confidence", "hit"), 0.0, 1.0),

@@ -52,6 +52,8 @@ class Task(Checked, ABC):
         label: the one label whose classes it answers with; empty where it answers with none or with several.
         form: the form of the items that it asks about; None: it asks about plain pairs.
         least: the examples that a test set has at least.
+        joint: it asks models that score pairs jointly (`counterpoint.types.PairScorer`) for these scores too, so that a
+            model without the embeddings can be asked.
         learns: it learns from the training rows of the data, so that it may only be asked about others.
         draws: its examples are draws of several rows each, of which none can be shown by itself.
         papers: slugs of the papers that it comes from.
@@ -68,6 +70,7 @@ class Task(Checked, ABC):
     label: str = ""
     form: type[Items] | None = None
     least: int = 1
+    joint: ClassVar[bool] = False
     learns: bool = False
     draws: ClassVar[bool] = False
     papers: ClassVar[tuple[str, ...]] = ()
@@ -97,6 +100,10 @@ class Task(Checked, ABC):
     def check_model(self, model: Any, data: Any) -> None:
         """Raise ValueError for a model that the task cannot ask, however it is trained."""
         return None
+
+    def can_ask(self, model: Any) -> bool:
+        """Return whether a model is of the kind that the task asks; beside others, one that is not has no number."""
+        return True
 
 
 class EmbedderTask(Task):
@@ -136,6 +143,9 @@ class ClassifierTask(Task):
 
     @abstractmethod
     def __call__(self, model: Classifier, data: Data, rows: Rows) -> Scores: ...
+
+    def can_ask(self, model: Any) -> bool:
+        return is_classifier(model)
 
     def check_model(self, model: Any, data: Data) -> None:
         if not is_classifier(model):

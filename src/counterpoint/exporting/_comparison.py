@@ -21,10 +21,11 @@ from ..interop._samples import EXTREME, TEXTS, picture_files
 from ..methods.tower_method import TowerMethod
 from ..modalities import MODALITIES, resolve
 from ..networks.towers.footage import Footage
+from ..networks.towers.maps import MapSquare
 from ..networks.towers.series import Standardised
 from ..networks.towers.sound import Waveform
 from ..networks.towers.table import Cells
-from ..raw import Clips, Series, Table, Waves
+from ..raw import UNKNOWN, Boxes, Clips, Maps, Series, Table, Waves
 from ._opening import open_rgb
 
 
@@ -160,3 +161,26 @@ def sample_rows(model: TowerMethod, column: str) -> tuple[Table, Table]:
     cells[torch.from_numpy(rng.random(cells.shape) < 0.1)] = torch.nan
     table = Table(cells.float(), tuple(c.name for c in made.cells), tuple(c.words for c in made.cells))
     return table, table
+
+
+def sample_maps(model: TowerMethod, column: str) -> tuple[Maps, Maps]:
+    """Return maps that are larger than the tower takes them, a tenth of whose pixels is unknown."""
+    made = model.tower(column).input
+    assert isinstance(made, MapSquare)
+    rng = np.random.default_rng(0)
+    shape = (5, 2 * made.size, 3 * made.size)
+    unknown = rng.random(shape) < 0.1
+    if made.classes:
+        classes = rng.integers(len(made.classes), size=shape, dtype=np.uint8)
+        maps = Maps(torch.from_numpy(np.where(unknown, np.uint8(UNKNOWN), classes)), made.classes)
+    else:
+        numbers = rng.normal(made.mean, made.deviation, shape).astype(np.float32)
+        maps = Maps(torch.from_numpy(np.where(unknown, np.float32(np.nan), numbers)))
+    return maps, maps
+
+
+def sample_boxes(model: TowerMethod, column: str) -> tuple[Boxes, Boxes]:
+    """Return boxes of pictures with none, one and several."""
+    rng = np.random.default_rng(0)
+    boxes = Boxes.of([np.sort(rng.random((count, 2, 2)), 1).reshape(count, 4) for count in (0, 1, 5)])
+    return boxes, boxes

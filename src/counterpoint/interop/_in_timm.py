@@ -102,7 +102,9 @@ def counterpoint_cut(pretrained: bool = False, pretrained_cfg: Any = None, **opt
 def _register(name: str) -> Callable[..., nn.Module]:
     def entrance(pretrained: bool = False, pretrained_cfg: Any = None, **options: Any) -> nn.Module:
         # A text is the part of the name after the dot.
-        sizes = {name: options.pop(name) for name in ("width", "layers", "patch") if name in options}
+        sizes: dict[str, int] = {
+            name: options.pop(name) for name in ("width", "layers", "patch") if name in options
+        }
         if pretrained_cfg is None or isinstance(pretrained_cfg, str):
             side, *further = (pretrained_cfg or "48").split(".")
             sizes |= {part.rstrip("0123456789"): int(part.lstrip(ascii_lowercase)) for part in further}

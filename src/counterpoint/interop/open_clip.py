@@ -203,6 +203,28 @@ class OpenClipText(TextTower):
             features: Tensor = self.model.encode_text(tokens, normalize=False)  # type: ignore[operator]
         return features
 
+    def with_vectors(
+        self, tokens: Int[Tensor, "B L"], vectors: Float[Tensor, "B M w"], positions: Int[Tensor, "B M"]
+    ) -> Float[Tensor, "B width"]:
+        """Return what `TextTower.with_vectors` does, computed up to the longest caption where attention is causal."""
+        part: Any = self.model if hasattr(self.model, "positional_embedding") else self.model.text
+        pooling = getattr(part, "text_pool_type", getattr(part, "pool_type", ""))
+        mask = getattr(part, "attn_mask", None)
+        if pooling not in ("argmax", "eos") or mask is None or getattr(part, "cls_emb", None) is not None:
+            return super().with_vectors(tokens, vectors, positions)
+        length = int((tokens == self.tokenizer.end).long().argmax(1).max()) + 1
+        shorter = {
+            "positional_embedding": part.positional_embedding[:length],
+            "attn_mask": mask[:length, :length],
+        }
+        # An attribute of the module itself comes before a parameter or a buffer of the same name.
+        part.__dict__.update(shorter)
+        try:
+            return super().with_vectors(tokens[:, :length], vectors, positions)
+        finally:
+            for name in shorter:
+                del part.__dict__[name]
+
     def in_open_clip(self, head: Head) -> ExportedTower:
         """Return the half as it came, a head put into its last linear map, with the tokenizer where it is a file."""
         config, weights = _half("text", self.model, head)

@@ -98,6 +98,17 @@ class TimmTower(ImageTower):
         summary = model.forward_head(states)
         return PictureStates(summary, _each_alone(model, states[:, prefix:], prefix))
 
+    def reset_parameters(self) -> None:
+        """Draw all weights anew, as timm does.
+
+        Raises:
+            TypeError: for a model that timm cannot draw again.
+        """
+        draw = getattr(self.model, "init_weights", None)
+        if not callable(draw):
+            raise TypeError(f"timm's {type(self.model).__name__} cannot draw its weights anew")
+        draw()
+
     def in_timm(self) -> ExportedTower:
         """Return the model as it is: its architecture, its size where that is not its usual one, its transform."""
         model: Any = self.model

@@ -8,9 +8,11 @@ from inspect import Parameter, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..data.columns import TEXT
 from ..data.loading.samplers import NATURAL, streams
 from ..modalities import MODALITIES, PAIR
 from ..networks.libraries import modalities_of
+from ..reasons import listing
 from ..registry import unknown
 from ..spec import Spec
 from . import METHODS
@@ -54,6 +56,8 @@ class Arm:
     ``supcon,labels=colour``                  a method that learns from another label than the run's
     ``supcon,on=images,sampler=balanced``     a method that learns from labels, of rows that come by their classes (see
                                               `counterpoint.data.loading.samplers`)
+    ``coop,shots=4``                          a method that is trained on four rows of each class of the run's label
+    ``clip,from=RUN,wise=0.5``                the mean of the weights that it goes on from and of those that it comes to
     ``./my_loss.py:MyLoss,margin=0.2``        a loss from a file: an ``nn.Module`` called with unit-norm image
                                               and text embeddings that returns a number
     ========================================  ==============================================================
@@ -69,6 +73,9 @@ class Arm:
         labels: the label that it learns from; the run's unless given.
         sampler: the way in which rows come to it; the method's own unless given.
         origin: the folder of a run, or of a checkpoint, that it goes on from; empty for none.
+        shots: the rows of each class or tag that it is trained on; all unless given.
+        wise: α of θ ← (1 − α) θ₀ + α θ after the last step, for an arm that continues from weights θ₀; None for no such
+            mean.
     """
 
     spec: str
@@ -81,6 +88,8 @@ class Arm:
     labels: str = ""
     sampler: str = ""
     origin: str = ""
+    shots: int | None = None
+    wise: float | None = None
 
     @classmethod
     def parse(cls, text: str) -> Arm:
@@ -100,6 +109,11 @@ class Arm:
         towers: dict[str, str] = {**usual, **{m: options.pop(m) for m in MODALITIES.names() if m in options}}
         columns, labels = columns_asked(text, options), options.pop("labels", "")
         tune, sampler, origin = options.pop("tune", None), options.pop("sampler", ""), options.pop("from", "")
+        shots = _shots(text, options.pop("shots", None))
+        wise = _wise(text, options.pop("wise", None))
+        if origin and not Path(origin).expanduser().is_dir() and (embedded := modalities_of(origin)):
+            # A library's pair has no run to go on from: its towers are named.
+            towers, origin = {**dict.fromkeys(embedded, origin), **towers}, ""
         if tune is not None and tune not in TUNE:
             raise unknown("way to tune", tune, TUNE)
         method, loss = "clip", None
@@ -119,7 +133,9 @@ class Arm:
         if method == "lit" and tune is not None:
             raise ValueError(f"arm {text!r}: lit's mode says what is tuned; leave tune={tune} out")
         streams(sampler or NATURAL)  # an error here and not in a run
-        return cls(str(spec), method, options, towers, tune, loss, columns, labels, sampler, origin)
+        return cls(
+            str(spec), method, options, towers, tune, loss, columns, labels, sampler, origin, shots, wise
+        )
 
     @property
     def label(self) -> str:
@@ -303,13 +319,26 @@ class Arm:
         kind = self.method if self.loss is None else self.loss[1]
         options = read(kind, constructor, self.stated(recipe))
         reads, embeds = self.reads(columns), self.embeds(columns)
-        named = tower_names(self.towers, self.asked(recipe), recipe.towers.names, reads.values())
+        built = {**embeds, TEXT: TEXT} if self.kind.names and TEXT not in embeds.values() else embeds
+        named = tower_names(
+            self.towers,
+            self.asked(recipe),
+            recipe.towers.names,
+            (built if self.kind.names else reads).values(),
+        )
         before = Path(self.origin) if self.origin and not is_restored() else None
+        if self.kind.names and not (
+            is_restored() or before or all("@" in named.get(it, "") for it in built.values())
+        ):
+            raise ValueError(
+                f"arm {self.spec!r} adapts a pair of towers that is trained already: name it with --from MODEL, a "
+                "run's folder or a library's pair, for example open_clip:ViT-B-32@FILE"
+            )
         towers = build_towers(
             recipe.towers,
             examples,
             seed,
-            columns=embeds,
+            columns=built,
             names=named,
             folder=folder,
             origin=before and run_of(before),
@@ -340,8 +369,24 @@ class Arm:
         initialise(method, seed)
         if pair:
             begin_as_identity(method)  # after all weights are drawn
-        if weights:
-            lend_heads(weights, method, lent, self.options)
+        heads = lend_heads(weights, method, lent, self.options) if weights else set()
+        if (
+            before
+            and self.kind.names
+            and (missing := {f"projections.{name}" for name in method.projections} - heads)
+        ):
+            raise ValueError(
+                f"arm {self.spec!r}: the run that it goes on from has no linear layers of "
+                f"{listing(sorted(name.rpartition('.')[2] for name in missing))} into a common space, so that it "
+                "cannot compare examples with names"
+            )
+        if self.wise is not None and not is_restored():
+            if method.closed or not (before or pretrained(towers)):
+                raise ValueError(
+                    f"arm {self.spec!r}: wise={self.wise:g} blends the weights that an arm continues from with those "
+                    "that it comes to, and this one continues from none: give from=RUN or a pretrained tower"
+                )
+            method.wise = self.wise
         if self.sampler:
             method.sampler = self._sampler(constructor)
         if self.tune == "none":
@@ -402,6 +447,38 @@ class Arm:
         from .user_loss import load_loss
 
         return load_loss(*self.loss)
+
+
+def _shots(arm: str, text: str | None) -> int | None:
+    """Return the number of shots that an arm asks for; None where it asks for none.
+
+    >>> _shots("coop,shots=0", "0")
+    Traceback (most recent call last):
+    ...
+    ValueError: arm 'coop,shots=0': shots must be a whole number of at least 1, got '0'
+    """
+    if text is not None and not (text.isdecimal() and int(text)):
+        raise ValueError(f"arm {arm!r}: shots must be a whole number of at least 1, got {text!r}")
+    return None if text is None else int(text)
+
+
+def _wise(arm: str, text: str | None) -> float | None:
+    """Return the share of what it learns that an arm ends with; None where it states none.
+
+    >>> _wise("clip,wise=2", "2")
+    Traceback (most recent call last):
+    ...
+    ValueError: arm 'clip,wise=2': wise must be a number from 0 to 1, got '2'
+    """
+    if text is None:
+        return None
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise ValueError(f"arm {arm!r}: wise must be a number from 0 to 1, got {text!r}")
+    return share
 
 
 def is_fixed(spec: str) -> bool:

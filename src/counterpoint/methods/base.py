@@ -54,6 +54,11 @@ class Method(Checked, nn.Module, ABC):
         sampler: the way in which rows come, by the classes of the label that it learns from; see
             `counterpoint.data.loading.samplers`. An arm's option ``sampler=`` says otherwise.
         epoch_start_every: epochs from one `on_epoch_start` to the next, or `ONCE`; 0 for a method that takes none.
+        wise: the share of what a run has learned that its weights end with, the rest being what it continued from; None
+            for all of it. An arm sets it: ``wise=0.5``.
+        names: it reads the names of classes by the text tower of a pair that is there already, although it reads no
+            column of texts.
+        closed: it is trained in `on_epoch_start` alone, so that a run of it takes no step.
         regroups: each batch is of one group of the rows, as `groups` says behind every look.
     """
 
@@ -75,6 +80,9 @@ class Method(Checked, nn.Module, ABC):
     sampler: str = "natural"
     default_label: ClassVar[str] = ""
     epoch_start_every: int = 0
+    wise: float | None = None
+    names: ClassVar[bool] = False
+    closed: ClassVar[bool] = False
     regroups: ClassVar[bool] = False
 
     @classmethod

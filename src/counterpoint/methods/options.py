@@ -71,7 +71,7 @@ def options_of_arm(constructor: Callable[..., Any]) -> dict[str, Any]:
     if not inspect.isclass(constructor) or issubclass(constructor, Method):
         return options
     around = options_of(SingleLoss)
-    for name in options.keys() & (around.keys() | {"on", "columns", "labels", "sampler"}):
+    for name in options.keys() & (around.keys() | {"on", "columns", "labels", "sampler", "shots", "wise"}):
         raise ValueError(
             f"{constructor.__name__} must call its option {name!r} otherwise: every loss has one"
         )

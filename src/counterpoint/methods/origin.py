@@ -81,8 +81,10 @@ def lend_towers(
 
 def lend_heads(
     weights: CheckpointWeights, method: TowerMethod, lent: Mapping[str, str], stated: Collection[str]
-) -> None:
+) -> set[str]:
     """Read the run's heads behind lent towers, and its learned numbers of the same names, into a method at its start.
+
+    Returns what was read: the names of heads and of numbers.
 
     A head of another form or size stays as it starts, and so does all else: classes, queues, predictors; also a
     temperature that is not learned as the logarithm of its scale, as nearly all are.
@@ -109,10 +111,13 @@ def lend_heads(
         if not any(option in words or set(option.split("_")) <= set(words) for option in stated):
             parts[name] = {name: name}
     state = method.state_dict()
-    for names in parts.values():
+    read: set[str] = set()
+    for part_name, names in parts.items():
         tensors = {name: weights.tensors[it] for name, it in names.items() if it in weights.tensors}
         if len(tensors) == len(names) and all(t.shape == state[name].shape for name, t in tensors.items()):
             method.load_state_dict(tensors, strict=False)
+            read.add(part_name)
     for part in method.modules():
         if isinstance(part, MomentumCopy):
             part.restart()
+    return read

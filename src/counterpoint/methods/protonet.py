@@ -48,7 +48,7 @@ class ProtoNet(TowerMethod):
         recipe: unused: prototypes are as wide as the tower.
         target: the label whose classes they are; ``group`` unless given.
         terms: which.
-        shots: K.
+        support: K.
         queries: Q.
         temperature: T of ``cross``.
         margin: of ``triplet`` and ``triplet-all``.
@@ -83,7 +83,7 @@ class ProtoNet(TowerMethod):
         *,
         target: Target | None = None,
         terms: tuple[Term, ...] = ("cross",),
-        shots: Count = 1,
+        support: Count = 1,
         queries: Count = 5,
         temperature: Positive = 1.0,
         margin: NonNegative = 0.5,
@@ -93,13 +93,13 @@ class ProtoNet(TowerMethod):
         super().__init__(towers)
         if not terms or len(set(terms)) < len(terms):
             raise ValueError(f"terms={'/'.join(terms)}: name each term once, and one at least")
-        self.terms, self.shots = terms, shots
-        self.sampler = f"classes:{shots + queries}"
+        self.terms, self.support = terms, support
+        self.sampler = f"classes:{support + queries}"
         self.views = paired(towers)
         self.labels = self.default_label if target is None else target.label
         self.cross, self.triplet = ProtoNetLoss(temperature), ProtoTripletLoss(margin)
         self.triplet_all = ProtoTripletLoss(margin, others="all")
-        self.icnn = ICNNLoss(neighbours, pool=shots + queries, detached=detached)
+        self.icnn = ICNNLoss(neighbours, pool=support + queries, detached=detached)
         self.icnn_near = ICNNLoss(neighbours, detached=detached)
 
     def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
@@ -109,7 +109,7 @@ class ProtoNet(TowerMethod):
         x, labels, ranks = upcast(z[name]), batch.labels[self.labels], Ranks.present()
         here, of_all = ranks.rows(ranks.counts(len(x), x.device)), ranks.everyones(labels)
         turn = torch.from_numpy(occurrences(of_all.cpu().numpy())).to(x.device)
-        known, shown = labels >= 0, ((turn < self.shots) & (of_all >= 0))[here]
+        known, shown = labels >= 0, ((turn < self.support) & (of_all >= 0))[here]
         queries = known & ~shown
         supports, classes = ranks.everyones(x[shown]), ranks.everyones(labels[shown])
         names, numbers = torch.unique(classes, return_inverse=True)

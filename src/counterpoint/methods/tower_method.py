@@ -363,9 +363,18 @@ def distinct(towers: Towers) -> dict[str, Tower]:
 
 
 def paired(towers: Towers) -> dict[str, View]:
-    """Return a view of each column that keeps what an example says; the views bear the columns' names."""
+    """Return a view of each column that keeps what an example says; the views bear the columns' names.
+
+    Those of what is said of pictures pixel by pixel are like the view of the first column of pictures.
+    """
+    firsts = {tower.modality: column for column, tower in reversed([*towers.items()])}
     return {
-        column: View(tower.modality, MODALITIES.get(tower.modality).paired, column)
+        column: View(
+            tower.modality,
+            (modality := MODALITIES.get(tower.modality)).paired,
+            column,
+            like=firsts.get(modality.located_in, ""),
+        )
         for column, tower in towers.items()
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, Literal
 
@@ -67,8 +68,8 @@ class UTA(TowerMethod):
     papers = ("uta",)
     consults: ClassVar[bool] = True
     needs: ClassVar[Needs] = Needs(1, 1, modalities=("image",))
-    asks = {"": "takes_masks"}  # noqa: RUF012 # as declared in the base
-    carries = ("teacher", "text")
+    asks: ClassVar[Mapping[str, str]] = {"": "takes_masks"}
+    carries: ClassVar[tuple[str, str]] = ("teacher", "text")
     draws = True
 
     def __init__(
@@ -138,8 +139,8 @@ class UTA(TowerMethod):
         return {"uta": self.objective(F.normalize(ours, dim=-1), F.normalize(theirs, dim=-1))}
 
     def passes(self) -> dict[str, float]:
-        patches = self.grid[0] * self.grid[1]
-        return {"image": 1 + (self.visible / patches if self.mask_token is None else 1)}
+        seen = self.visible / (self.grid[0] * self.grid[1]) if self.mask_token is None else 1
+        return {modality: count * (1 + seen) for modality, count in super().passes().items()}
 
     def _predicted(self, batch: Batch, patches: Tensor) -> Tensor:
         """Return the states of the patches that the loss is on, of those of all patches."""
@@ -154,7 +155,7 @@ class UTA(TowerMethod):
             return None
         (model,) = self.teacher.models
         assert isinstance(model, TowerMethod)
-        text = next(name for name in model.columns if model.tower(name).modality == "text")
+        text = next(name for name in model.columns if model.tower(name).modality == self.carries[1])
         head = dict(model.projections.items()).get(model.columns[text])
         if not isinstance(head, nn.Linear) or head.bias is not None:
             raise ValueError(

@@ -382,3 +382,38 @@ class TextTower(Tower, ABC):
             LookupError: for a tower without them.
         """
         raise LookupError(f"{type(self).__name__} has no features of single tokens of a caption")
+
+    @property
+    def token_table(self) -> nn.Embedding:
+        """The table of the vectors of tokens.
+
+        Raises:
+            LookupError: for a tower without one.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Embedding) and module.num_embeddings >= self.tokenizer.vocabulary:
+                return module
+        raise LookupError(f"{type(self).__name__} has no table of the vectors of tokens")
+
+    def with_vectors(
+        self, tokens: Int[Tensor, "B L"], vectors: Float[Tensor, "B M w"], positions: Int[Tensor, "B M"]
+    ) -> Float[Tensor, "B width"]:
+        """Return features of captions in which given vectors stand in place of those of some tokens, with gradient.
+
+        Args:
+            tokens: of the captions. Those that are replaced may be any but the end token.
+            vectors: as wide as those of `token_table`.
+            positions: of the tokens that the vectors replace.
+
+        Raises:
+            LookupError: for a tower without a table of tokens.
+        """
+        places = positions[..., None].expand_as(vectors)
+        handle = self.token_table.register_forward_hook(
+            lambda table, inputs, output: output.scatter(1, places, vectors.to(output.dtype))
+        )
+        try:
+            features: Tensor = self.compute(tokens)
+        finally:
+            handle.remove()
+        return features

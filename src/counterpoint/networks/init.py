@@ -45,6 +45,24 @@ def initialise(module: nn.Module, seed: int, prefix: str = "") -> None:
         copy.restart()
 
 
+def redraw(tower: Tower, seed: int) -> None:
+    """Draw the weights of a tower anew, although they are set.
+
+    A tower of another library draws them by a ``reset_parameters`` of its own.
+
+    Raises:
+        TypeError: for a tower that cannot draw them.
+    """
+    reset = getattr(tower, "reset_parameters", None)
+    if callable(reset):
+        with seeded(seed, tower.modality):
+            reset()
+        return
+    tower.weights_set = False
+    initialise(tower, seed, tower.modality)
+    tower.weights_set = True
+
+
 def _draw(module: nn.Module, seed: int, name: str, copies: list[MomentumCopy]) -> None:
     if isinstance(module, MomentumCopy):
         copies.append(module)

@@ -1,8 +1,13 @@
+from .boxes import Boxes as Boxes
+from .boxes import check_boxes as check_boxes
 from .clips import Clips as Clips
 from .clips import check_clips as check_clips
 from .examples import WINDOWS as WINDOWS
 from .examples import Raw as Raw
 from .examples import ends as ends
+from .maps import UNKNOWN as UNKNOWN
+from .maps import Maps as Maps
+from .maps import check_maps as check_maps
 from .plain import check_pictures as check_pictures
 from .plain import check_texts as check_texts
 from .series import Series as Series

@@ -18,6 +18,7 @@ from ..evaluation.auditing import judges, suspects
 from ..evaluation.task import main_labels
 from ..files import writing
 from ..pages.sheet import Card, cards, write_sheet
+from ..training.drawn import drawn
 from ..training.run import Run, data_of
 from ..training.start import load
 from ..training.trained import trained_rows
@@ -106,7 +107,7 @@ def audit(folder: str | os.PathLike[str], labels: str = "") -> Audit:
     folder = Path(folder)
     run, model = Run.read(folder), load(folder)
     whole = load_any(data_of(folder), run.recipe.towers.image_size)
-    data = relabelled(whole, run.labels)
+    data = drawn(run, relabelled(whole, run.labels))
     there = (*main_labels(data, ()), *main_labels(data, (), Tags))
     label = labels or (run.target.label if run.target else next(iter(there), ""))
     if not label:

@@ -21,7 +21,7 @@ from ..forms import FORM, Margin, Names, Natural, ParsedField, Positional, Seeds
 from ..methods.arm import is_fixed
 from ..recipes import Recipe, override, parse
 from ..recipes import load as load_recipe
-from ..spec import of_seed
+from ..spec import Spec, of_seed
 from ..trust import given
 
 if TYPE_CHECKING:
@@ -272,7 +272,11 @@ class Design(FolderDesign):
     """Label of the data that methods which learn from labels learn from (cross-entropy, supcon, late …), with what is
     to be wrong with it in training: share=0.1 shows it in a tenth of the rows, noise=0.2 gives a fifth of these another
     class (kind=similar: the most similar one, by small pictures or encoder=MODEL), imbalance=100 thins classes,
-    missing=0.4 hides tags."""
+    missing=0.4 hides tags, known=0.1 most of their cells, new=0.5 takes half of the classes out of training."""
+    shots: tuple[int, ...] = ()
+    """Numbers of rows of each class to train on, drawn by a run's seed; all arms are compared at each."""
+    from_: str = ""
+    """Model that every arm goes on from: a run's folder, or open_clip:ViT-B-32@FILE."""
     title: str = ""
     """Title of the report page; the question of the study unless given."""
 
@@ -280,6 +284,24 @@ class Design(FolderDesign):
         if not self.arms:
             raise ValueError("a study needs at least one arm, for example: counterpoint compare clip slip")
         super().__post_init__()
+
+    def spelled_out(self) -> Self:
+        """Return the design with arms that state their shots and the model that they go on from.
+
+        Raises:
+            ValueError: for an arm that states one of them itself.
+        """
+        arms = []
+        for shots in self.shots or (None,):
+            stated = {"from": self.from_ or None, "shots": shots}
+            for arm in self.arms:
+                spec = Spec.parse(arm)
+                added = {option: str(value) for option, value in stated.items() if value is not None}
+                if twice := added.keys() & spec.options.keys():
+                    option = min(twice)
+                    raise ValueError(f"arm {arm!r} and --{option} both say {option}: leave one of them out")
+                arms.append(str(Spec(spec.name, {**spec.options, **added})))
+        return replace(self, arms=tuple(arms), shots=(), from_="")
 
     def run(self, arm: str, seed: int, plan: ArmPlan) -> Run:
         """Return the run of one arm and seed."""
@@ -330,6 +352,8 @@ class DesignOptions(TypedDict, total=False):
     margin: float
     tasks: Sequence[str] | None
     labels: str
+    shots: Sequence[int]
+    from_: str
     title: str
 
 

@@ -28,9 +28,11 @@ from ..reasons import counted, listing
 from ..recipes import Recipe
 from ..spec import of_seed
 from ..statistics.bootstrap import FEW_EXAMPLES
+from ..training.drawn import drawn
 from ..training.run import Run, target_of
 from ..training.start import build
 from ..training.trained import trained_rows
+from ..types import PairScorer
 from .design import Design, check_names
 from .opened import open_data
 
@@ -104,9 +106,10 @@ def prepare(
         if name not in known:
             first = of_seed(name, design.seeds[0])
             run = Run(first, design.data, design.recipe, labels=design.labels).on(data)
-            rows = len(trained_rows(first, data))
+            trained = drawn(run, data)
+            rows = len(trained_rows(first, trained))
             new.append(build(run, examples, rows=rows))
-            check_batch(new[-1], first, design.recipe, data)
+            check_batch(new[-1], first, design.recipe, trained)
             new[-1].check_start(rows)
     if not known and not any(map(is_classifier, new)):
         for task in tasks:
@@ -348,12 +351,20 @@ def _say_small(rows: int, batch_size: int) -> None:
 
 
 def asked_of(method: Method, tasks: Sequence[Task]) -> tuple[Task, ...]:
-    """Return the tasks that a model is asked: those about its own classes where it has some, or where none else is.
+    """Return the tasks that a model is asked: those that suit its kind and its embeddings, or all where none does.
 
-    So arms with a classifier of their own and arms without stand in one study, whose common ground is another task.
+    So arms with and without a classifier, a decoder of captions or embeddings of texts stand in one study, whose common
+    ground is another task.
     """
-    others = tuple(task for task in tasks if not isinstance(task, ClassifierTask))
-    return others if others and not is_classifier(method) else tuple(tasks)
+    modalities = {view.column: view.modality for view in method.views.values()}
+    embedded = tuple(modalities[column] for column in method.embeds if column in modalities)
+    scores_pairs = isinstance(method, PairScorer)
+    asked = tuple(
+        task
+        for task in tasks
+        if task.can_ask(method) and (fits(task.modalities, embedded) or (task.joint and scores_pairs))
+    )
+    return asked or tuple(tasks)
 
 
 def check_model(method: TowerMethod, tasks: Sequence[Task], data: Data) -> None:

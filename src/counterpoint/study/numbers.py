@@ -39,6 +39,11 @@ class StudyScores:
     ) -> None:
         self.runs, self.margin, self.fixed = runs, margin, fixed
 
+    def of_arms(self, arms: Collection[str]) -> StudyScores:
+        """Return the scores of some arms alone."""
+        fixed = [arm for arm in self.fixed if arm in arms]
+        return StudyScores({arm: self.runs[arm] for arm in arms}, self.margin, fixed)
+
     @cached_property
     def definitions(self) -> dict[Key, MetricDefinition]:
         """The metrics that every finished run has, of the same examples, in the order of the first."""
@@ -128,8 +133,7 @@ class StudyScores:
             if len(arms) == len(finished) or (len(arms) == 1 and len(alike) > 1):
                 continue
             if (part := parts.get(tuple(arms))) is None:
-                fixed = [arm for arm in self.fixed if arm in arms]
-                part = StudyScores({arm: self.runs[arm] for arm in arms}, self.margin, fixed)
+                part = self.of_arms(arms)
                 parts[tuple(arms)] = part
             role = part._judged[key].role if key in part._judged else "other"
             if role == "primary" or (role == "main" and len(arms) > 1):

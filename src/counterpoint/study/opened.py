@@ -11,6 +11,7 @@ from jaxtyping import Float
 from .. import models
 from ..data.base import Data, Rows
 from ..data.derived.labelling import Labelling
+from ..data.derived.new_classes import NewClassesData
 from ..data.derived.relabelled import RelabelledData
 from ..data.embeddings import EmbeddingCache
 from ..data.source import load_any
@@ -36,6 +37,8 @@ def open_data(of: Run | Design) -> Data:
 def relabelled(data: Data, labels: str) -> Data:
     """Return data of which training learns a label, and whose rows to train on show it as it was asked for.
 
+    What the seed of a run draws is drawn where the run begins; see `counterpoint.training.drawn`.
+
     Args:
         data: all of it.
         labels: as of `counterpoint.data.derived.labelling.Labelling`; empty for none.
@@ -43,6 +46,8 @@ def relabelled(data: Data, labels: str) -> Data:
     if not labels:
         return data
     labelling = Labelling.parse(labels)
+    if labelling.new:
+        data = NewClassesData(data, labelling.label, labelling.new)
     if not labelling.changes:
         return data.learning(labelling.label)
     return RelabelledData(

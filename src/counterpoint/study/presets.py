@@ -227,6 +227,18 @@ _ALL = (
     ),
     StudyPreset(
         "few-labels",
+        "a pair that is trained already and a few labelled pictures of each class: whether anything beats zero-shot "
+        "and a linear classifier; give --from MODEL, --labels and --shots 1 4 16",
+        {
+            "no label": ("zero-shot",),
+            "classifiers of features": ("linear", "linear-text", "tip-adapter"),
+            "words": ("coop",),
+        },
+        "zero-shot",
+        {"classification": ("accuracy", "mean_per_class")},
+    ),
+    StudyPreset(
+        "partly-labelled",
         "pictures of which few are labelled: whether it is better to learn from the labels, or to read them by a probe "
         "afterwards; give --labels, with share=0.05 where more labels are to be hidden",
         {
@@ -295,6 +307,18 @@ _ALL = (
         },
         "protonet",
         {"few_shot": ("*_1shot", "*_5shot")},
+    ),
+    StudyPreset(
+        "dense",
+        "what is where, from pictures alone: which pre-training gives the features that detectors and segmenters need; "
+        "take --recipe cpu-dense, whose towers keep a fine grid",
+        {
+            "whole pictures": ("byol",),
+            "patches at the same place of two crops": ("pixpro", "pixpro,propagate=false"),
+            "hidden patches": ("dbot,image=vit",),
+        },
+        "byol",
+        {"segmentation_probe": ("miou", "miou_band"), "probe": ("logistic_*_top1",)},
     ),
     StudyPreset(
         "league",

@@ -45,6 +45,7 @@ from .training.convergence import Convergence, warnings_of
 from .training.plans import read_plans
 from .words.learning import arm_of, learns_from
 from .words.remarks import cut_in_words, gaps_in_words
+from .words.shots import by_shots
 from .words.tables import ranked
 
 _SPREAD, _COLLAPSED = "std_", 0.05
@@ -157,7 +158,7 @@ def summarise(results: StudyResults[FinishedRun], design: Design) -> TrainingSum
         for arm in design.arms
     }
     arms = [_arm(results, planned[arm], arm, plans[arm], endings[arm]) for arm in design.arms]
-    differences, multiplicity = results.numbers.differences(results.main_metrics(design.tasks))
+    differences, multiplicity = _differences(results, design)
     costs = {arm: plans[arm].cost for arm in design.arms}
     return TrainingSummary(
         title=design.title,
@@ -187,6 +188,26 @@ def summarise(results: StudyResults[FinishedRun], design: Design) -> TrainingSum
         winner=_winner(results, arms, headline, design.data),
         cannot_show=tuple(_cannot_show(results, design)),
     )
+
+
+def _differences(results: StudyResults[FinishedRun], design: Design) -> tuple[list[DifferenceSummary], str]:
+    """Return the differences between arms of the same shots, each number of shots being a family of its own."""
+    keys, groups = results.main_metrics(design.tasks), by_shots(results.runs)
+    if len(groups) == 1:
+        return results.numbers.differences(keys)
+    differences: list[DifferenceSummary] = []
+    multiplicity = [
+        "Arms are compared at equal numbers of rows of each class, each of which is corrected by itself."
+    ]
+    for shots, arms in groups.items():
+        of_shots, corrected = results.numbers.of_arms(arms).differences(keys)
+        differences += of_shots
+        multiplicity += [f"{_at(shots)}: {corrected}"] if corrected else []
+    return differences, " ".join(multiplicity)
+
+
+def _at(shots: int | None) -> str:
+    return "All labels" if shots is None else f"{counted(shots, 'row')} of each class"
 
 
 def _by_subject(results: StudyResults[FinishedRun]) -> Iterable[Mapping[Path, RunScores]]:

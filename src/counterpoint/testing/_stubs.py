@@ -14,10 +14,11 @@ from ..methods import Needs
 from ..methods.tower_method import TowerMethod
 from ..modalities import PAIR
 from ..networks import ImageTower, TextTower, Tower, initialise
+from ..networks.towers.maps import MapPatches, MapSquare
 from ..networks.towers.series import SeriesTower, Standardised
 from ..networks.towers.sound import SoundTower
 from ..networks.towers.table import Cells, ColumnStatistics, TablePerceptron
-from ..raw import Series, Waves, ends
+from ..raw import Boxes, Maps, Series, Waves, ends
 from ..recipes.schema import Recipe, Towers, Widths
 from ..types import Batch, Kind, StepInfo, Target
 
@@ -46,6 +47,13 @@ INPUTS: dict[str, Any] = {
     "text": [" ".join(_WORDS[k : k + 4]) for k in range(6)],
     "audio": Waves.of(list(torch.randn(6, 40, generator=torch.Generator().manual_seed(1)).numpy()), 8000),
     "series": Series(torch.randn(6, 40, 3, generator=torch.Generator().manual_seed(1))),
+    "map": Maps(
+        torch.randint(0, 4, (6, 10, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)),
+        ("background", "cat", "dog", "car"),
+    ),
+    "boxes": Boxes(
+        torch.rand(6, 3, 2, 2, generator=torch.Generator().manual_seed(1)).sort(2).values.flatten(2)
+    ),
 }
 """Raw examples by modality."""
 BEHIND = ("shown", "false")
@@ -88,6 +96,8 @@ class StubImage(ImageTower):
 
     def patches(self, images: Tensor) -> Tensor:
         """Return the features of two places: each half of the picture, the other half black."""
+        if images.shape[-1] != SIZE:
+            images = F.interpolate(images, (SIZE, SIZE))
         lower = torch.arange(SIZE)[:, None] >= SIZE // 2
         halves = [torch.tanh(self.linear((images * half).flatten(1))) for half in (~lower, lower)]
         return torch.stack(halves, -1)[..., None]
@@ -167,6 +177,8 @@ def stub_table() -> Tower:
 def stub_towers(reads: dict[str, str], seed: int = 0) -> dict[str, Tower]:
     """Return towers of columns, one for each modality, with weights from a seed."""
     towers: list[Tower] = [StubImage(), StubText(), StubSound(), StubSeries(), stub_table()]
+    if "map" in reads.values():
+        towers.append(MapPatches(MapSquare(SIZE, classes=INPUTS["map"].classes)))
     by_modality = {tower.modality: tower for tower in towers}
     if other := set(reads.values()) - set(by_modality):
         raise ValueError(f"there is no small tower of {', '.join(sorted(other))}: give towers=")
@@ -208,6 +220,9 @@ def loaded(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtyp
             views[name] = torch.randn(size, 40, 3, generator=generator, dtype=dtype)
         elif view.modality == "table":
             views[name] = torch.randn(size, len(CELLS), generator=generator, dtype=dtype)
+        elif view.modality == "map":
+            side = getattr(tower.input, "size", SIZE)
+            views[name] = torch.randint(0, 4, (size, side, side), dtype=torch.uint8, generator=generator)
         elif view.modality == "text":
             views[name] = torch.randint(1, WordTokenizer.end, (size, 5), generator=generator)
         else:

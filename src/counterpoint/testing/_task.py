@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from typing import Any, ClassVar, Literal
 from zlib import crc32
@@ -76,6 +76,16 @@ class RandomEmbedder:
         """Return the same words for every sound."""
         return ["a red cat" for _ in range(len(sounds))]
 
+    def caption(self, pictures: Any, **options: Any) -> list[str]:
+        """Return the same words for every picture."""
+        return ["a red cat" for _ in range(len(pictures))]
+
+    def log_likelihood(self, pictures: Any, captions: Sequence[str]) -> Tensor:
+        """Return a likelihood by the lengths of words, less of one without a picture."""
+        words = [caption.split() for caption in captions]
+        factor = 0.5 if pictures is None else 0.25
+        return torch.tensor([[-factor * sum(map(len, of_one)), len(of_one)] for of_one in words])
+
     def embed_patches(self, pictures: Tensor, head: str = "default") -> Tensor:
         """Return embeddings of the quarters of pictures."""
         side = pictures.shape[-1] // 2
@@ -110,6 +120,11 @@ class RandomClassifier(RandomEmbedder):
             seeds[present[column]] += np.array(of_raw)
         generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
         return torch.stack([torch.rand(len(self.target.classes), generator=g) for g in generators]).softmax(1)
+
+    def renamed(self, names: Sequence[str]) -> RandomClassifier:
+        """Return the model for other classes."""
+        assert self.target is not None
+        return RandomClassifier(replace(self.target, classes=tuple(names)))
 
 
 class RandomAssistant:

@@ -29,6 +29,7 @@ from .saving.saver import Saver
 from .sharing.distributed import device_of
 from .speed.pace import Pace, Stopwatch, memory_in_use
 from .step import caching
+from .step.between import Between
 from .step.precision import Precision
 from .step.stages import Course
 from .trackers import MetricLog
@@ -115,6 +116,10 @@ def fit(
     method.to(device)
     # Of all that a run learns, also of what moves in a later stage alone.
     begins = learnt_scalars(method)
+    if method.wise is not None and recipe.parallel.mode == "fsdp":
+        raise ValueError("wise blends whole weights, and under fsdp each process has a part of them: use ddp")
+    # Before a checkpoint is read: what the run continued from.
+    between = None if method.wise is None else Between(method, method.wise)
     course = Course(method, recipe, device, loader.batch_size)
     first = ranks.rank == 0
     # Of the largest part, so that all ranks either encode in microbatches or not.
@@ -122,8 +127,9 @@ def fit(
     start, spent = 0, 0.0
     # Of parts each rank reads its own.
     like = dict(method.named_parameters())
+    start_anew = True
     if folder is not None and (saved := checkpoints.load(folder / "checkpoint", like=like)) is not None:
-        start, spent = saved.step, saved.seconds
+        start, spent, start_anew = saved.step, saved.seconds, False
         course.reach(start)
         # Moments that were saved at the end of a stage are not the next one's.
         optimizer = None if start == course.span.first else course.optimizer
@@ -207,6 +213,8 @@ def fit(
                 with torch.no_grad():
                     method.after_step({k: v.detach() for k, v in z.items()}, batch, clock)
             done = clock.step + 1
+            if between is not None and done == clock.steps:
+                between.apply()
             seconds, numbers = time.perf_counter() - began, dict[str, float]()
             if done % recipe.log_every == 0 or done == clock.steps:
                 numbers |= {"loss": now.loss, "lr": rate, "seconds": seconds}
@@ -230,6 +238,10 @@ def fit(
                 raise broken.error() if now.ends == ASKED else StopRequest(now.ends)
             watch.wait()
         if not course.trains:
+            if method.closed and start_anew:
+                start_epoch(course.clock(StepInfo(0, recipe.total_steps)))
+                if on_step is not None:
+                    on_step(TrainingProgress(0, recipe.total_steps, seconds=time.perf_counter() - began))
             save(0, last=True)
         stop.check()  # it may have been asked since the last step
         log.close()

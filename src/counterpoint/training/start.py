@@ -25,12 +25,13 @@ from ..methods.arm import Arm
 from ..methods.base import Method
 from ..methods.tower_method import TowerMethod
 from ..modalities import MODALITIES
-from ..networks.base import INPUTS, FittedInput
+from ..networks.base import INPUTS, FittedInput, Tower
 from ..networks.state.queue import Queue
 from ..networks.weights import restored
 from ..pairwise.ranks import Ranks
 from ..reasons import counted
 from ..recipes import override
+from .drawn import drawn
 from .folder import is_checkpoint, remedy
 from .run import OtherRunError, Run, data_of
 from .saving import checkpoint as checkpoints
@@ -50,8 +51,8 @@ def with_steps(run: Run, data: Data) -> Run:
     if run.recipe.steps is not None:
         return run
     method, loader = prepare(run, data)
-    passes = max(method.passes().values(), default=1)
-    rows = trained_rows(run.arm, data)
+    passes = max(method.passes().values(), default=1) or 1  # of a method whose run takes no step
+    rows = trained_rows(run.arm, drawn(run, data))
     steps = run.recipe.steps_for(len(rows), loader.batch_size, passes)
     return replace(run, recipe=override(run.recipe, {"steps": steps}))
 
@@ -77,6 +78,7 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMeth
             f"workers={run.recipe.workers}: batches of {run.data} can be prepared in the run's own process alone, "
             "as others cannot import what a file of Python defines; set workers to 0"
         )
+    data = drawn(run, data)
     rows, ranks = trained_rows(run.arm, data), Ranks.present()
     # What a method takes from the batch, a bias that suits it, must be of the batch that there is.
     recipe = run.recipe.model_copy(update={"batch_size": min(run.recipe.batch_size, max(len(rows), 1))})
@@ -218,7 +220,9 @@ def _say_cut(arm: str, most: int, usual: int, rows: int) -> None:
 
 def keep_inputs(method: Method, folder: Path) -> None:
     """Write what the towers' inputs learned of the data, a tokenizer say, into ``inputs/`` of a run's folder."""
-    for made in method.inputs.values():
+    # Also those of towers that read no column but names of classes.
+    towers = [module for module in method.modules() if isinstance(module, Tower)]
+    for made in (*method.inputs.values(), *(tower.input for tower in towers)):
         if isinstance(made, FittedInput):
             (folder / INPUTS).mkdir(parents=True, exist_ok=True)
             made.save(folder / INPUTS / made.file)

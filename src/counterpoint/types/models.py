@@ -1,8 +1,8 @@
-"""Abilities of models, each a protocol: to embed, to classify, to judge labels, to transcribe."""
+"""Abilities of models, each a protocol: to embed, to classify, to judge labels, to transcribe, to caption."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -59,6 +59,15 @@ class Classifier(Protocol):
         self, inputs: Mapping[str, Any] | Any, present: Mapping[str, Bool[np.ndarray, " n"]] | None = None
     ) -> Float[Tensor, "n classes"]:
         """Return the probability of every class; LookupError where it was trained without a label."""
+        ...
+
+
+@runtime_checkable
+class RenamesClasses(Classifier, Protocol):
+    """A classifier that may tell other classes apart by their names."""
+
+    def renamed(self, names: Sequence[str]) -> Classifier:
+        """Return the model for other classes; LookupError where it knows more of its classes than their names."""
         ...
 
 
@@ -124,4 +133,49 @@ class Transcriber(Protocol):
 
     def transcribe(self, sounds: Any) -> list[str]:
         """Return what is said in each of some sounds, `counterpoint.raw.Waves`."""
+        ...
+
+
+PairStates = Mapping[str, Tensor]
+"""What a joint score needs of some inputs of one column, by name; the first axis of each is the input."""
+
+
+@runtime_checkable
+class PairScorer(Protocol):
+    """A model that scores a picture and a text together, beside or in place of comparing their embeddings.
+
+    Attributes:
+        pair_heads: the names of the scores of a pair; the first is the main one.
+    """
+
+    pair_heads: tuple[str, ...]
+
+    def pair_states(self, column: str, raw: Any) -> PairStates:
+        """Return what `pair_scores` needs of inputs of a column in their raw form.
+
+        The shapes behind the first axis are the same in all calls for one column.
+        """
+        ...
+
+    def pair_scores(self, a: PairStates, b: PairStates) -> Float[Tensor, "n heads"]:
+        """Return the scores of each pair, row by row, one for each of ``pair_heads``.
+
+        They do not depend on the other pairs. The states are those of two columns, in either order.
+        """
+        ...
+
+
+@runtime_checkable
+class Captioner(Protocol):
+    """A model that writes captions of pictures and says how likely a caption is."""
+
+    def caption(self, pictures: Any, **options: Any) -> list[str]:
+        """Return a caption of each picture."""
+        ...
+
+    def log_likelihood(self, pictures: Any, captions: Sequence[str]) -> Float[Tensor, "n 2"]:
+        """Return the log-likelihood of captions given pictures, row by row, and the number of their tokens.
+
+        Without pictures (None) it is that of the captions by themselves.
+        """
         ...

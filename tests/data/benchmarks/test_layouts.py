@@ -219,14 +219,14 @@ def test_mmvps_table_must_hold_pairs(tmp_path: Path) -> None:
         load(f"mmvp:{root}")
 
 
-def test_compressed_run_lengths_are_refused(tmp_path: Path) -> None:
+def test_run_lengths_of_another_picture_are_refused(tmp_path: Path) -> None:
     root = layouts.coco(tmp_path)
     file = root / "annotations" / "instances_val2017.json"
     content = json.loads(file.read_text(encoding="utf-8"))
-    content["annotations"][2]["segmentation"]["counts"] = "abc"
+    content["annotations"][2]["segmentation"]["counts"] = "543N"
     layouts.write_json(file, content)
     regions = load(f"coco:{root}").items(Regions, np.arange(2))
-    with pytest.raises(ValueError, match="compressed string of run lengths"):
+    with pytest.raises(ValueError, match="run lengths of 14 pixels for a picture of"):
         regions.masks(np.array([1]))
 
 

@@ -188,7 +188,7 @@ def test_pictures_without_captions(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     found = report(str(tmp_path / "photos"))
     assert "captions" not in found.sections
     assert [command.split(" --data ")[0] for command, _ in found.commands] == [
-        "counterpoint compare --preset few-labels",
+        "counterpoint compare --preset partly-labelled",
         f"counterpoint embed MODEL {tmp_path / 'photos'}",
         "counterpoint compare clip siglip",
     ]

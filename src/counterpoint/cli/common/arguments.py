@@ -181,7 +181,7 @@ def _flags(form: type, prefix: str = "--") -> Iterator[tuple[str, FieldInfo]]:
             yield name.upper(), field
         else:
             for negation in ("", "no-") if kind is bool else ("",):
-                yield f"{prefix}{negation}{name}".replace("_", "-"), field
+                yield f"{prefix}{negation}{name.removesuffix('_')}".replace("_", "-"), field
 
 
 def _typed_kind(field: FieldInfo) -> Any:
@@ -293,7 +293,9 @@ def _shown(form: type, defaults: Mapping[str, object], short: bool = False) -> t
         hint = "" if default in (None, "", ()) else None
         if short and name not in COMMON.get(form, {name}):
             kind = _HIDDEN[kind]
-        argument = tyro.conf.arg(help=said, metavar=shape, help_behavior_hint=hint)
+        # A word of Python's own has an underscore behind it.
+        flag = name.removesuffix("_") if name.endswith("_") else None
+        argument = tyro.conf.arg(name=flag, help=said, metavar=shape, help_behavior_hint=hint)
         stands = dataclasses.field() if default is PydanticUndefined else dataclasses.field(default=default)
         rows.append((name, Annotated[kind, argument], stands))
     shown = dataclasses.make_dataclass(form.__name__, rows, frozen=True, kw_only=True)
@@ -354,7 +356,7 @@ def _option(form: type, name: str) -> str:
     field = fields_of(form)[first]
     if _flat(field):
         return _option(_kind(field), rest) if rest else ""
-    return first if _mark(field, Positional) else f"--{name.replace('_', '-')}"
+    return first if _mark(field, Positional) else f"--{name.removesuffix('_').replace('_', '-')}"
 
 
 def _filled(name: str, kind: object) -> str:

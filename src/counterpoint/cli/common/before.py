@@ -34,6 +34,7 @@ def show_memory(console: Terminal, run: Run, asked: Recipe) -> tuple[MemoryRepor
     from ...study.opened import open_data
     from ...study.training.cost import cut_captions
     from ...study.words.remarks import cut_in_words, gaps_in_words, length_in_words, random_starts
+    from ...training.drawn import drawn
     from ...training.record.negatives import negatives_in_words, negatives_per_anchor
     from ...training.sharing.distributed import first_alone
     from ...training.speed.memory import available, measure
@@ -43,6 +44,7 @@ def show_memory(console: Terminal, run: Run, asked: Recipe) -> tuple[MemoryRepor
     recipe = run.recipe
     with first_alone():
         data = open_data(run)
+        data = drawn(run, data)
         method, loader = prepare(run, data)
     # Before anything is measured: the run would refuse a batch of one, and say that a batch holds all rows.
     check_batch(method, run.arm, recipe, data)
@@ -83,11 +85,12 @@ def show_forecast(console: Terminal, run: Run, report: MemoryReport, free: int |
     """
     from ...pairwise.ranks import Ranks
     from ...study.opened import open_data
+    from ...training.drawn import drawn
     from ...training.forecast import Forecast, Speed, cores, measured
     from ...training.trained import trained_rows
 
     recipe, ranks = run.recipe, Ranks.present().size
-    data = open_data(run)
+    data = drawn(run, open_data(run))
     batch = min(recipe.batch_size, len(trained_rows(run.arm, data)))
     with console.status("timing a few steps"):
         speeds = measured(run, data)

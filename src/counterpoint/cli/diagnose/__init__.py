@@ -12,6 +12,7 @@ from ..common.terminal import Terminal, print_json
 PARTS = {
     "inside": ("inside", "InsideOptions"),
     "all": ("inside", "InsideOptions"),
+    "places": ("inside", "InsideOptions"),
     "lens": ("lens", "LensOptions"),
     "language": ("language", "LanguageOptions"),
     "in-context": ("in_context", "InContextOptions"),

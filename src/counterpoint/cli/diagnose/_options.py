@@ -14,7 +14,7 @@ from rich.console import RenderableType
 from ...forms import FORM, Positional
 
 _WHAT = (
-    "Of a run: `inside`, or `all` with the slow measurements. "
+    "Of a run: `inside`, `all` with the slow measurements, or what its patches say (`places`). "
     "Of a model that answers: the support of a reply (`lens`), its `language`, examples `in-context`."
 )
 _MODEL = "A folder or a hub name that transformers loads, or tiny-vlm, the one that comes along."
@@ -28,9 +28,9 @@ class DiagnoseOptions:
     """Options of every look."""
 
     # The help of fields that other forms inherit is given in full: the text below a field stays with its own class.
-    what: Annotated[Literal["inside", "all", "lens", "language", "in-context"], Field(description=_WHAT)] = (
-        "inside"
-    )
+    what: Annotated[
+        Literal["inside", "all", "places", "lens", "language", "in-context"], Field(description=_WHAT)
+    ] = "inside"
     json: Annotated[bool, Field(description="Print the numbers as JSON instead of sentences.")] = False
 
 

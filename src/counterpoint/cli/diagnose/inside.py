@@ -21,7 +21,8 @@ class InsideOptions(DiagnoseOptions):
     """Look inside a model, a run above all, or at one that answers.
 
     ``--what inside`` measures spread, gap, attention and layers. ``--what all`` also measures what takes gradients many
-    times: inversion, and the curvature of the loss. It takes about five times as long.
+    times: inversion, and the curvature of the loss. It takes about five times as long. ``--what places`` draws what the
+    patches of twelve pictures say, and nothing else.
     """
 
     model: Annotated[str, Positional()]
@@ -36,6 +37,7 @@ class InsideOptions(DiagnoseOptions):
 
 def diagnose(options: InsideOptions, command: Sequence[str], notify: Notify) -> Diagnosis:
     """Examine a run and write its page."""
+    from ...diagnostics.report.sections import SECTIONS
     from ...study.report.diagnosis import PAGE, diagnose_model, not_measured
 
     notify("reading the model and the data")
@@ -58,6 +60,7 @@ def diagnose(options: InsideOptions, command: Sequence[str], notify: Notify) -> 
         options.out,
         notify=progressed,
         slow=options.what == "all",
+        names=("places",) if options.what == "places" else SECTIONS,
     )
     sections = values["sections"]
     measured = [f"• {s['title']}: {s['sentence']}" for s in sections.values() if s["numbers"]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
@@ -10,13 +10,14 @@ from typing import Any, final
 import numpy as np
 import torch
 from jaxtyping import Bool, Int, UInt8
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from ...types import Fit
 from ..base import Rows, SomeItems
 from ..items import Regions
 from ..pictures.decode import fitted, side_of
+from ..reading.regions import filled
 from ._base import Benchmark, fields, folder_of_pictures, read_json
 from ._pictures import PictureFiles
 
@@ -100,7 +101,7 @@ class _Instances:
         """Return everything of a category in the square that the picture is made."""
         whole = np.zeros(self.sizes[picture][::-1], dtype=bool)
         for where in self.parts[picture][category]:
-            whole |= _filled(where, self.sizes[picture])
+            whole |= filled(where, self.sizes[picture])
         shown = Image.fromarray(whole.view(np.uint8) * 255)
         if isinstance(form, Fit):
             return fitted(shown, replace(form, interpolation="box", fill=(0, 0, 0)))[0] > 127
@@ -137,27 +138,6 @@ class _CategoryRegions(Regions):
             mask = self._instances.mask(int(self._data.ids[row]), category, form)
             masks[index] = torch.from_numpy(mask)
         return masks
-
-
-def _filled(where: Any, size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
-    """Return the pixels of polygons ``[x, y, x, y, …]``, or of run lengths down the columns, off first.
-
-    Raises:
-        ValueError: for run lengths that are compressed into a string.
-    """
-    if isinstance(where, Mapping):
-        counts = where["counts"]
-        if isinstance(counts, str):
-            raise ValueError(
-                "a region of instances is a compressed string of run lengths: write counts as a list of numbers, as "
-                "in the published files"
-            )
-        on = np.arange(len(counts)) % 2 == 1
-        return np.repeat(on, counts).reshape(size, order="C").T
-    canvas = Image.new("L", size)
-    for polygon in where:
-        ImageDraw.Draw(canvas).polygon([float(x) for x in polygon], fill=255)
-    return np.asarray(canvas) > 0
 
 
 def _captions_file(path: Path) -> Path:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass as form
 
-from ...forms import BelowOne, Share, validated
+from ...forms import BelowOne, Count, Share, validated
+from ...reasons import counted
 from ...registry import unknown
 from ...spec import Spec
 
@@ -39,6 +40,11 @@ class Labelling:
         imbalance: the ratio of the rows of the largest class to those of the smallest, between which classes are
             thinned exponentially, in the order of their sizes; the rows that are too many leave training.
         missing: the share of the tags that apply which seem not to, tag by tag; one row at least keeps each.
+        shots: the rows of each class that are trained on; of tags, the rows in the order of the draw until each tag
+            applies to so many. The seed of a run draws them, and all other rows leave training.
+        known: the share of the cells of rows and tags that are known, which the seed of a run draws.
+        new: the share of the classes that leave training, by the hash of their names. They become a label of their own
+            (`counterpoint.data.derived.new_classes`).
     """
 
     label: str
@@ -48,6 +54,9 @@ class Labelling:
     encoder: str = ""
     imbalance: Ratio | None = None
     missing: BelowOne = 0.0
+    shots: Count | None = None
+    known: Share = 1.0
+    new: BelowOne = 0.0
 
     @model_validator(mode="after")
     def _effective(self) -> Self:
@@ -55,9 +64,10 @@ class Labelling:
             raise ValueError("first comes the label, then what is wrong with it: species,share=0.1")
         if self.kind == "similar" and not self.noise:
             raise ValueError("kind says which classes noise gives: say of how many rows, noise=0.2")
-        if self.missing and self.kinds == ("classes",):
+        if (self.missing or self.known < 1) and self.kinds == ("classes",):
             raise ValueError(
-                "missing is of tags, and noise and imbalance are of classes: a label is one or the other"
+                "missing and known are of tags, and noise, imbalance and new are of classes: a label is one or the "
+                "other"
             )
         if self.encoder and self.kind != "similar":
             raise ValueError("encoder says which classes are similar: add kind=similar")
@@ -84,15 +94,20 @@ class Labelling:
 
     @property
     def changes(self) -> bool:
-        """True where anything is wrong with the label."""
+        """True where anything is wrong with the label that is the same under every seed."""
         return self.share < 1 or self.noise > 0 or self.imbalance is not None or self.missing > 0
+
+    @property
+    def draws(self) -> bool:
+        """True where the seed of a run draws which rows or cells show the label."""
+        return self.shots is not None or self.known < 1
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
         """Kinds of labels that can be wrong in such a way; all of them if empty."""
-        if self.noise or self.imbalance is not None:
+        if self.noise or self.imbalance is not None or self.new:
             return ("classes",)
-        return ("tags",) if self.missing else ()
+        return ("tags",) if self.missing or self.known < 1 else ()
 
     @property
     def in_words(self) -> str:
@@ -105,6 +120,12 @@ class Labelling:
             parts.append(f"classes of {self.imbalance:g} to 1")
         if self.missing:
             parts.append(f"{_percent(self.missing)} of the tags missing")
+        if self.new:
+            parts.append(f"without {_percent(self.new)} of the classes")
+        if self.known < 1:
+            parts.append(f"{_percent(self.known)} of the cells known")
+        if self.shots is not None:
+            parts.append(f"{counted(self.shots, 'row')} of each")
         return ", ".join(parts)
 
 

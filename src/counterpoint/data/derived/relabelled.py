@@ -91,7 +91,7 @@ class RelabelledData(DerivedData):
             self._values[known] = self._fewer_tags(known)
         differs = self._values[known] != self.true[known]
         self.wrong = known[differs if differs.ndim == 1 else differs.any(1)]
-        self.splits = _without(data.splits, self.removed)
+        self.splits = without_rows(data.splits, self.removed)
         self.changes = (labelling.in_words, digest(map(bytes_of, (self._values, np.sort(self.removed)))))
 
     @property
@@ -226,7 +226,7 @@ def parted(rows: Rows, mask: Bool[np.ndarray, " n"]) -> tuple[Int[np.ndarray, " 
     return rows[~mask], rows[mask]
 
 
-def _without(splits: Splits, removed: Rows) -> Splits:
+def without_rows(splits: Splits, removed: Rows) -> Splits:
     """Return splits of which some rows have left training."""
 
     def left(rows: Rows) -> Int[np.ndarray, " left"]:

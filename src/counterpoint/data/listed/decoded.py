@@ -67,6 +67,7 @@ class DecodedExamples:
         CacheError: the cache folder has room for some of them and cannot be written.
     """
 
+    squares: ClassVar[bool] = False
     hashed: ClassVar[bool] = False
 
     def __init__(self, files: Sequence[Asset], modality: str, form: int) -> None:

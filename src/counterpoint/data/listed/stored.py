@@ -15,7 +15,7 @@ import polars as pl
 from jaxtyping import Bool
 
 from ...frames import Frames
-from ...modalities import MODALITIES, PAIR
+from ...modalities import MODALITIES, PAIR, resolve
 from ...networks.base import Input
 from ...reasons import counted
 from ...registry import unknown
@@ -23,7 +23,7 @@ from ...types import Fit
 from .. import sources
 from ..base import Data, Rows
 from ..pictures.traits import TraitsCache
-from ..reading.file_examples import ReadOptions
+from ..reading.file_examples import ReadOptions, SizedExamples
 from ..replaced import Replacement
 from ..sides import SIDES
 from ..sources import Asset, Ledger, Records, SourceOptions, ending_of
@@ -92,6 +92,8 @@ class StoredData(Data):
         with TraitsCache() as traits:
             first = ReadOptions(size, options.groups_similar, options.max_pixels, traits)
             files = {column: _file_column(records, column, first) for column in self._held_as("files")}
+        for column, shapes in _of_other_sizes(files, self.columns).items():
+            files[column].files.unreadable.update(shapes)
         lost: set[int] = set()
         for column, of_column in files.items():
             places = records.frame[column]
@@ -108,6 +110,11 @@ class StoredData(Data):
         self._columns: dict[str, Column] = {column: it[self._row_of] for column, it in files.items()}
         self._columns |= {column: TextColumn.of(records.frame[column]) for column in self._held_as("texts")}
         digests = {column: it.digests[self._row_of.tolist()] for column, it in files.items()}
+        same_files = {
+            column: it
+            for column, it in digests.items()
+            if not MODALITIES.get(self.columns[column]).located_in  # two pictures may well have equal maps
+        }
         self._digests = {c: [bytes.fromhex(it or "") for it in of_column] for c, of_column in digests.items()}
         hashed = next((self._digests[column] for column, it in files.items() if it.files.hashed), [])
         hashes = (
@@ -118,7 +125,7 @@ class StoredData(Data):
         self.ids, self._keys = identities(self.name, records)
         stated = records.frame["split"]
         self.split_here = stated.null_count() == len(stated)
-        division = divide(stated.to_list(), links_of(records, digests, hashes), options.held_out)
+        division = divide(stated.to_list(), links_of(records, same_files, hashes), options.held_out)
         self.splits = splits(division.sides)
         for column in self._held_as("values"):
             values = records.values(column)
@@ -138,7 +145,7 @@ class StoredData(Data):
         some = {name: texts_of[name] for name in self.refused if name in texts_of}
         self._metadata = {name: texts for name, texts in some.items() if texts.null_count() < len(texts)}
         captions = records.frame["text"].explode().drop_nulls() if "text" in self.columns else None
-        same = {noun_of(records, column): of_column.drop_nulls() for column, of_column in digests.items()}
+        same = {noun_of(records, column): of_column.drop_nulls() for column, of_column in same_files.items()}
         same |= {} if captions is None else {"caption": captions}
         self.report = LoadingReport(
             examples=dict(Counter(division.sides.tolist())),
@@ -256,7 +263,8 @@ class StoredData(Data):
         return self.column(column).present(np.asarray(rows))
 
     def read(self, column: str, rows: Rows) -> Any:
-        return self.column(column).read(np.asarray(rows))
+        rows = np.asarray(rows)
+        return self._cut(column, rows, self.column(column).read(rows))
 
     def file(self, column: str, row: int) -> tuple[str, bytes]:
         of_column = self.column(column)
@@ -273,7 +281,17 @@ class StoredData(Data):
     def read_training(self, column: str, rows: Rows) -> Any:
         of_column = self.column(column)
         rows, files = self._standing(column, rows)
-        return files[column] if column in files else of_column.read_training(rows)
+        raw = files[column] if column in files else of_column.read_training(rows)
+        return self._cut(column, rows, raw)
+
+    def _cut(self, column: str, rows: Rows, raw: Any) -> Any:
+        """Return what is said of whole pictures of some rows as it is in the squares that stand for these."""
+        modality = MODALITIES.get(self.columns[column])
+        pictures = next((name for name, it in self.file_columns.items() if it.files.squares), None)
+        if modality.cut is None or pictures is None:
+            return raw
+        of_pictures = self.file_columns[pictures]
+        return resolve(modality.cut)(raw, of_pictures.files.cuts(of_pictures.at[rows]))
 
     def cuts(self, column: str, rows: Rows) -> Frames:
         of_column = self.column(column)
@@ -326,6 +344,10 @@ class StoredData(Data):
             together: the columns whose files are read together for training; those of before unless given.
         """
         wanted = {column: form for column, form in forms.items() if form is not None}
+        for column, it in self.file_columns.items():
+            pictures = MODALITIES.get(self.columns[column]).located_in
+            if it.files.squares and pictures in wanted:
+                wanted[column] = wanted[pictures]
         together = self._together if together is None else together
         key = frozenset({**dict(self._form_of(self._columns)), **wanted}.items()), together, self.learned
         if key not in self._forms:
@@ -385,6 +407,27 @@ def _file_column(records: Records, column: str, options: ReadOptions) -> FileCol
     there = records.having(column)
     files = records.with_frame(records.frame.filter(there)).assets(column)
     return FileColumn.of(there.to_numpy(), files, records.columns[column], options)
+
+
+def _of_other_sizes(files: Mapping[str, FileColumn], columns: Mapping[str, str]) -> dict[str, dict[int, str]]:
+    """Return the files that are of another size than their pictures: by column, the position and the reason."""
+    wrong: dict[str, dict[int, str]] = {}
+    for column, it in files.items():
+        pictures = files.get(MODALITIES.get(columns[column]).located_in)
+        if pictures is None or not isinstance(it.files, SizedExamples):
+            continue
+        assert isinstance(pictures.files, SizedExamples)
+        one = MODALITIES.get(columns[column]).one
+        for at, of_picture in zip(it.at.tolist(), pictures.at.tolist(), strict=True):
+            if at < 0 or of_picture < 0:
+                continue
+            (height, width), (tall, wide) = it.files.sizes[at], pictures.files.sizes[of_picture]
+            if height and tall and (height, width) != (tall, wide):
+                said = (
+                    f"{one} of another size than its picture: {width} × {height} in place of {wide} × {tall}"
+                )
+                wrong.setdefault(column, {})[at] = said
+    return wrong
 
 
 def _words(captions: pl.Series) -> tuple[float, int, int] | None:

@@ -24,7 +24,7 @@ from .. import views as view_room
 from ..base import Data, Rows
 from ..labels import Label
 from ..replaced import Replacement
-from ..views.transforms import transforms
+from ..views.transforms import SpatialTransform, transforms
 from .features import DeterministicView
 from .order import Epochs, Order
 from .sampled import SampledOrder
@@ -115,21 +115,19 @@ class Loader:
     def of(self, rows: Rows, epoch: Epochs) -> Batch:
         """Return the batch of some rows, as it is in an epoch, or each of them in one of its own."""
         drawn = [name for name in self.views if name not in self.steady]
-        raw = {
-            column: self._read(column, rows, epoch) for column in {self.views[name].column for name in drawn}
-        }
-        tensors = {name: self._transform(name, raw[self.views[name].column], rows, epoch) for name in drawn}
+        raw = _Columns(self, rows, epoch)
+        tensors = {name: self._transform(name, raw, rows, epoch) for name in drawn}
         framed = {name: self.views[name].column for name in drawn if self.views[name].framed}
         cuts = {column: self.data.cuts(column, rows) for column in set(framed.values())}
         frames = {
-            name: composed(cuts[column], self._transform(name, raw[column], rows, epoch, framed=True))
+            name: composed(cuts[column], self._transform(name, raw, rows, epoch, framed=True))
             for name, column in framed.items()
         }
         for name, view in self.steady.items():
 
             def draw(new: list[int], name: str = name) -> Tensor:
                 part = np.array(new)  # which looks the same in any epoch
-                return self._transform(name, self._read(self.views[name].column, part, 0), part, 0)
+                return self._transform(name, _Columns(self, part, 0), part, 0)
 
             tensors[name] = view(rows.tolist(), draw)
         labels = {name: label.tensor(rows) for name, label in self.labels.items()}
@@ -137,16 +135,20 @@ class Loader:
         gaps = {column: have for column, have in present.items() if not have.all()}
         return Batch(torch.from_numpy(self.data.ids_of(rows)), tensors, labels, gaps, frames)
 
-    def _transform(self, name: str, raw: Any, rows: Rows, epoch: Epochs, framed: bool = False) -> Tensor:
-        """Return a view of some rows, whose column is there in its raw form; or with ``framed`` its frames."""
+    def _transform(self, name: str, raw: _Columns, rows: Rows, epoch: Epochs, framed: bool = False) -> Tensor:
+        """Return a view of some rows, whose columns are there in their raw forms; or with ``framed`` its frames."""
         view, ids = self.views[name], self.data.ids_of(rows)
         keys = view_room.key(self.order.seed, epoch, ids, name)
-        # Only to a view that is derived: others need not know of parts.
-        part = {"part": view_room.key(self.order.seed, epoch, ids, view.like)} if view.like else {}
         transform: Any = self._transforms[name]
-        return (transform.frames if framed else transform)(raw, keys, self._inputs[name], **part)
+        # Only to a view that is derived: others need not know of parts.
+        part: dict[str, Any] = {}
+        if view.like:
+            part["part"] = view_room.key(self.order.seed, epoch, ids, view.like)
+            if isinstance(transform, SpatialTransform):
+                part["followed"] = raw[self.views[view.like].column], self._inputs[view.like]
+        return (transform.frames if framed else transform)(raw[view.column], keys, self._inputs[name], **part)
 
-    def _read(self, column: str, rows: Rows, epoch: Epochs) -> Any:
+    def read(self, column: str, rows: Rows, epoch: Epochs) -> Any:
         """Return a column of a batch in its raw form, with what all views of an example share already drawn."""
         raw = self.data.read_training(column, rows)
         share = MODALITIES.get(self._columns[column]).share
@@ -203,6 +205,19 @@ def _sized(name: str, view: View, inputs: Mapping[str, Input]) -> Input:
     if not isinstance(whole, ScaledInput):
         raise ValueError(f"view {name!r} of {view.modality} has no sides; leave size={view.size:g} out")
     return whole.scaled(view.size)
+
+
+class _Columns:
+    """The columns of some rows in their raw forms, each read when it is first asked for."""
+
+    def __init__(self, loader: Loader, rows: Rows, epoch: Epochs) -> None:
+        self._loader, self._rows, self._epoch = loader, rows, epoch
+        self._known: dict[str, Any] = {}
+
+    def __getitem__(self, column: str) -> Any:
+        if column not in self._known:
+            self._known[column] = self._loader.read(column, self._rows, self._epoch)
+        return self._known[column]
 
 
 class _Steps(Dataset[tuple[Batch, list[Replacement]]]):

@@ -17,10 +17,11 @@ from ...files import writing
 from ...modalities import MODALITIES, resolve
 from ...networks.towers.footage import centres
 from ...pages.sheet import Card, cards, is_page, write_sheet
-from ...raw import Clips, Series, Table, Waves
+from ...raw import Boxes, Clips, Maps, Series, Table, Waves
 
 COLUMNS = 8
 _FRAMES = 4  # of a clip that are shown
+_COLOURS = 20  # of classes; more classes share them
 _LINES = 12  # columns of a table that are shown
 
 
@@ -112,6 +113,32 @@ def draw_clip(axis: Any, clip: Clips) -> None:
 def draw_series(axis: Any, series: Series) -> None:
     """Draw the channels of one series on an axis, a line each, with gaps where nothing was measured."""
     axis.plot(series.measured[0, : int(series.lengths)].numpy(), linewidth=0.7)
+
+
+def draw_map(axis: Any, example: Maps) -> None:
+    """Draw one map on an axis, over a picture that is there: classes as colours, numbers as lines of equal values."""
+    pictures = axis.get_images()
+    left, right, bottom, top = pictures[0].get_extent() if pictures else (0.0, 1.0, 1.0, 0.0)
+    values = np.where(example.known[0], example.pixels[0].numpy().astype(float), np.nan)
+    if example.of_classes:
+        colours = np.where(np.isnan(values), np.nan, values % _COLOURS)
+        extent = (left, right, bottom, top)
+        axis.imshow(colours, cmap="tab20", vmin=0, vmax=_COLOURS - 1, alpha=0.5, extent=extent)
+        return
+    height, width = values.shape
+    across = left + (np.arange(width) + 0.5) / width * (right - left)
+    down = top + (np.arange(height) + 0.5) / height * (bottom - top)
+    if not pictures:
+        axis.imshow(values, cmap="Greys", alpha=0.5, extent=(left, right, bottom, top))
+    if np.unique(values[~np.isnan(values)]).size > 1:
+        axis.contour(across, down, values, levels=4, linewidths=0.7, cmap="viridis")
+
+
+def draw_boxes(axis: Any, example: Boxes) -> None:
+    """Draw the outlines of one picture's boxes on an axis, which a picture that is there fills."""
+    for left, top, right, bottom in example.corners[0][example.present[0]].tolist():
+        x, y = [left, right, right, left, left], [1 - top, 1 - top, 1 - bottom, 1 - bottom, 1 - top]
+        axis.plot(x, y, transform=axis.transAxes, color="red", linewidth=0.8)
 
 
 def draw_cells(axis: Any, row: Table) -> None:

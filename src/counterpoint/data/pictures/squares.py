@@ -76,6 +76,7 @@ class DecodedPictures:
         CacheError: the cache folder has room for some of them and cannot be written.
     """
 
+    squares: ClassVar[bool] = True
     hashed: ClassVar[bool] = True
 
     def __init__(
@@ -123,6 +124,11 @@ class DecodedPictures:
             return input.evaluation_fit
         side = stored_size(input.size)
         return side if input.fit is None else input.fit.uncut(side)
+
+    @property
+    def sizes(self) -> Int[np.ndarray, "n 2"]:
+        """Height and width of the upright pictures, as far as the cache knows them; else 0."""
+        return self._sizes
 
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_mapped": {}}  # another process maps the files itself

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
+import numpy as np
+from jaxtyping import Int
+
 from ...frames import Frames
 from ...networks.base import Input
 from ...types import Fit
@@ -34,6 +37,7 @@ class FileExamples(Protocol):
     """The examples of a column's files, by their positions; at −1 there is none, and something neutral is read.
 
     Attributes:
+        squares: the form is that of squares of pictures, so that what says where something is in a picture follows it.
         hashed: `ReadOptions.hashed` may say that they are hashed by how they look.
         form: in which they are read.
         digests: of each file's bytes; empty for a file that could not be read.
@@ -41,6 +45,7 @@ class FileExamples(Protocol):
         whole: nothing of it can break any more.
     """
 
+    squares: ClassVar[bool]
     hashed: ClassVar[bool]
     form: Any
     digests: list[str]
@@ -95,4 +100,14 @@ class FileExamples(Protocol):
 
     def formed(self, form: Any) -> Self:
         """Return the same examples read in another form."""
+        ...
+
+
+@runtime_checkable
+class SizedExamples(Protocol):
+    """The examples of files that are pictures, or that are of the size of pictures."""
+
+    @property
+    def sizes(self) -> Int[np.ndarray, "n 2"]:
+        """Height and width of each in pixels; 0 where they are not known."""
         ...

@@ -44,7 +44,7 @@ def _presets(labels: Mapping[str, Label]) -> Iterator[tuple[str, str, str]]:
         counts = np.unique(label.values[label.known], return_counts=True)[1]
         if len(counts) > 1 and counts.max() > 1:
             yield (
-                "few-labels",
+                "partly-labelled",
                 name,
                 "find out if labels are learned from best, or read by a probe afterwards",
             )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from pydantic import BaseModel
 
 from ...files import read_json
-from ._files.asset import Asset
+from ...raw import UNKNOWN
+from ..cache import cache_folder, writing
+from ._files.asset import Asset, digest_of
 from ._files.locations import leads_out, state_of
 from ._ledger import Ledger
 from ._names import SPLITS, split_of
@@ -35,7 +37,9 @@ class Coco(Source):
     ``train2014`` and ``val2014`` beside the file or one level up, or in ``images`` there.
 
     ``instances_train2017.json`` and the like are pictures without captions, whose categories are the tags ``objects``:
-    one of these files, with that of the other split where it is there, or a folder with such files alone.
+    one of these files, with that of the other split where it is there, or a folder with such files alone. Where all
+    annotations have a ``segmentation`` there is a column ``map`` with the category of each pixel, the smaller instance
+    over the larger one; where all have a ``bbox`` there is a column ``boxes``. Run lengths may be compressed.
 
     Source: Lin et al., "Microsoft COCO" (2014), arXiv 1405.0312; the splits are those of Karpathy and Fei-Fei, "Deep
     Visual-Semantic Alignments for Generating Image Descriptions" (2015), arXiv 1412.2306.
@@ -62,7 +66,9 @@ class Coco(Source):
         """
         file = Path(shard.location)
         if file.name.startswith(_INSTANCES):
-            return Records.collect(_whole(_pictures(file, shard.split), ledger), {"image": "image"})
+            content = read_json(file, _Instances, _REMEDY)
+            columns = {"image": "image"} | {name: name for name in _located(content)}
+            return Records.collect(_whole(_pictures(file, content, shard.split), ledger), columns)
         each = _of_karpathy(file) if shard.split is None else _published(file, shard.split)
         return Records.collect(_whole(each, ledger))
 
@@ -108,6 +114,8 @@ class _Karpathy(BaseModel):
 class _Image(BaseModel):
     id: int
     file_name: str
+    height: int | None = None
+    width: int | None = None
 
 
 class _Caption(BaseModel):
@@ -128,6 +136,8 @@ class _Category(BaseModel):
 class _Object(BaseModel):
     image_id: int
     category_id: int
+    segmentation: Any = None
+    bbox: tuple[float, float, float, float] | None = None
 
 
 class _Instances(BaseModel):
@@ -165,8 +175,47 @@ def _published(file: Path, split: str) -> Iterator[tuple[str, Record]]:
         yield image.file_name, Record(cells, image.file_name, str(image.id), split, where=where)
 
 
-def _pictures(file: Path, split: str | None) -> Iterator[tuple[str, Record]]:
-    content = read_json(file, _Instances, _REMEDY)
+def _located(content: _Instances) -> list[str]:
+    """Return the modalities of what the annotations say of where things are."""
+    if not content.annotations or any(
+        image.height is None or image.width is None for image in content.images
+    ):
+        return []
+    maps = len(content.categories) < UNKNOWN and all(it.segmentation for it in content.annotations)
+    boxes = all(it.bbox for it in content.annotations)
+    return [name for name, there in (("map", maps), ("boxes", boxes)) if there]
+
+
+def _written(file: Path, content: _Instances) -> dict[int, Asset]:
+    """Write the instances of each picture into a file of the cache, and return where each picture's are."""
+    stat = file.stat()
+    said = f"{file.resolve()} {stat.st_mtime_ns} {stat.st_size}"
+    path = cache_folder() / "instances" / f"{digest_of(said.encode())}.jsonl"
+    categories = sorted(content.categories, key=lambda it: it.id)
+    numbers = {category.id: number for number, category in enumerate(categories, 1)}
+    classes = ["background", *(category.name for category in categories)]
+    objects: dict[int, list[Any]] = {}
+    for it in content.annotations:
+        if it.category_id in numbers:
+            entry = numbers[it.category_id], it.segmentation, it.bbox
+            objects.setdefault(it.image_id, []).append(entry)
+    assets, offset = {}, 0
+    with writing(path) as part, part.open("wb") as stream:
+        for image in content.images:
+            said_of = {
+                "size": [image.height, image.width],
+                "classes": classes,
+                "objects": objects.get(image.id, []),
+            }
+            line = json.dumps(said_of).encode() + b"\n"
+            assets[image.id] = Asset(str(path), image.file_name, offset, stream.write(line))
+            offset += len(line)
+    return assets
+
+
+def _pictures(file: Path, content: _Instances, split: str | None) -> Iterator[tuple[str, Record]]:
+    located = _located(content)
+    assets = _written(file, content) if located else {}
     names = {category.id: category.name for category in content.categories}
     objects: dict[int, set[str]] = {}
     for annotation in content.annotations:
@@ -177,6 +226,7 @@ def _pictures(file: Path, split: str | None) -> Iterator[tuple[str, Record]]:
     for image in content.images:
         labels = {_OBJECTS: json.dumps(sorted(objects.get(image.id, ())))}
         cells: dict[str, Cell] = {"image": Asset.of(folder / image.file_name)}
+        cells |= dict.fromkeys(located, assets.get(image.id))
         where = f"{file}, image {image.id}"
         yield (
             image.file_name,

@@ -36,6 +36,9 @@ _BESIDE = {
     **dict.fromkeys(MODALITIES.get("video").endings, "video"),
 }
 """Suffixes of files of other modalities, which belong to the picture of the same name."""
+_MAP = MODALITIES.get("map")
+_MASKS = "masks"
+_MASK_ENDINGS = (".png", ".npy", ".tif", ".tiff", ".bmp", ".gif")
 
 
 @final
@@ -48,6 +51,8 @@ class FolderSource(Source):
     ``captions=path``, ``name`` or ``folder`` makes them of names instead, where a user asks for it. Sounds and videos
     of a picture's name belong to its record. Pictures of one name (``owl.png``, ``owl.svg``) are of one group; with
     ``group=folder`` all pictures of a folder are, so that whole classes are held out.
+    A folder ``masks`` holds maps of the pictures: files of the same names, in the same folders, whose pixels are
+    classes. ``masks/classes.txt`` names the classes, one a line.
     If every picture lies in a folder of its kind (``cat/1.jpg``), that folder's name becomes the label ``folder``, of
     as many classes as there are; a single folder around them that is called after a split (``train/cat/1.jpg``) is not
     one of these.
@@ -69,7 +74,7 @@ class FolderSource(Source):
             ValueError: if there are no pictures, or texts or tables that belong to none.
         """
         folder, named = Path(shard.location), shard.options.captions
-        files = list(below(folder))
+        masks, files = _masks(folder, list(below(folder)))
         main = _main(files)
         pictures = [file for file in files if _kinds().get(file.suffix.lower()) == main]
         beside = _sidecars(files, {_stem(picture) for picture in pictures}, main)
@@ -80,14 +85,42 @@ class FolderSource(Source):
         chosen = [picture for picture in pictures if not captioned or _stem(picture) in noted]
         if not chosen:
             raise ValueError(f"{folder} holds no {_noun(main)}: {_expected(main)}")
+        located = {picture: mask for picture in chosen if (mask := _mask_of(folder, picture, masks))}
         used = {*chosen, *(file for picture in chosen for file in beside.get(_stem(picture), {}).values())}
         for file in files:
             if file not in used:
                 ledger.add("passed over", _reason(file, main), file)
+        for file in set(masks.values()) - set(located.values()):
+            ledger.add("passed over", f"{_MAP.one} of no {MODALITIES.get(main).one}", file)
         columns = {main: main} | ({"text": "text"} if named or captioned else {})
         others = {name: name for notes in beside.values() for name in notes if name in _BESIDE.values()}
-        found = _Found(folder, main, beside, captioned, shard.options)
+        if located:
+            others[_MAP.name] = _MAP.name
+        found = _Found(folder, main, beside, captioned, shard.options, located)
         return Records.collect(found.records(chosen, ledger), columns | others, gaps=bool(others))
+
+
+def _masks(folder: Path, files: list[Path]) -> tuple[dict[str, Path], list[Path]]:
+    """Return the maps in the folder `_MASKS` by their paths there without suffixes, and the other files.
+
+    There are none unless a file outside has the name of one: the folder may well be one of pictures of masks.
+    """
+    inside = [file for file in files if file.relative_to(folder).parts[0] == _MASKS]
+    masks = {
+        _stem(file.relative_to(folder / _MASKS)): file
+        for file in inside
+        if file.suffix.lower() in _MASK_ENDINGS
+    }
+    outside = [file for file in files if file.relative_to(folder).parts[0] != _MASKS]
+    if not any(_mask_of(folder, file, masks) for file in outside):
+        return {}, files
+    return masks, outside
+
+
+def _mask_of(folder: Path, picture: Path, masks: Mapping[str, Path]) -> Path | None:
+    """Return the map of a picture: of the same path within `_MASKS`, or within it and without the first folder."""
+    path = picture.relative_to(folder)
+    return masks.get(_stem(path)) or masks.get(_stem(Path(*path.parts[1:])))
 
 
 def _noun(main: str) -> str:
@@ -183,6 +216,7 @@ class _Found:
         sidecars: the files of a picture's name by what they hold; see `_beside`.
         captioned: texts beside pictures are their captions.
         options: the user's word.
+        masks: pictures, each with the file of its map.
     """
 
     folder: Path
@@ -190,6 +224,7 @@ class _Found:
     sidecars: Mapping[str, Mapping[str, Path]]
     captioned: bool
     options: SourceOptions
+    masks: Mapping[Path, Path]
 
     def records(self, pictures: list[Path], ledger: Ledger) -> Iterator[Record]:
         """Yield the records of some pictures."""
@@ -207,6 +242,8 @@ class _Found:
             notes = self.sidecars.get(_stem(picture), {})
             cells: dict[str, Cell] = {self.main: Asset.of(picture)}
             cells |= {name: Asset.of(file) for name, file in notes.items() if name in _BESIDE.values()}
+            if picture in self.masks:
+                cells[_MAP.name] = Asset.of(self.masks[picture])
             facts: dict[str, Any] = {"group": None}
             if self.options.group == "folder" and kind:
                 facts["group"] = kind[0]

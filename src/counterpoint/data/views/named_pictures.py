@@ -42,6 +42,19 @@ IMAGE_VIEWS: Mapping[str, ImageView | EitherView] = {
     "swav": _SWAV,
     "swav_small": replace(_SWAV, crop=(0.05, 0.14)),
     # Eight tenths of each side: an overlap ratio of 0.3 in the paper's words.
+    "search": replace(_WEAK, mirror=0.5),
+    "exemplar_plain": ImageView(crop=(0.05, 0.48)),
+    "exemplar": ImageView(
+        crop=(0.05, 0.48),
+        mirror=0.5,
+        rotate=45.0,
+        zoom=(1.0, 1.4),
+        jitter=_BYOL_JITTER,
+        jitter_p=0.8,
+        gray_p=0.2,
+        blur_p=0.5,
+        solarize_p=0.2,
+    ),
     "jigsaw_1": replace(_JIGSAW, region=(0.0, 0.0, 0.8, 0.8)),
     "jigsaw_2": replace(_JIGSAW, region=(0.0, 0.2, 0.8, 1.0)),
     "jigsaw_3": replace(_JIGSAW, region=(0.2, 0.0, 1.0, 0.8)),
@@ -103,6 +116,9 @@ def image(name: str, augmentation: ImageOptions | None = None) -> ImageView | Ei
       solarising).
     - ``swav``, ``swav_small``: the large and the small crops of Caron et al., 2020: 14–100 % and 5–14 % of the
       area, with stronger colour jitter than SimCLR's.
+    - ``search``, ``exemplar``: a crop of 50–100 %, mirrored at random, and a small one of 5–48 % that is rotated by up
+      to 45 degrees, mirrored and recoloured as in BYOL; ``exemplar_plain`` is that crop alone. Source: Li et al., 2023
+      (CIM).
     - ``jigsaw_1`` … ``jigsaw_4``: a crop of 20–100 % of the upper left, upper right, lower left and lower right part,
       each eight tenths of either side, changed as in SimCLR. Source: Chen et al., 2021 (JigClu).
     - ``convirt``: crop, mirroring, a slight affine change, brightness, contrast, blur; no hue, for grey

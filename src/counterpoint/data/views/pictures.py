@@ -189,14 +189,22 @@ class ImageView:
         part: UInt64[np.ndarray, " n"] | None = None,
     ) -> Float[Tensor, "n 2 3"]:
         """Return where in its picture each view lies that the same call of the view itself makes."""
-        height, width = raw.shape[-2:]
-        draw = self.draw(keys, height, width, input.size, part)
-        frames = resampling.crop_frames(draw.box, draw.flip, height, width)
-        if self.rotate:
-            frames = resampling.composed(
-                frames, resampling.affine_frames(draw.angle, draw.shift, draw.zoom, input.size)
-            )
-        return torch.from_numpy(frames).float()
+        return torch.from_numpy(
+            self.geometry(keys, raw.shape[-2], raw.shape[-1], input.size, part).frames
+        ).float()
+
+    def geometry(
+        self,
+        keys: UInt64[np.ndarray, " n"],
+        height: int,
+        width: int,
+        size: int,
+        part: UInt64[np.ndarray, " n"] | None = None,
+    ) -> resampling.Geometry:
+        """Return where in pictures of one size the views of ``size`` pixels lie; keys are those of `draw`."""
+        draw = self.draw(keys, height, width, size, part)
+        affine = resampling.affine_frames(draw.angle, draw.shift, draw.zoom, size) if self.rotate else None
+        return resampling.Geometry(draw.box, draw.flip, affine, height, width)
 
     def _boxes(self, keys: UInt64[np.ndarray, " n"], height: int, width: int) -> Int[np.ndarray, "n 4"]:
         sides = (height, width, height, width)
@@ -256,6 +264,11 @@ class EitherView:
         self, raw: UInt8[Tensor, "n 3 H W"], keys: UInt64[np.ndarray, " n"], input: Square
     ) -> Float[Tensor, "n 2 3"]:
         """See `ImageView.frames`."""
-        second = torch.from_numpy(uniform(keys, "either")[:, 0] < 0.5)[:, None, None]
-        first, other = (view.frames(raw, keys, input) for view in (self.first, self.second))
-        return torch.where(second, other, first)
+        return torch.from_numpy(self.geometry(keys, raw.shape[-2], raw.shape[-1], input.size).frames).float()
+
+    def geometry(
+        self, keys: UInt64[np.ndarray, " n"], height: int, width: int, size: int
+    ) -> resampling.Geometry:
+        """See `ImageView.geometry`."""
+        first, second = (view.geometry(keys, height, width, size) for view in (self.first, self.second))
+        return resampling.Geometry.either(first, second, uniform(keys, "either")[:, 0] < 0.5)

@@ -8,6 +8,8 @@ through the same filter one by one, since a matrix would be almost all zeros, an
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -226,3 +228,47 @@ def composed(
     made = outer[:, :, :2] @ inner
     made[:, :, 2] += outer[:, :, 2]
     return made
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where in pictures of one size their views lie, in the two steps in which these are made.
+
+    Attributes:
+        boxes: the crops, ``(top, left, height, width)`` in pixels.
+        mirrored: which crops are turned left to right.
+        affine: the maps from the unit square of a view to that of its crop; None where views are their crops.
+        height, width: of the pictures in pixels.
+    """
+
+    boxes: Int[np.ndarray, "n 4"]
+    mirrored: Bool[np.ndarray, " n"]
+    affine: Float64[np.ndarray, "n 2 3"] | None
+    height: int
+    width: int
+
+    @property
+    def crops(self) -> Float64[np.ndarray, "n 2 3"]:
+        """The maps from the unit square of a crop to that of its picture."""
+        return crop_frames(self.boxes, self.mirrored, self.height, self.width)
+
+    @property
+    def frames(self) -> Float64[np.ndarray, "n 2 3"]:
+        """The maps from the unit square of a view to that of its picture."""
+        return self.crops if self.affine is None else composed(self.crops, self.affine)
+
+    @staticmethod
+    def either(first: Geometry, second: Geometry, chosen: Bool[np.ndarray, " n"]) -> Geometry:
+        """Return the second geometry for the chosen examples and the first one for the others."""
+        affine = None
+        if first.affine is not None or second.affine is not None:
+            same = np.tile(np.eye(2, 3), (len(chosen), 1, 1))
+            maps = [same if one.affine is None else one.affine for one in (second, first)]
+            affine = np.where(chosen[:, None, None], *maps)
+        return Geometry(
+            np.where(chosen[:, None], second.boxes, first.boxes),
+            np.where(chosen, second.mirrored, first.mirrored),
+            affine,
+            first.height,
+            first.width,
+        )

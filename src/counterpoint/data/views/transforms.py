@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -27,6 +27,21 @@ class FollowingTransform(Protocol):
         The result is called with a further argument, ``part``: the keys from which the other look draws its part.
         """
         ...
+
+
+@runtime_checkable
+class SpatialTransform(Protocol):
+    """A look on a modality that says where in a picture something is, and can follow looks on pictures.
+
+    The result of `within` is called with one more argument, ``followed``: the pictures and their input.
+
+    Attributes:
+        follows: classes of the looks that it can follow.
+    """
+
+    follows: ClassVar[tuple[type, ...]]
+
+    def within(self, other: Any) -> Self: ...
 
 
 @runtime_checkable
@@ -69,6 +84,8 @@ def _within(name: str, view: View, views: ViewSpec, looks_of: dict[str, Look]) -
     if view.like not in views:
         raise unknown(f"view that view {name!r} is like:", view.like, views)
     other, look, followed = views[view.like], looks_of[name], looks_of[view.like]
+    if isinstance(look, SpatialTransform) and isinstance(followed, look.follows) and not other.like:
+        return look.within(followed)
     if other.like or other.modality != view.modality:
         description = f"itself like {other.like!r}" if other.like else f"of {other.modality}"
         raise ValueError(

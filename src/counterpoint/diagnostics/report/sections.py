@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from . import embeddings, network, patches
+from .places import places
 from .subject import DiagnosticSection, Subject
 
 SECTIONS: dict[str, tuple[str, Callable[[Subject], DiagnosticSection]]] = {
@@ -18,6 +19,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Subject], DiagnosticSection]]] = {
     "inversion": ("Within a modality or across", embeddings.inversion),
     "augmentation": ("Concentration under augmentation", embeddings.views),
     "dense": ("Alignment and uniformity of patches", network.dense_features),
+    "places": ("What patches say", places),
     "fourier": ("Frequencies by depth", network.frequencies),
     "attention": ("How far heads look", network.attention_distance),
     "offsets": ("Heads that look aside", network.offset_heads),
@@ -55,7 +57,9 @@ def cost(name: str) -> float:
     return COSTS.get(name, 0.3)
 
 
-def diagnose(subject: Subject, slow: bool = False) -> Iterator[DiagnosticSection]:
+def diagnose(
+    subject: Subject, slow: bool = False, names: Collection[str] = SECTIONS
+) -> Iterator[DiagnosticSection]:
     """Carry out the diagnostics, one after the other.
 
     A diagnostic that does not apply (attention of convolutions, a gap between modalities of a model with one) is a
@@ -64,8 +68,11 @@ def diagnose(subject: Subject, slow: bool = False) -> Iterator[DiagnosticSection
     Args:
         subject: the model and the data.
         slow: carry out those of `SLOW` too.
+        names: of the diagnostics; all unless given.
     """
     for name, (title, examine) in SECTIONS.items():
+        if name not in names:
+            continue
         if name in SLOW and not slow:
             yield DiagnosticSection(name, title, "Not measured: slow, ask with --what all.", {}, None)
             continue

@@ -3,6 +3,7 @@ from .answers import Answers as Answers
 from .aro import ARO as ARO
 from .bivlc import BiVLC as BiVLC
 from .captioning import Captioning as Captioning
+from .captions import Captions as Captions
 from .chair import Chair as Chair
 from .cl_simplicity_bias import CLSimplicityBias as CLSimplicityBias
 from .classification import Classification as Classification
@@ -28,6 +29,7 @@ from .modality_importance_score import ModalityImportance as ModalityImportance
 from .multi_attribute_bias_amplification import BiasAmplification as BiasAmplification
 from .multi_label import MultiLabel as MultiLabel
 from .multiple_choice import MultipleChoice as MultipleChoice
+from .new_classes import NewClasses as NewClasses
 from .out_of_distribution import OutOfDistribution as OutOfDistribution
 from .pointing import Pointing as Pointing
 from .pope import Pope as Pope

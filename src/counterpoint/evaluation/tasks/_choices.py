@@ -17,6 +17,9 @@ from ...data.items import Choices
 from ...data.pictured import PairedData
 from ...types import Embedder, Metric, Scores
 from ..item_scores import (
+    EMBEDDING,
+    Scored,
+    by_head,
     classes,
     item_scores,
     items_of,
@@ -34,6 +37,8 @@ _TAKEN = ("example", "subset", "right", "margin", "chosen", "guess", "kind", "ac
 class ChoiceTask(EmbedderTask):
     """A score on choices: ``accuracy`` over all items, and over those of each family, the first word of a kind.
 
+    Models that score pairs jointly have each number by that score too, as ``accuracy[joint]``.
+
     Chance is the mean of 1/options. Outcomes besides: ``margin``, by how much the right option leads, and the number
     of the ``chosen`` one.
 
@@ -49,20 +54,26 @@ class ChoiceTask(EmbedderTask):
     primary = "accuracy"
     modalities = ("image", "text")
     form = Choices
+    joint = True
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
         features = EmbeddingCache.of(model, data)
         items = items_of(features, Choices, rows, self.name)
-        outcomes = chosen_rightly(features, items)
+        of = families(items.kinds)
+        outcomes, metrics = by_head(features, lambda head: self._scored(features, items, of, head))
+        return item_scores(self.name, items, outcomes, metrics, of.tolist() if self.by_family else None)
+
+    def _scored(self, features: EmbeddingCache, items: Choices, of: np.ndarray, head: str) -> Scored:
+        """Return the outcomes and the metrics of one head."""
+        outcomes = chosen_rightly(features, items, head)
         right, guess = outcomes["right"], outcomes["guess"]
         metrics = {"accuracy": Metric("right", mean, chance=mean(guess))}
-        of = families(items.kinds)
         for family in dict.fromkeys(of.tolist()):
             outcomes[family] = np.where(of == family, right, np.nan)
             metrics[family] = Metric(family, mean, chance=mean(guess[of == family]))
         outcomes["kind"] = classes(items.kinds)
         metrics |= self.by_kind(of, outcomes)
-        return item_scores(self.name, items, outcomes, metrics, of.tolist() if self.by_family else None)
+        return outcomes, metrics
 
     @abstractmethod
     def by_kind(self, of: np.ndarray, outcomes: Outcomes) -> Mapping[str, Metric]:
@@ -80,9 +91,9 @@ def mean_over_kinds(column: str, outcomes: Outcomes) -> Metric:
     return Metric(("kind", column), mean_per_class, chance=mean_per_class(guesses))
 
 
-def chosen_rightly(features: EmbeddingCache, items: Choices) -> Outcomes:
+def chosen_rightly(features: EmbeddingCache, items: Choices, head: str = EMBEDDING) -> Outcomes:
     """Return outcomes per item: ``right``, ``margin``, the ``chosen`` option's number and what a ``guess`` scores."""
-    similarities = option_similarities(features, items)
+    similarities = option_similarities(features, items, head)
     right, margin = right_and_margin(similarities, items.answers)
     return {
         "right": right,

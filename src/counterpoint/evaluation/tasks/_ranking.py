@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +56,7 @@ def rank(
     queries: Float[Tensor, "n d"],
     gallery: Float[Tensor, "m e"],
     correct: Sequence[Sequence[int]],
+    rerank: Callable[[slice, Tensor], Tensor] | None = None,
 ) -> Ranking:
     """Rank the gallery for every query, exactly, a panel of queries at a time.
 
@@ -63,10 +64,12 @@ def rank(
         model: whose similarity ranks; cosines may be negative.
         queries, gallery: embeddings.
         correct: for each query, the positions in the gallery that answer it; at least one.
+        rerank: from a part of the queries and their similarities to scores in place of these; see `reranked`.
     """
     above, tied, equal, top = [], [], [], []
     for part in row_chunks(len(queries), len(gallery)):
         scores = similarity(model, queries[part], gallery)
+        scores = scores if rerank is None else rerank(part, scores)
         lists = correct[part]
         row = torch.repeat_interleave(torch.arange(len(lists)), torch.tensor([len(c) for c in lists]))
         is_correct = torch.zeros(scores.shape, dtype=torch.bool)
@@ -79,6 +82,24 @@ def rank(
         top.append(scores.argmax(1))
     a, t, e, first = (torch.cat(parts).numpy() for parts in (above, tied, equal, top))
     return Ranking(a, t, e, np.array([len(set(c)) for c in correct]), len(gallery), first)
+
+
+def reranked(
+    similarities: Float[Tensor, "n m"], best: Int[Tensor, "n k"], scores: Float[Tensor, "n k"]
+) -> Float[Tensor, "n m"]:
+    """Return scores by which the best answers come first, in the order of their own scores, and the others behind.
+
+    The others keep the order of their similarities.
+
+    >>> similarities = torch.tensor([[0.9, 0.8, 0.1, 0.3]])
+    >>> order = reranked(similarities, torch.tensor([[0, 1]]), torch.tensor([[-20.0, -10.0]]))
+    >>> order.argsort(descending=True).tolist()
+    [[1, 0, 3, 2]]
+    """
+    # In float64, as differences of similarities are small beside some scores.
+    similarities, scores = similarities.double(), scores.double()
+    behind = similarities - similarities.amax(1, keepdim=True) - 1 + scores.amin(1, keepdim=True)
+    return behind.scatter(1, best, scores)
 
 
 def best_answers(covers: Sequence[Sequence[int]], weights: Float[np.ndarray, " queries"], k: int) -> float:

@@ -25,7 +25,7 @@ from ...data.embeddings import EmbeddingCache
 from ...data.items import MinimalPairs
 from ...data.pictured import PairedData
 from ...types import Embedder, Metric, Scores
-from ..item_scores import beats, item_scores, items_of, square_similarities
+from ..item_scores import beats, by_head, item_scores, items_of, square_similarities
 from ..statistic import mean
 from ..task import EmbedderTask
 
@@ -58,7 +58,8 @@ def decisions(similarities: Float[Tensor, "n 2 2"]) -> tuple[Answers, Answers]:
 class SquareTask(EmbedderTask):
     """A score on squares, made of the four decisions.
 
-    ``margin``, an outcome of all these tasks, is the least lead of a right pair over a wrong one.
+    ``margin``, an outcome of all these tasks, is the least lead of a right pair over a wrong one. Models that score
+    pairs jointly have each number by that score too, as ``group[joint]``.
 
     Raises:
         NotApplicableError: if the data has no squares.
@@ -68,16 +69,23 @@ class SquareTask(EmbedderTask):
     primary: str
     modalities = ("image", "text")
     form = MinimalPairs
+    joint = True
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
         features = EmbeddingCache.of(model, data)
         items = items_of(features, MinimalPairs, rows, self.name)
-        similarities = square_similarities(features, items)
+        return item_scores(
+            self.name, items, *by_head(features, lambda head: self._scored(features, items, head))
+        )
+
+    def _scored(self, features: EmbeddingCache, items: MinimalPairs, head: str) -> Answered:
+        """Return the outcomes and the metrics of one head."""
+        similarities = square_similarities(features, items, head)
         outcomes, metrics = self.answered(*decisions(similarities), items)
         right = similarities.diagonal(dim1=1, dim2=2).amin(1)
         wrong = similarities.flip(2).diagonal(dim1=1, dim2=2).amax(1)
         outcomes["margin"] = (right - wrong).double().numpy()
-        return item_scores(self.name, items, outcomes, metrics)
+        return outcomes, metrics
 
     @abstractmethod
     def answered(self, pictures: Answers, captions: Answers, items: MinimalPairs) -> Answered:

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...data.base import Data, Rows
 from ...data.columns import ANY, TEXT, ways
 from ...data.embeddings import EmbeddingCache
-from ...types import Embedder, Metric, Scores
+from ...forms import Natural
+from ...types import Embedder, Metric, PairStates, Scores
 from ..statistic import mean, median
 from ..task import EmbedderTask, NotApplicableError, captions_of, check_rows, scatter, scores
-from ._ranking import best_answers, rank
+from ._ranking import best_answers, rank, reranked
 
 KS = (1, 5, 10)
 
@@ -42,6 +44,12 @@ class Retrieval(EmbedderTask):
     caption or picture came first. Heads after the first are scored too: ``i2t_R@1[local]``. The main metric is the
     first way's ``R@1``, here of pictures; those of further pairs of columns follow.
 
+    A model that scores pairs jointly (`counterpoint.types.PairScorer`) ranks the best answers by embedding once more by
+    each joint score: ``i2t_R@1[joint]``. The others keep their places behind them.
+
+    Args:
+        rerank: how many answers of a query are scored jointly; none with 0.
+
     Raises:
         NotApplicableError: if data and model do not have two columns both.
         ValueError: for fewer than two rows, among which there is nothing to find, or a row without caption.
@@ -53,6 +61,9 @@ class Retrieval(EmbedderTask):
     reads = (ANY, ANY)
     least = 2
 
+    def __init__(self, rerank: Natural = 32) -> None:
+        self.rerank = rerank
+
     def main_metrics(self, data: Data) -> tuple[str, ...]:
         return tuple(f"{way}_R@1" for way in tuple(ways(data.columns))[::2])
 
@@ -62,12 +73,24 @@ class Retrieval(EmbedderTask):
         directions = self._directions(features, rows)
         outcomes: dict[str, np.ndarray] = {}
         metrics: dict[str, Metric] = {}
-        for number, head in enumerate(features.heads):
+        joint = {
+            name: _joint_order(features, it, self.rerank)
+            for name, it in (directions.items() if self.rerank and features.pair_heads else ())
+        }
+        heads = [*features.heads, *(features.pair_heads if joint else ())]
+        for number, head in enumerate(heads):
             suffix = "" if number == 0 else f"[{head}]"
             tops: dict[str, np.ndarray] = {}
             for name, it in directions.items():
                 queries, answers = it.queries, it.answers
-                ranking = rank(features, queries.embedded(head), answers.embedded(head), it.correct)
+                by = features.heads[0] if number >= len(features.heads) else head
+                ranking = rank(
+                    features,
+                    queries.embedded(by),
+                    answers.embedded(by),
+                    it.correct,
+                    partial(joint[name], head) if by != head else None,
+                )
                 for k in KS:
                     metric = f"{name}_R@{k}{suffix}"
                     outcomes[metric] = it.spread(queries.by_row(ranking.hit(k)))
@@ -119,10 +142,12 @@ class _Side:
     Attributes:
         of_row: for each row, the positions of its things.
         embedded: by head.
+        states: what joint scores need of them.
     """
 
     of_row: Sequence[Sequence[int]]
     embedded: Callable[[str], Float[Tensor, "things d"]]
+    states: Callable[[], PairStates]
 
     @cached_property
     def rows(self) -> list[list[int]]:
@@ -142,11 +167,39 @@ class _Side:
 
 def _side(features: EmbeddingCache, rows: Rows, column: str) -> _Side:
     if features.data.columns[column] != TEXT:
-        return _Side([[row] for row in range(len(rows))], lambda head: features.column(column, rows, head))
+        return _Side(
+            [[row] for row in range(len(rows))],
+            lambda head: features.column(column, rows, head),
+            lambda: features.pair_states(column, features.data.read(column, rows)),
+        )
     captions = captions_of(features.data, rows, column)
     position: dict[str, int] = {}
     of_row = [[position.setdefault(caption, len(position)) for caption in mine] for mine in captions]
-    return _Side(of_row, lambda head: features.texts(list(position), head, column))
+    texts = list(position)
+    return _Side(
+        of_row,
+        lambda head: features.texts(texts, head, column),
+        lambda: features.pair_states(column, texts),
+    )
+
+
+def _joint_order(
+    features: EmbeddingCache, way: _Way, count: int
+) -> Callable[[str, slice, Tensor], Float[Tensor, "n m"]]:
+    """Return a function that ranks the best answers of some queries by a joint score."""
+    queries, answers = way.queries.states(), way.answers.states()
+    known: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def order(head: str, part: slice, similarities: Float[Tensor, "n m"]) -> Float[Tensor, "n m"]:
+        if part.start not in known:  # all heads come from one pass
+            best = similarities.topk(min(count, similarities.shape[1]), 1).indices
+            query = torch.arange(part.start, part.start + len(best)).repeat_interleave(best.shape[1])
+            pairs = torch.stack([query, best.flatten()], 1)
+            known[part.start] = best, features.pair_scores(queries, answers, pairs).view(*best.shape, -1)
+        best, scores = known[part.start]
+        return reranked(similarities, best, scores[..., features.pair_heads.index(head)])
+
+    return order
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,10 @@ from ..base import INPUTS, FittedInput, ImageTower, TextTower, Tokenizer, Tower
 from ..init import initialise
 from ..libraries import library_of
 from ..weights import TowerSource, is_restored
+from .boxes import BoxPerceptron
 from .built_in import IMAGE_TOWERS
 from .drawn import DrawnText
+from .maps import MapPatches, MapSquare
 from .parts.attentive import SeriesTransformer
 from .perceptron import BagOfWords
 from .series import DilatedTower, SeriesTower, Standardised
@@ -32,7 +34,7 @@ from .video import FramesTower, VideoTower
 from .wav2vec2 import small_wav2vec2
 
 T = TypeVar("T")
-Fitted = TypeVar("Fitted", BytePairTokenizer, Standardised, Cells)
+Fitted = TypeVar("Fitted", BytePairTokenizer, Standardised, Cells, MapSquare)
 
 
 _TEXT: Mapping[str, Callable[[Tokenizer], TextTower]] = {"transformer": TextTransformer, "bag": BagOfWords}
@@ -60,6 +62,7 @@ class Start:
         folder: of the run, where an earlier start may have left such an input.
         known: what was read for one tower and serves another one too; see `once`.
         sibling: gives the run's tower of another modality.
+        modalities: of the columns that the run reads.
         sized: the pictures' size is for all towers, those with a size of their own too.
     """
 
@@ -70,6 +73,7 @@ class Start:
     folder: Path | None = None
     known: dict[object, Any] = field(default_factory=dict)
     sibling: Callable[[str], Tower] = field(default=_alone)
+    modalities: frozenset[str] = frozenset()
     sized: bool = False
 
     def once(self, key: object, compute: Callable[[], T]) -> T:
@@ -127,7 +131,8 @@ def build_towers(
     - sounds: ``mel``, ``spectra``, ``wav2vec2``, ``transformers:NAME[@hub|@PATH]``,
       ``timm:NAME[@hub|@package|@PATH]`` on log-mel spectrograms, ``resemblyzer:ge2e[@package|@PATH]``
     - series: ``dilated``, ``transformer``, ``transformers:patchtst[@hub|@PATH]``, ``fracast:fracast-0[@package|@PATH]``
-    - tables: ``mlp``; clips: ``frames``, ``stills`` (both with a tower of pictures of the recipe's name),
+    - tables: ``mlp``; maps: ``patches``; boxes: ``perceptron``
+    - clips: ``frames``, ``stills`` (both with a tower of pictures of the recipe's name),
       ``transformers:NAME[@hub|@PATH]``
     - pictures and text: ``open_clip:NAME[@TAG|@PATH]``, and a dual encoder of ``transformers`` or
       ``sentence-transformers``; as text alone, one of these is its text half before the projection
@@ -164,13 +169,16 @@ def build_towers(
     towers = towers.model_copy(update={modality: names[modality] for modality in towers.names})
     known: dict[object, Any] = {}
     built: dict[str, Tower] = {}
+    modalities = frozenset(columns.values())
 
     def tower_of(modality: str) -> Tower:
         if modality not in built:
             read = [column for column, of in columns.items() if of == modality]
             name = names.get(modality) or MODALITIES.get(modality).towers[0]
             fitted = folder if _holds_inputs(folder) or modality in own else origin or folder
-            start = Start(name, towers, seed, lambda: [examples[c] for c in read], fitted, known, tower_of)
+            start = Start(
+                name, towers, seed, lambda: [examples[c] for c in read], fitted, known, tower_of, modalities
+            )
             built[modality] = build_tower(modality, start)
         return built[modality]
 
@@ -285,3 +293,18 @@ def series_tower(source: TowerSource, start: Start) -> SeriesTower:
 def table_tower(source: TowerSource, start: Start) -> TableTower:
     """Build a built-in tower of tables; see `build_towers`."""
     return TablePerceptron(start.fitted(Cells, lambda: Cells.fit(start.examples())))
+
+
+def map_tower(source: TowerSource, start: Start) -> MapPatches:
+    """Build a built-in tower of maps, which are resized as the pictures of the same rows are; see `build_towers`."""
+    size, way = start.sizes.image_size, None
+    if "image" in start.modalities:
+        image = start.sibling("image")
+        assert isinstance(image, ImageTower)
+        size, way = image.size, image.fit
+    return MapPatches(start.fitted(MapSquare, lambda: MapSquare.fit(start.examples(), size, way)))
+
+
+def boxes_tower(source: TowerSource, start: Start) -> BoxPerceptron:
+    """Build a built-in tower of boxes; see `build_towers`."""
+    return BoxPerceptron()

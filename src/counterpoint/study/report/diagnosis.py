@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ def diagnose_model(
     notify: Callable[[str, float], None] = lambda title, share: None,
     *,
     slow: bool = False,
+    names: Collection[str] = SECTIONS,
 ) -> dict[str, Any]:
     """Examine a model and write ``diagnosis.html``, which opens offline, and ``diagnosis.json``.
 
@@ -45,6 +46,7 @@ def diagnose_model(
         out: the folder to write into; the run's own unless given.
         notify: called with the title of each section when it is done, and the estimated share of the work that is done.
         slow: measure the sections that take gradients many times too.
+        names: of the sections; all unless given.
 
     Returns:
         What the JSON file holds: the model, the test set and every section's sentence and numbers.
@@ -83,8 +85,8 @@ def diagnose_model(
     augmentation = None if run is None else run.recipe.augmentation
     subject = Subject(model, control, examined, examined.splits.test[test], loader, decay, augmentation)
     sections: list[DiagnosticSection] = []
-    costs = {name: 0.0 if name in SLOW and not slow else cost(name) for name in SECTIONS}
-    for section in diagnose(subject, slow):
+    costs = {name: 0.0 if name in SLOW and not slow else cost(name) for name in names}
+    for section in diagnose(subject, slow, names):
         sections.append(section)
         notify(section.title, sum(costs[done.name] for done in sections) / sum(costs.values()))
     diagnosis: dict[str, Any] = {
@@ -105,7 +107,7 @@ def diagnose_model(
     cleaned: dict[str, Any] = finite(diagnosis)
     write_json(target / FILE, cleaned)
     command = ["counterpoint", "diagnose", str(reference), *(["--data", data] if data else [])]
-    command += ["--what", "all"] if slow else []
+    command += ["--what", "all"] if slow else [] if names is SECTIONS else ["--what", *names]
     write_page(
         target / PAGE,
         "diagnosis.html.j2",
@@ -129,9 +131,10 @@ def conclusion(
         sides: the columns in words, one example and several.
     """
     lines = []
-    if sections["rank"]["numbers"]:
+    numbers = {name: section["numbers"] for name, section in sections.items()}
+    if numbers.get("rank"):
         lines.append(sections["rank"]["sentence"])
-    gap = sections["gap"]["numbers"]
+    gap = numbers.get("gap")
     if gap:
         separability, rest = gap["separability"], gap["separability, means removed"]
         mixed = "are mixed" if separability < _MIXED else "lie apart"
@@ -141,7 +144,7 @@ def conclusion(
         lines.append(line.replace("%", " %"))
     one, *others = (thing for thing, _ in sides)
     for other in others:
-        if (closer := sections["spread"]["numbers"].get(f"own {other} closer than another's by")) is not None:
+        if (closer := numbers.get("spread", {}).get(f"own {other} closer than another's by")) is not None:
             lines.append(
                 f"A {one} is closer to its own {other} than to another's by a cosine of {closer:.2f}."
             )

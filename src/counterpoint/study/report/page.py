@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import yaml
 
@@ -20,7 +21,8 @@ from ..schema import ArmSummary, Key, StudySummary, TrainedArm, TrainingSummary
 from ..training.tuning import validation_score
 from ..words.conclusion import conclusion, points
 from ..words.names import with_short_names
-from ..words.tables import columns, ranked
+from ..words.shots import beside_baselines, by_shots, shots_of, without_shots
+from ..words.tables import columns, is_fraction, ranked
 from . import charts, words
 from .examples import gallery
 from .frame import write_page
@@ -52,7 +54,13 @@ def content(folder: Path, summary: TrainingSummary) -> dict[str, Any]:
     first = [d for d in summary.differences if d.key == primary]
     if len(first) > FEW:  # those with the arm that the page recommends are read first
         first = sorted(first, key=lambda d: summary.winner.name not in (d.a, d.b))
+    lines = _by_shots(summary)
     return of_any_study(summary) | {
+        "beside_baselines": [
+            {"verdict": words.verdict(d), "sentence": d.sentence} for d in beside_baselines(summary)
+        ],
+        "by_shots": lines,
+        "shots_looks": colour_classes([line["arm"] for panel in lines[:1] for line in panel["lines"]]),
         "title": summary.title or words.question([arm.name for arm in summary.arms], summary.data),
         "facts": [*words.facts(summary), *words.files_of_losses(full)],
         "conclusion": conclusion(summary),
@@ -199,6 +207,30 @@ def _curves(folder: Path, summary: TrainingSummary) -> list[dict[str, Any]]:
         test, metric = name.split("/")[1::2] if validation else ("", "")
         title = f"{metric.replace('_', ' ')} on validation: {test}" if validation else "training loss"
         panels.append({"title": title, "loss": not validation, **chart})
+    return panels
+
+
+def _by_shots(summary: TrainingSummary) -> list[dict[str, Any]]:
+    """Draw each main metric of the arms over the rows of each class, where there are several numbers of them."""
+    if len(by_shots(arm.name for arm in summary.arms)) < 2:
+        return []
+    panels = []
+    for key in columns(summary):
+        runs: dict[str, dict[str, list[tuple[int, float]]]] = {}
+        for arm in summary.arms:
+            shots, score = shots_of(arm.name), arm.score(key)
+            for seed, value in score.seeds.items() if score is not None else ():
+                if value is not None and shots is not None:
+                    runs.setdefault(without_shots(arm.name), {}).setdefault(seed, []).append((shots, value))
+        series = {
+            arm: [tuple(np.array(sorted(points), dtype=float).T) for points in by_seed.values()]
+            for arm, by_seed in runs.items()
+        }
+        if series:
+            title = f"{key[0]} {key[3]}, {key[1]}"
+            panels.append(
+                {"title": title, "loss": False, **charts.curves(series, percent=is_fraction(key[3]))}
+            )
     return panels
 
 

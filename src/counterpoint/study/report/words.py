@@ -12,7 +12,7 @@ from ...modalities import MODALITIES, PAIR
 from ...reasons import counted, listing
 from ...statistics.sentences import times
 from ..schema import DifferenceSummary, TrainingSummary
-from ..words.names import short_names
+from ..words.names import common_origin, short_names, without_origin
 from ..words.tables import number as plain
 
 METRICS = {
@@ -184,13 +184,16 @@ def facts(summary: TrainingSummary) -> list[str]:
 
 
 def files_of_losses(summary: TrainingSummary) -> list[str]:
-    """Return the full names of the arms that the page calls by a short one.
+    """Return the full names of the arms that the page calls by a short one, and the model that all go on from.
 
     Args:
         summary: with the full names.
     """
-    short = short_names([arm.name for arm in summary.arms])
-    return [f"{label}: {name}" for name, label in short.items() if label != name]
+    names = [arm.name for arm in summary.arms]
+    origin = common_origin(names)
+    named = {name: without_origin(name) if origin else name for name in names}
+    longer = [f"{label}: {name}" for name, label in short_names(names).items() if label != named[name]]
+    return [f"all from {origin}"] * bool(origin) + longer
 
 
 def towers(summary: TrainingSummary) -> list[str]:

@@ -138,8 +138,12 @@ def _measured(
 
     def turn(arm: str) -> Sequence[float]:
         assert turns is not None
-        ends, memory = [], PeakMemory()
+        ends: list[float] = []
+        memory = PeakMemory()
         method, loader = runs[arm]
+        if method.closed:  # a run of it takes no step
+            peaks.setdefault(arm, memory.read())
+            return ends
         # The first turn does not count: it warms up, and shows what memory a step takes.
         taken = recipe if arm in peaks else override(recipe, {"steps": turns.warm_up})
         with suppress(
@@ -166,8 +170,8 @@ def _measured(
             parameters=sum(p.numel() for p in method.parameters()),
             peak_memory_bytes=peaks.get(arm) or PeakMemory().read(),
             batch_size=loader.batch_size,
-            rows=(rows := len(trained_rows(first[arm], data))),
-            left_out=len(data.splits.train) - rows,
+            rows=(rows := len(trained_rows(first[arm], loader.data))),
+            left_out=len(loader.data.splits.train) - rows,
             cut_captions=cut_captions(method, data),
             image_size=next((i.size for i in method.inputs.values() if isinstance(i, Square)), 0),
             negatives=negatives_per_anchor(method, loader),

@@ -14,6 +14,7 @@ import polars as pl
 import torch
 
 from ...data.base import Data
+from ...data.derived.drawn import DrawnData
 from ...data.derived.mixture import together
 from ...data.labels import Classes, Label, Numbers, Tags, of_kind
 from ...diagnostics import describe
@@ -28,6 +29,7 @@ from ...methods.tower_method import TowerMethod
 from ...recipes import DEFAULT, Recipe, override
 from ...recipes import load as load_recipe
 from ...spec import of_seed
+from ...training.drawn import drawn
 from ...training.loop import TrainingProgress, fit
 from ...training.record.peak_memory import PeakMemory
 from ...training.record.provenance import Provenance
@@ -106,11 +108,15 @@ def _run(
         made_of, whole = Provenance.of(planned, data), data
         made_of.check(whole, folder)
         check_asked([Arm.parse(planned.arm)], test_tasks, data)
+        data = drawn(planned, data)
         method, loader = prepare(planned, data, folder)
         data = data.suited(method.inputs)
         check_batch(method, planned.arm, planned.recipe, data)
         if latest_checkpoint(folder / "checkpoint") is None:
             method.check_start(len(trained_rows(planned.arm, data)))
+        rows = len(trained_rows(planned.arm, data))
+        left_out = len(data.splits.train) - rows
+        data = data.evaluated() if isinstance(data, DrawnData) else data
         check_model(method, test_tasks, data)
         check_mode(method, planned.recipe, loader.batch_size)
         if first:  # a run that is refused leaves no folder
@@ -124,7 +130,7 @@ def _run(
             "several machines needs a folder that all of them see; give one with --out"
         )
     memory, earlier = PeakMemory(), RunState.read(folder) or RunState()
-    progress, rows = [TrainingProgress(0, planned.recipe.total_steps)], len(trained_rows(planned.arm, data))
+    progress = [TrainingProgress(0, planned.recipe.total_steps)]
 
     def step_done(now: TrainingProgress) -> None:
         progress[0] = now
@@ -142,10 +148,10 @@ def _run(
             steps=now.step,
             images_seen=seen,
             rows=rows,
-            left_out=len(data.splits.train) - rows,
+            left_out=left_out,
             passes={
-                modality: round(seen * count + rows * of_all.get(modality, 0))
-                for modality, count in passes.items()
+                modality: round(seen * passes.get(modality, 0) + rows * of_all.get(modality, 0))
+                for modality in passes | of_all
             },
             seconds=now.seconds,
             waiting_seconds=earlier.waiting_seconds + now.waited,
@@ -273,7 +279,7 @@ def validation_numbers(method: Method, data: Data) -> dict[str, float]:
     if several and is_classifier(method):
         task = create("classification")
     elif several and not data.learned:
-        task = create("retrieval")
+        task = create("retrieval", rerank=0)  # joint scores would cost more than the steps between
     else:
         learned = {name: label for name, label in data.labels.items() if name == data.learned} or data.labels
         read = next((name for name, kind in _PROBES.items() if of_kind(learned, kind)), "probe")

@@ -63,9 +63,9 @@ def compare(
         listener: gets every event.
         on_cost: called with the steps and the cost of every arm before the study starts; if it returns False, the
             study stops there.
-        options: ``data``, ``seeds``, ``recipe``, ``budget``, ``tune``, ``margin``, ``tasks``, ``labels`` and
-            ``title``: the fields of `counterpoint.study.Design`, which has their meanings and defaults. ``seeds`` says
-            how many or which, ``recipe`` is a recipe, its name or its file.
+        options: ``data``, ``seeds``, ``recipe``, ``budget``, ``tune``, ``margin``, ``tasks``, ``labels``, ``shots``,
+            ``from_`` and ``title``: the fields of `counterpoint.study.Design`, which has their meanings and defaults.
+            ``seeds`` says how many or which, ``recipe`` is a recipe, its name or its file.
 
     Raises:
         FileNotFoundError: if there is nothing at the path of the data or of the recipe.
@@ -101,6 +101,7 @@ def conduct(
     on_cost: OnCost[Design, ArmPlan] | None = None,
 ) -> Study[TrainingSummary]:
     """Carry out a study; see `compare`."""
+    design = design.spelled_out()
     if jobs is not None and jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
     check_trackers(track)

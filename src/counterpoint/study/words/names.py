@@ -1,4 +1,4 @@
-"""Short names of arms whose loss is in a file, as charts and tables show them."""
+"""Short names of arms, as charts and tables show them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ AnySummary = TypeVar("AnySummary", bound=StudySummary)
 def short_names(names: Sequence[str]) -> dict[str, str]:
     """Return a short name for each arm: a loss in a file goes by its class, another arm by its own name.
 
+    A run that all arms go on from is left out.
+
     Where several arms would have the same short name, each goes by its file without the folder and the class, or by
     its name in full.
 
@@ -25,8 +27,13 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
     ['one.py:Hinge', 'two.py:Hinge']
     >>> list(short_names(["a/one.py:Hinge", "b/one.py:Hinge"]).values())
     ['a/one.py:Hinge', 'b/one.py:Hinge']
+    >>> list(short_names(["coop,from=runs/pair", "linear,from=runs/pair,shots=4"]).values())
+    ['coop', 'linear,shots=4']
     """
     choices = {name: _from_short_to_full(name) for name in names}
+    if common_origin(names):  # which tells no arm from another
+        for name in names:
+            choices[name].insert(0, without_origin(name))
     chosen = dict.fromkeys(names, 0)
     while True:
         short = {name: choices[name][chosen[name]] for name in names}
@@ -38,6 +45,22 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
             return short
         for name in ambiguous:
             chosen[name] += 1
+
+
+def common_origin(names: Sequence[str]) -> str:
+    """Return the model that all arms go on from; empty where they go on from several, or from none."""
+    origins = {Spec.parse(name).options.get("from", "") for name in names}
+    return origins.pop() if len(origins) == 1 else ""
+
+
+def without_origin(name: str) -> str:
+    """Return an arm without the model that it goes on from.
+
+    >>> without_origin("coop,from=runs/pair,shots=4")
+    'coop,shots=4'
+    """
+    spec = Spec.parse(name)
+    return str(Spec(spec.name, {option: it for option, it in spec.options.items() if option != "from"}))
 
 
 def _from_short_to_full(name: str) -> list[str]:

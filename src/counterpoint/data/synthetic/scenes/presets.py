@@ -17,7 +17,14 @@ from .attributes import ATTRIBUTES
 from .concepts import CONCEPTS
 from .config import MARKS, SceneConfig
 from .items.changes import EDITS
+from .maps import MAPS
 from .words.lexicon import LANGUAGES
+
+
+def _switch(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"boxes is true or false, got {text!r}")
+    return text == "true"
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,8 @@ class ScenePreset(Preset[SceneConfig]):
         table: attributes that rows have beside picture and caption (:mod:`.attributes`); without any there is no table.
         negatives: kinds of edits (:mod:`.items.edits`), of which a row has one where its scene has any: the caption of
             the edited scene is the column ``negative``, its picture the column ``edited``; without kinds there is none.
+        maps: maps of what stands where (:mod:`.maps`), a column each; the pictures are the same without them.
+        boxes: whether there is a column of the boxes of things.
     """
 
     world = "scenes"
@@ -38,6 +47,8 @@ class ScenePreset(Preset[SceneConfig]):
             "languages": partial(names, "language", known=LANGUAGES),
             "table": partial(names, "attribute of scenes", known=tuple(ATTRIBUTES)),
             "negatives": partial(names, "kind of edit", known=EDITS),
+            "maps": partial(names, "map of scenes", known=MAPS),
+            "boxes": _switch,
         }
     )
 
@@ -48,6 +59,8 @@ class ScenePreset(Preset[SceneConfig]):
     pixels: int | None = None
     table: tuple[str, ...] = ()
     negatives: tuple[str, ...] = ()
+    maps: tuple[str, ...] = ()
+    boxes: bool = False
 
     @property
     def key(self) -> str:

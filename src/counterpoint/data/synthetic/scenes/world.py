@@ -20,6 +20,7 @@ from ...labels import Label
 from ...pictured import PairedData
 from ...rng import Rng
 from ..world import GREY, SyntheticData
+from . import maps
 from .attributes import table
 from .config import SceneConfig
 from .items.edits import Edit, edit
@@ -28,7 +29,7 @@ from .items.item_rows import ask_rows
 from .items.labels import classes_of, further_labels, label_sets, subset_of
 from .layout.compose import compose
 from .pixels.backgrounds import BACKGROUNDS
-from .pixels.render import Drawing, draw, pictures
+from .pixels.render import Drawing, draw, layers, pictures
 from .pixels.sprites import credit_line
 from .presets import PRESETS, ScenePreset
 from .rows import PrerenderedPictures
@@ -59,8 +60,9 @@ class Scenes(SyntheticData[SceneConfig, Scene], PairedData):
         stored: the pictures, where they are read and not drawn.
 
     Attributes:
-        columns: pictures and captions, a table of attributes where the preset has one, and where it has negatives a
-            false caption and what that one is true of.
+        columns: pictures and captions, a table of attributes where the preset has one, where it has negatives a false
+            caption and what that one is true of, and the maps and boxes that it asks for.
+        map_classes: the classes of the column ``classes``.
         preset: what the scenes are like.
         pixels: side of a picture.
 
@@ -90,7 +92,9 @@ class Scenes(SyntheticData[SceneConfig, Scene], PairedData):
     ) -> None:
         super().__init__(preset, name)
         table = {"table": "table"} if preset.table else {}
-        self.columns = {**PAIR, **table, **(NEGATIVES if preset.negatives else {})}
+        spatial = dict.fromkeys(preset.maps, "map") | ({"boxes": "boxes"} if preset.boxes else {})
+        self.columns = {**PAIR, **table, **(NEGATIVES if preset.negatives else {}), **spatial}
+        self.map_classes = maps.class_names(self.configs)
         self.edited = lru_cache(maxsize=2**16)(self._edited)
         self._told = lru_cache(maxsize=2**16)(
             self._tell
@@ -181,6 +185,9 @@ class Scenes(SyntheticData[SceneConfig, Scene], PairedData):
             changed = pictures([pair.after if pair else Scene(0, ()) for pair in pairs], self.pixels)
             changed[[pair is None for pair in pairs]] = GREY
             return changed
+        if column in self.columns and column in maps.READERS:
+            scenes = [self.scene(int(row)) for row in rows]
+            return maps.READERS[column](scenes, self.pixels, self.map_classes)
         if column != "table" or not self.preset.table:
             return super().read(column, rows)
         there = zip(rows.tolist(), self.present(column, rows), strict=True)
@@ -193,7 +200,10 @@ class Scenes(SyntheticData[SceneConfig, Scene], PairedData):
         return super().lacks(column, row)
 
     def _drawn(self, rows: Rows, change: Callable[[Scene], Scene]) -> UInt8[Tensor, "n 3 H W"]:
-        shown = pictures([change(self.scene(int(row))) for row in rows], self.pixels)
+        scenes = [change(self.scene(int(row))) for row in rows]
+        # With maps, a scene is drawn once for its picture and for them.
+        draw_all = self.preset.maps or self.preset.boxes
+        shown = layers(scenes, self.pixels)[:, :3].contiguous() if draw_all else pictures(scenes, self.pixels)
         for index, row in enumerate(rows):
             if self.lacks("image", int(row)):
                 shown[index] = GREY

@@ -60,7 +60,25 @@ def pictures(scenes: Sequence[Scene], size: int = 96) -> UInt8[Tensor, "n 3 size
     return _DRAWN(scenes, size) if scenes else draw(scenes, size).pictures
 
 
+def layers(scenes: Sequence[Scene], size: int = 96) -> UInt8[Tensor, "n 4 size size"]:
+    """Return pictures of scenes, and in a fourth channel the thing that is seen: 1 for the first, 0 for none.
+
+    Those that were drawn lately come from memory.
+    """
+    return _LAYERS(scenes, size) if scenes else _layers(scenes, size)
+
+
+def _layers(scenes: Sequence[Scene], size: int) -> UInt8[Tensor, "n 4 size size"]:
+    drawing = draw(scenes, size)
+    seen = torch.zeros(len(scenes), 1, size, size, dtype=torch.uint8)
+    for canvas, masks in zip(seen, drawing.masks, strict=True):
+        for number, mask in enumerate(masks, 1):
+            canvas[0][torch.from_numpy(mask)] = number
+    return torch.cat([drawing.pictures, seen], 1)
+
+
 _DRAWN: PictureLRU[Scene] = PictureLRU(lambda scenes, size: draw(scenes, size).pictures)
+_LAYERS: PictureLRU[Scene] = PictureLRU(_layers)
 
 
 def _compose(things: Sequence[Thing], canvas: np.ndarray, seen: np.ndarray, boxes: np.ndarray) -> None:

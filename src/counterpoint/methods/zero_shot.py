@@ -1,0 +1,33 @@
+"""Zero-shot classification by a frozen pair, as an arm beside others that learn from a few labels."""
+
+from __future__ import annotations
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ._adapting import Adapting
+
+
+class ZeroShot(Adapting):
+    """``s_c = v·t_c / τ``: v is the unit-norm feature of an example, t_c that of the name of class c.
+
+    Nothing is learned. τ is the pair's own. It is the first baseline of every study with few labels.
+
+    Args:
+        towers: the tower of the column, and that of texts.
+        recipe: gives the width of the pair's common space.
+        target: the label.
+        template: the text that names a class.
+
+    Source: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision" (2021),
+    arXiv 2103.00020.
+    """
+
+    family = "few labels"
+    renames = True
+
+    def fit(self, z: Float[Tensor, "N w"], classes: Int[Tensor, " N"]) -> None:
+        return
+
+    def scores(self, z: Float[Tensor, "B w"]) -> Float[Tensor, "B C"]:
+        return self.zero_shot_scores(self.shared(z))

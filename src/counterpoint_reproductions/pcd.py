@@ -1,0 +1,109 @@
+"""PCD: a head of vectors as one of patches, and patches distilled instead of pooled vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+
+from counterpoint.data import load
+from counterpoint.data.pictured import PairedData
+from counterpoint.methods.byol import BYOL
+from counterpoint.networks.spatial_head import SpatialHead
+from counterpoint.training.start import load as load_run
+
+from .lab import (
+    Lab,
+    Result,
+    TrainedStudy,
+    TrainingComparison,
+    above,
+    below,
+    decides,
+    effects,
+    exact,
+    secondary,
+)
+
+CLAIM = (
+    "The head of a trained teacher can act on patches so that the mean over patches is the head of the mean, and a "
+    "student that learns the teacher's patches segments pictures better than one that learns its pooled vectors by the "
+    "same loss."
+)
+REFUTED = "the mean differs by more than 1e-5, or the student of pooled vectors segments as well"
+PATCHES = effects.convention("share", reason="the paper reports average precision of detectors")
+
+
+PCD, POOLED = "patches", "pooled vectors"
+TAUGHT, STEPS, BATCH, SIZE, HIDDEN, STUDENT = 500, 500, 32, 48, 256, 32
+TASKS = {"segmentation_probe": ("miou", "miou_band"), "probe": ("logistic_*_top1",)}
+SETTINGS = {"batch_size": BATCH, "towers.image_size": SIZE, "widths.ssl_hidden": HIDDEN}
+PRETRAINING = TrainingComparison(
+    {"BYOL": "byol"},
+    TASKS,
+    data="scenes:tiny,train=4000,validation=200,test=1000",
+    recipe="cpu-dense",
+    changes={**SETTINGS, "steps": TAUGHT, "validate_every": TAUGHT},
+)
+"""The teachers, one for each seed."""
+
+
+def of(teacher: str) -> TrainingComparison:
+    """Return the comparison of students of a run."""
+    arms = {PCD: f"pcd,teacher={teacher}", POOLED: f"pcd,teacher={teacher},pooled=true"}
+    changes = {**SETTINGS, "steps": STEPS, "validate_every": STEPS, "towers.image_width": STUDENT}
+    return replace(PRETRAINING, arms=arms, changes=changes)
+
+
+COMPARISON = of("runs/teachers/seed-{seed}")
+"""As a preset it is taught by runs that the user names."""
+
+
+@torch.no_grad()
+def differences(study: TrainedStudy, seed: int) -> tuple[float, float]:
+    """Return how far the mean over patches is from the head of the mean: of the spatial head, and of plain ReLUs."""
+    teacher, data = load_run(study.folder("BYOL", seed)), load(PRETRAINING.data)
+    assert isinstance(teacher, BYOL)
+    assert isinstance(data, PairedData)
+    pictures = data.images(next(iter(data.splits.test.values()))[:100])
+    maps = teacher.patch_features(pictures).permute(0, 2, 3, 1)
+    head = teacher.projection.eval()
+    expected = head(maps.mean((1, 2)))
+    plain = head(maps.flatten(0, 2)).view(*maps.shape[:3], -1).mean((1, 2))
+    spatial = SpatialHead(head)(maps).mean((1, 2))
+    return float((spatial - expected).abs().max()), float((plain - expected).abs().max())
+
+
+def run(lab: Lab) -> Iterator[Result]:
+    teachers = lab.study(PRETRAINING, "teachers")
+    study = lab.study(of(str(teachers.each("BYOL"))))
+    miou, band = (study.scores(f"segmentation_probe {name}") for name in ("miou", "miou_band"))
+    probe = study.scores("probe logistic_concept_top1")
+    off = [differences(teachers, seed) for seed in lab.seeds(PRETRAINING.seeds)]
+    yield from decides(
+        below(
+            exact(max(error for error, _ in off), "largest difference"),
+            1e-5,
+            name="1: mean over patches against the head of the mean, float32",
+        ),
+        above(
+            exact(min(plain for _, plain in off), "largest difference"),
+            0.1,
+            name="1: the same with a plain ReLU",
+        ),
+        above(miou[PCD] - miou[POOLED], name="2: mIoU, patches − pooled vectors", **PATCHES),
+    )
+    yield from secondary(
+        above(
+            band[PCD] - band[POOLED], name="2: mIoU within three pixels of a border, patches − pooled vectors"
+        ),
+        above(probe[PCD] - probe[POOLED], name="2: probe of the first thing, patches − pooled vectors"),
+    )
+    lab.note(
+        f"Teachers are BYOL runs of {TAUGHT} steps on scenes of 14 concepts at {SIZE} px under the recipe cpu-dense,",
+        f"one for each seed; students are of half the width and learn for {STEPS} steps of {BATCH} pictures.",
+        "Differences are the largest over 100 test pictures, all channels and all teachers. mIoU of the segmentation",
+        f"probe: {miou.means()}, teachers {teachers.scores('segmentation_probe miou').means()}; near borders:",
+        f"{band.means()}; accuracy of the concept: {probe.means()}.",
+    )

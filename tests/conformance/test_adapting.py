@@ -1,0 +1,170 @@
+"""Properties of every method that adapts a frozen pair to a few labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from method_stubs import RECIPE, All, build, loaded, stub_towers
+from torch import Tensor
+
+from counterpoint import methods
+from counterpoint.types import Batch, StepInfo, Target
+
+START = StepInfo(0, 10)
+NAMES = [name for name in methods.names() if getattr(methods.METHODS.get(name), "names", False)]
+STARTING = [name for name in NAMES if methods.METHODS.get(name).starts_as_zero_shot]
+RENAMING = [name for name in NAMES if methods.METHODS.get(name).renames]
+every = pytest.mark.parametrize("name", NAMES)
+CLASSES = ("a", "b", "c", "d", "e")
+
+
+def words(name: str) -> dict[str, Any]:
+    """Options by which zero-shot reads the same texts as a method that learns words."""
+    return {"template": "a small red {}."} if name == "zero-shot" else {}
+
+
+def built(name: str, classes: tuple[str, ...] = CLASSES, **options: Any) -> Any:
+    if name in ("coop", "cocoop"):
+        options = {"words": "a small red", **options}
+    elif name != "zero-shot":
+        options = {"template": "a small red {}.", **options}
+    return build(name, target=Target("group", classes), **{**words(name), **options}).eval()
+
+
+def fitted(name: str, given: Batch, classes: tuple[str, ...] = CLASSES, seed: int = 0, **options: Any) -> Any:
+    method = built(name, classes, **options)
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        method.on_epoch_start(All(given), START)
+    return method
+
+
+def scores(method: Any, given: Batch) -> Tensor:
+    with torch.no_grad():
+        return method.logits(method.encode(given), given)
+
+
+@pytest.fixture(scope="module")
+def given() -> Batch:
+    return loaded(built("zero-shot"), 20)
+
+
+def test_the_methods_are_those_of_the_family() -> None:
+    assert {"zero-shot", "linear", "linear-text", "tip-adapter", "coop", "cocoop"} <= set(NAMES)
+    assert stub_towers({"text": "text"})  # what they read names by
+
+
+@pytest.mark.parametrize("name", STARTING)
+def test_before_it_is_fitted_it_is_zero_shot(name: str, given: Batch) -> None:
+    method, zero = built(name), built("zero-shot")
+    with torch.no_grad():
+        method.begin()
+        zero.begin()
+    torch.testing.assert_close(scores(method, given), scores(zero, given), rtol=1e-5, atol=1e-5)
+
+
+@every
+def test_nothing_of_the_pair_moves(name: str, given: Batch) -> None:
+    before = built(name)
+    after = fitted(name, given)
+    pair = ("towers.", "projections.", "objective.")
+    states = before.state_dict(), after.state_dict()
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0] if key.startswith(pair))
+    assert not any(parameter.requires_grad for parameter in after.parameters())
+    if name != "zero-shot":
+        moved = [key for key in states[1] if key not in states[0] or not same(states[0][key], states[1][key])]
+        assert [key for key in moved if key != "texts"]
+
+
+def same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and torch.equal(a, b)
+
+
+@every
+def test_one_seed_is_one_model(name: str, given: Batch) -> None:
+    one, other = fitted(name, given).state_dict(), fitted(name, given).state_dict()
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+@every
+def test_what_is_saved_is_loaded(name: str, given: Batch) -> None:
+    method, other = fitted(name, given), built(name)
+    other.load_state_dict(method.state_dict())
+    assert torch.equal(scores(other, given), scores(method, given))
+
+
+@every
+def test_other_order_of_names_is_that_of_scores(name: str, given: Batch) -> None:
+    order = torch.tensor([3, 0, 4, 1, 2])
+    labels = {**given.labels, "group": order.argsort()[given.labels["group"]]}
+    moved = Batch(given.ids, given.views, labels)
+    steps = {"epochs": 3} if name not in ("zero-shot", "linear", "lp-plus-plus") else {}
+    one = scores(fitted(name, given, **steps), given)
+    other = scores(fitted(name, moved, tuple(CLASSES[k] for k in order), **steps), given)
+    torch.testing.assert_close(other, one[:, order], rtol=1e-3, atol=1e-3)
+
+
+@every
+def test_rows_without_a_class_change_nothing(name: str, given: Batch) -> None:
+    labels = {**given.labels, "group": given.labels["group"].clone()}
+    labels["group"][12:] = -1
+    some = given.map(lambda tensor: tensor[:12])
+    one, other = fitted(name, some), fitted(name, Batch(given.ids, given.views, labels))
+    torch.testing.assert_close(scores(other, given), scores(one, given), rtol=1e-5, atol=1e-5)
+
+
+@every
+def test_classifies_pictures_as_it_scores_their_features(name: str, given: Batch) -> None:
+    method = fitted(name, given)
+    pictures = torch.randint(0, 256, (7, 3, 8, 8), dtype=torch.uint8)
+    p = method.classify({"image": pictures})
+    assert torch.allclose(p.sum(1), torch.ones(7))
+    z = {"image": method.features("image", method.inputs["image"](pictures))}
+    with torch.no_grad():
+        expected = method.logits(z, given).softmax(1)
+    torch.testing.assert_close(p, expected)
+
+
+@pytest.mark.parametrize("name", RENAMING)
+def test_other_names_are_other_classes(name: str, given: Batch) -> None:
+    method = fitted(name, given)
+    before = scores(method, given)
+    turned = method.renamed(CLASSES[::-1])
+    torch.testing.assert_close(scores(turned, given), before.flip(1), rtol=1e-5, atol=1e-5)
+    fewer = method.renamed(("cat", "a"))
+    assert fewer.target.classes == ("cat", "a")
+    torch.testing.assert_close(scores(fewer, given)[:, 1], before[:, 0], rtol=1e-5, atol=1e-5)
+    assert torch.equal(scores(method, given), before)
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES} - {*RENAMING}))
+def test_what_learns_of_each_class_knows_no_others(name: str, given: Batch) -> None:
+    with pytest.raises(LookupError, match="cannot tell classes apart by names alone"):
+        fitted(name, given).renamed(("cat", "hill"))
+
+
+@pytest.mark.parametrize(
+    ("classes", "options", "message"),
+    [
+        (("a", "a"), {}, "two classes of group are called 'a'"),
+        (CLASSES, {"template": "a photo"}, "has no {} in the place of the name"),
+        (("a",), {}, "has 1 classes"),
+    ],
+)
+def test_refuses(classes: tuple[str, ...], options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build("zero-shot", target=Target("group", classes), **options)
+
+
+def test_names_that_are_too_long_are_refused() -> None:
+    with pytest.raises(ValueError, match="'cat over the hill' has too many tokens beside 3 vectors"):
+        built("coop", ("a", "cat over the hill"))
+
+
+def test_needs_a_text_tower() -> None:
+    towers = stub_towers({"image": "image"})
+    with pytest.raises(ValueError, match="ZeroShot needs a text tower"):
+        methods.create("zero-shot", towers, RECIPE, target=Target("group", CLASSES))

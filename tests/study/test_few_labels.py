@@ -1,0 +1,132 @@
+"""A pair adapted to few labels, from the run of the pair to the report."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from counterpoint.data.base import Data
+from counterpoint.data.source import load_any
+from counterpoint.methods.arm import Arm
+from counterpoint.recipes import load as load_recipe
+from counterpoint.recipes import override
+from counterpoint.study.training.runner import run
+from counterpoint.study.training.study import compare
+from counterpoint.training.drawn import drawn
+from counterpoint.training.loop import fit
+from counterpoint.training.run import Run
+from counterpoint.training.start import load, prepare
+
+DATA = "scenes:basic,train=60,validation=6,test=12"
+RECIPE = override(load_recipe("seconds"), {"steps": 2, "batch_size": 16, "towers.context": 40})
+ARMS = ("zero-shot", "linear", "linear-text,epochs=2", "coop,words=a,steps=2")
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pair") / "run"
+    run(Run("clip", DATA, RECIPE), folder, tasks=("retrieval",))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def study(pair: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("few") / "study"
+    return compare(
+        *ARMS,
+        folder=folder,
+        data=DATA,
+        recipe=RECIPE,
+        labels="colour",
+        shots=(1, 2),
+        from_=str(pair),
+        seeds=2,
+        tasks=("classification",),
+        jobs=1,
+    )
+
+
+def test_arms_are_compared_at_equal_shots(study: Any) -> None:
+    summary = study.summary
+    assert len(summary.arms) == 2 * len(ARMS)
+    pairs = {(d.a, d.b) for d in summary.differences}
+    assert pairs
+    assert all(Arm.parse(a).shots == Arm.parse(b).shots for a, b in pairs)
+    assert summary.multiplicity.count("row of each class: ") == 1
+    assert summary.multiplicity.count("rows of each class: ") == 1
+    assert {arm.cost.rows for arm in summary.arms if Arm.parse(arm.name).shots == 1} == {6}
+
+
+def test_report_begins_with_the_baselines(study: Any) -> None:
+    page = (study.folder / "report.html").read_text(encoding="utf-8")
+    answer = page.partition('<section id="leaderboard"')[0]
+    assert answer.count("<li>") > 3
+    assert "zero-shot,shots=1" in answer
+    assert "zero-shot,shots=2" in answer
+    assert answer.count("from=") == 0
+    assert "By the rows of each class" in page
+
+
+def test_winner_is_a_classifier_of_its_own(study: Any) -> None:
+    folder = next((study.folder / "runs").glob("coop*/seed-0"))
+    model = load(folder)
+    pictures = torch.randint(0, 256, (3, 3, 48, 48), dtype=torch.uint8)
+    assert model.target.classes == load_any(DATA).label("colour").names
+    assert torch.allclose(model.classify({"image": pictures}).sum(1), torch.ones(3))
+    assert (folder / "inputs" / "tokenizer.json").exists()
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_labels_of_other_rows_change_no_weight(arm: str, pair: Path) -> None:
+    plain = load_any(DATA)
+
+    def weights(data: Data) -> dict[str, torch.Tensor]:
+        planned = Run(f"{arm},from={pair},shots=2", DATA, RECIPE, 1, "colour")
+        method, loader = prepare(planned.on(data), drawn(planned, data))
+        fit(method, loader, RECIPE, seed=1)
+        return method.state_dict()
+
+    other = plain.learning("colour")
+    label = plain.label("colour")
+    held = np.concatenate([*plain.splits.validation.values(), *plain.splits.test.values()])
+    values = np.array(label.values)
+    values[held] = np.roll(values[held], 1)
+    assert (values != label.values).any()
+    other.__dict__["labels"] = {**plain.labels, "colour": replace(label, values=values)}
+    one, again = weights(plain), weights(other)
+    assert all(torch.equal(one[name], again[name]) for name in one)
+
+
+def test_new_classes_are_asked_by_their_names(pair: Path, tmp_path: Path) -> None:
+    planned = Run(f"zero-shot,from={pair}", DATA, RECIPE, 0, "background,new=0.5,shots=2")
+    run(planned, tmp_path / "run", tasks=("new_classes",))
+    rows = json.loads((tmp_path / "run" / "scores.json").read_text())
+    assert {row["metric"] for row in rows} == {"base", "new", "harmonic"}
+
+
+@pytest.mark.parametrize(
+    ("arm", "labels", "message"),
+    [
+        ("zero-shot", "colour", "adapts a pair of towers that is trained already"),
+        ("zero-shot,from=PAIR,shots=2", "", "shots are of a label|learns from a label"),
+        ("zero-shot,from=PAIR", "size", "and classes are needed"),
+        ("zero-shot,from=PAIR,wise=0.5", "colour", "continues from none"),
+    ],
+)
+def test_refused_before_anything_is_trained(arm: str, labels: str, message: str, pair: Path) -> None:
+    planned = Run(arm.replace("PAIR", str(pair)), DATA, RECIPE, 0, labels)
+    with pytest.raises(ValueError, match=message):
+        prepare(planned.on(load_any(DATA)), load_any(DATA))
+
+
+def test_run_without_a_common_space_is_refused(tmp_path: Path) -> None:
+    run(Run("ntxent,on=images", DATA, RECIPE), tmp_path / "run", tasks=("probe",))
+    planned = Run(f"zero-shot,from={tmp_path / 'run'}", DATA, RECIPE, 0, "colour")
+    with pytest.raises(ValueError, match=r"no linear layers of .* into a common space"):
+        prepare(planned.on(load_any(DATA)), load_any(DATA))
