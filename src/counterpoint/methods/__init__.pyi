@@ -91,6 +91,7 @@ from .supcon_bins import SupConBins as SupConBins
 from .swalip import SwALIP as SwALIP
 from .swav import SwAV as SwAV
 from .sy_con import SyCon as SyCon
+from .tagalign import TagAlign as TagAlign
 from .text_shearing import TextShearing as TextShearing
 from .tip_adapter import TipAdapter as TipAdapter
 from .tower_method import TowerMethod as TowerMethod
