@@ -54,7 +54,7 @@ class CoCa(Captioning):
         LookupError: for an image tower without features of patches.
         ValueError: for two weights of 0.
 
-    Source: Yu et al., "CoCa: Contrastive Captioners are Image-Text Foundation Models" (2022), arXiv 2205.01917; there is
+    Source: Yu et al., "CoCa: Contrastive Captioners are Image-Text Foundation Models" (2022), arXiv 2205.01917; there
     no official code, and blocks and norms are those of open_clip.
     """
 
@@ -141,9 +141,7 @@ class CoCa(Captioning):
         words, _ = self._lower(targets, mask)
         return summed_log_likelihood(self.head, self._upper(words[:, :-1], states), targets, mask)
 
-    def next_logits(
-        self, tokens: Int[Tensor, "B L"], states: Float[Tensor, "B P W"]
-    ) -> Float[Tensor, "B V"]:
+    def next_logits(self, tokens: Int[Tensor, "B L"], states: Float[Tensor, "B P W"]) -> Float[Tensor, "B V"]:
         words, _ = self._lower(tokens[:, 1:], torch.ones_like(tokens[:, 1:], dtype=torch.bool))
         logits: Tensor = self.head(self._upper(words, states)[:, -1])
         return logits
@@ -177,9 +175,7 @@ class CoCa(Captioning):
             x = block(x, mask=seen)
         return x[:, :-1], self.class_norm(x[:, -1])
 
-    def _upper(
-        self, words: Float[Tensor, "B L W"], states: Float[Tensor, "B P W"]
-    ) -> Float[Tensor, "B L W"]:
+    def _upper(self, words: Float[Tensor, "B L W"], states: Float[Tensor, "B P W"]) -> Float[Tensor, "B L W"]:
         """Return the states that the output layer reads."""
         for block, cross in zip(self.upper, self.cross, strict=True):
             words = cross(block(words), states)
