@@ -54,8 +54,8 @@ class CoCa(Captioning):
         LookupError: for an image tower without features of patches.
         ValueError: for two weights of 0.
 
-    Source: Yu et al., "CoCa: Contrastive Captioners are Image-Text Foundation Models" (2022), arXiv 2205.01917.
-    There is no official code; blocks and norms are those of open_clip.
+    Source: Yu et al., "CoCa: Contrastive Captioners are Image-Text Foundation Models" (2022), arXiv 2205.01917; there
+    no official code, and blocks and norms are those of open_clip.
     """
 
     papers = ("coca",)

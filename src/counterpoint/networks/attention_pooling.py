@@ -22,8 +22,8 @@ class AttentionPooler(nn.Module):
         queries: n.
         heads: attention heads; divides ``width``.
 
-    Source: Yu et al., "CoCa: Contrastive Captioners are Image-Text Foundation Models" (2022), arXiv 2205.01917.
-    Norms are as in open_clip.
+    Source: Yu et al., "CoCa: Contrastive Captioners are Image-Text Foundation Models" (2022), arXiv 2205.01917; norms
+    as in open_clip.
     """
 
     def __init__(self, width: int, queries: int, heads: int = 4) -> None:

@@ -18,7 +18,7 @@ from counterpoint.spec import Spec
 from counterpoint.statistics.outcomes import AnyStatistic, ArmOutcomes
 from counterpoint.study.design import ArmPlan, Budget, Design
 from counterpoint.study.layout import run_folder
-from counterpoint.study.numbers import name_of
+from counterpoint.study.numbers import StudyScores, name_of
 from counterpoint.study.presets import StudyPreset
 from counterpoint.study.results import StudyResults
 from counterpoint.study.schema import Key
@@ -129,19 +129,20 @@ class TrainedStudy:
         self._made: dict[str, TrainedScores] = {}
         self._asked: dict[tuple[str, str], dict[str, dict[int, Scores | None]]] = {}
 
-    def key(self, metric: str, test: str | None = None, subset: str = "all") -> Key:
+    def key(self, metric: str, test: str | None = None, subset: str = "all", arms: Sequence[str] = ()) -> Key:
         """Return the key of a metric.
 
         Args:
             metric: task and metric, as ``"probe knn_digit_top1"``.
             test: the test set; the first unless given.
             subset: of the test set.
+            arms: by name, those that have the metric; all unless given.
 
         Raises:
             KeyError: if the runs have no such metric; names those that they have.
         """
         task, _, name = metric.partition(" ")
-        known = self.results.numbers.definitions
+        known = self._of(arms).definitions
         for key in known:
             if (key[0], key[2], key[3]) == (task, subset, name) and test in {None, key[1]}:
                 return key
@@ -149,9 +150,16 @@ class TrainedStudy:
             f"no run measured {metric!r}; there are {', '.join(sorted({f'{k[0]} {k[3]}' for k in known}))}"
         )
 
-    def scores(self, metric: str, test: str | None = None, subset: str = "all") -> TrainedScores:
-        """Return a metric of all arms as scores, indexed by their names; see `key` for the arguments."""
-        key, numbers = self.key(metric, test, subset), self.results.numbers
+    def _of(self, arms: Sequence[str]) -> StudyScores:
+        """Return the numbers of some arms, which have more metrics in common than all; of all where none is named."""
+        numbers = self.results.numbers
+        return numbers.of_arms([*dict.fromkeys(self.arms[name] for name in arms)]) if arms else numbers
+
+    def scores(
+        self, metric: str, test: str | None = None, subset: str = "all", arms: Sequence[str] = ()
+    ) -> TrainedScores:
+        """Return a metric of arms as scores, indexed by their names; see `key` for the arguments."""
+        key, numbers = self.key(metric, test, subset, arms), self._of(arms)
         statistic = STATISTICS[numbers.definitions[key].statistic]
         return self._scores(name_of(key), numbers.outcomes(key), statistic)
 
@@ -249,10 +257,11 @@ class TrainedStudy:
         """
         of = of or metric
         if of not in self._made:
-            arms = {name: Measurements(name, outcomes[arm], by_seed) for name, arm in self.arms.items()}
+            there = {name: arm for name, arm in self.arms.items() if arm in outcomes}
+            arms = {name: Measurements(name, outcomes[arm], by_seed) for name, arm in there.items()}
             if not self._quick:
-                by_spec = {arm: arms[name] for name, arm in self.arms.items()}
-                arms = {name: by_spec[arm] for name, arm in self.arms.items()}
+                by_spec = {arm: arms[name] for name, arm in there.items()}
+                arms = {name: by_spec[arm] for name, arm in there.items()}
             self._made[of] = TrainedScores(metric, arms, statistic)
         return self._made[of]
 
