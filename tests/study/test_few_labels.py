@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+import counterpoint as cp
 from counterpoint.data.base import Data
 from counterpoint.data.source import load_any
 from counterpoint.methods.arm import Arm
@@ -22,6 +23,7 @@ from counterpoint.training.drawn import drawn
 from counterpoint.training.loop import fit
 from counterpoint.training.run import Run
 from counterpoint.training.start import load, prepare
+from fixtures.open_clip import small_open_clip
 
 DATA = "scenes:basic,train=60,validation=6,test=12"
 RECIPE = override(load_recipe("seconds"), {"steps": 2, "batch_size": 16, "towers.context": 40})
@@ -123,6 +125,25 @@ def test_refused_before_anything_is_trained(arm: str, labels: str, message: str,
     planned = Run(arm.replace("PAIR", str(pair)), DATA, RECIPE, 0, labels)
     with pytest.raises(ValueError, match=message):
         prepare(planned.on(load_any(DATA)), load_any(DATA))
+
+
+def test_pair_of_a_library_keeps_its_scale_and_its_space(tmp_path: Path) -> None:
+    small_open_clip(tmp_path)
+    name = f"open_clip:tiny@{tmp_path}"
+    planned = Run(f"zero-shot,from={name},template={{}}", DATA, RECIPE, 0, "background")
+    method, _ = prepare(planned.on(load_any(DATA)), load_any(DATA))
+    model = cp.load(name)
+    with torch.no_grad():
+        method.begin()
+    names = method.required_target().classes
+    torch.testing.assert_close(method.texts, model.embed("text", list(names)), rtol=1e-4, atol=1e-5)
+    scale = model.image_tower.scale[0]
+    assert float(method.objective.temperature.inverse()) == pytest.approx(scale, rel=1e-5)
+
+
+def test_search_is_refused(pair: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="tune=2 searches by the learning curve"):
+        compare("zero-shot", folder=tmp_path / "s", data=DATA, labels="colour", from_=str(pair), tune=2)
 
 
 def test_run_without_a_common_space_is_refused(tmp_path: Path) -> None:

@@ -82,6 +82,11 @@ def prepare(
         )
     data = open_data(design)
     arms = _parsed(design)
+    if design.tune and (closed := [name for name, arm in arms.items() if arm.kind.closed]):
+        raise ValueError(
+            f"tune={design.tune} searches by the learning curve on validation, and {closed[0]!r} has none: its run "
+            "takes no step; leave tune out, and give options to the arm"
+        )
     if not design.tasks:
         design = replace(design, tasks=of_all(data, arms.values(), design.labels))
     if not design.tasks and data.labels:
