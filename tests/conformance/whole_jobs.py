@@ -43,6 +43,7 @@ ARMS = {
     "brivl": "brivl,queue=12",
     "catlip": "catlip,labels=traits",
     "dbl": "dbl",
+    "dbot": "dbot,image=vit",
     "decoupled-softmax": "decoupled-softmax,labels=traits",
     "ebm": "ebm",
     "gml": "gml,queue=12",
@@ -56,6 +57,7 @@ ARMS = {
     "msclap": "msclap,tasks=subgroup+gender,dropout=0",
     "moco": "moco,queue=12",
     "moco-dual-view": "moco-dual-view,queue=12",
+    "pcd": "pcd,teacher={reference},queue=12",
     "supcon-bins": "supcon-bins,labels=area,bins=3",
     "sy-con": "sy-con,queue=12",
     "text-shearing": "text-shearing",
@@ -64,6 +66,7 @@ ARMS = {
 UNTRAINED = {
     "conan": ("it takes pairs of texts", "tests/methods/test_conan.py"),
     "llm-vem": ("it takes a table", "tests/methods/test_llm_vem.py"),
+    "tagalign": ("it goes on from a run", "tests/methods/test_tagalign.py"),
 }
 """Methods that cannot learn from the data here, each with the reason and the file that tests it instead."""
 LOOK = tuple(name for name in ARMS if METHODS.get(name).on_epoch_start is not Method.on_epoch_start)
@@ -103,7 +106,7 @@ def moments(name: str) -> tuple[str, ...]:
 
 
 def refer(folder: Path) -> None:
-    """Train the reference that jest chooses by."""
+    """Train the reference that jest chooses by, and that others are taught by or go on from."""
     recipe = RECIPE.model_copy(update={"steps": 2, "checkpoint_every": 100, "validate_every": 100})
     carry_out(Run("siglip", "digits", recipe), folder, test=False)
 
