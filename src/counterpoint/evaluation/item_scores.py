@@ -26,7 +26,13 @@ ROUNDING = 1e-6
 """Cosines of unit vectors in float32 that are closer than this are equal."""
 
 
-def items_of(features: EmbeddingCache, form: type[SomeItems], rows: Rows, task: str) -> SomeItems:
+def items_of(
+    features: EmbeddingCache,
+    form: type[SomeItems],
+    rows: Rows,
+    task: str,
+    kinds: tuple[str, ...] | None = None,
+) -> SomeItems:
     """Return the items of some rows of the features' data, the same for every task that asks.
 
     Raises:
@@ -34,7 +40,9 @@ def items_of(features: EmbeddingCache, form: type[SomeItems], rows: Rows, task: 
         ValueError: if two items have the same id.
     """
     data = features.data
-    items = features.once(("items", form, rows.tobytes()), lambda: task_items(data, form, rows, task))
+    items = features.once(
+        ("items", form, rows.tobytes(), kinds), lambda: task_items(data, form, rows, task, kinds)
+    )
     if len(np.unique(items.ids)) < len(items):
         raise ValueError(f"{task}: two {form.called} of {data.name!r} have the same id")
     return items

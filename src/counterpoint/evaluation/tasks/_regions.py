@@ -59,10 +59,11 @@ class RegionTask(EmbedderTask):
     primary: str
     modalities = ("image", "text")
     form = Regions
+    kinds: tuple[str, ...] | None = None
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
         features = EmbeddingCache.of(model, data)
-        items = items_of(features, Regions, rows, self.name)
+        items = items_of(features, Regions, rows, self.name, self.kinds)
         parts: list[Outcomes] = []
         sizes: list[str] = []
         for positions in batches(len(items), BATCH):

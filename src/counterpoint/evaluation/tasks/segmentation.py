@@ -28,6 +28,7 @@ class Segmentation(RegionTask):
 
     Args:
         background: names for what is no thing; none leaves every pixel to some phrase.
+        kinds: of items, such as ``look`` of scenes; those that the data has by default unless given.
 
     Source: zero-shot segmentation with CLIP's patch features, as in Zhou et al., "Extract Free Dense Labels from
     CLIP" (2022), arXiv 2112.01071.
@@ -37,8 +38,10 @@ class Segmentation(RegionTask):
     name = "segmentation"
     primary = "iou"
 
-    def __init__(self, background: tuple[str, ...] = ("background",)) -> None:
-        self.background = background
+    def __init__(
+        self, background: tuple[str, ...] = ("background",), kinds: tuple[str, ...] | None = None
+    ) -> None:
+        self.background, self.kinds = background, kinds
 
     def outcomes(
         self, features: EmbeddingCache, patches: Places, phrases: Sequence[str], masks: Masks, items: Regions
