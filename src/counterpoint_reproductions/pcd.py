@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -32,28 +33,33 @@ CLAIM = (
     "same loss."
 )
 REFUTED = "the mean differs by more than 1e-5, or the student of pooled vectors segments as well"
-PATCHES = effects.convention("share", reason="the paper reports average precision of detectors")
+GAIN = effects.convention("share", reason="the paper reports average precision of detectors")
 
-
-PCD, POOLED = "patches", "pooled vectors"
+PATCHES, POOLED = "patches", "pooled vectors"
 TAUGHT, STEPS, BATCH, SIZE, HIDDEN, STUDENT = 500, 500, 32, 48, 256, 32
 TASKS = {"segmentation_probe": ("miou", "miou_band"), "probe": ("logistic_*_top1",)}
 SETTINGS = {"batch_size": BATCH, "towers.image_size": SIZE, "widths.ssl_hidden": HIDDEN}
-PRETRAINING = TrainingComparison(
+DATA = "scenes:tiny,tinted=0,objects=6-9,sizes=medium,relations=0,train=4000,validation=200,test=1000"
+TEACHERS = TrainingComparison(
     {"BYOL": "byol"},
     TASKS,
-    data="scenes:tiny,train=4000,validation=200,test=1000",
+    data=DATA,
     recipe="cpu-dense",
     changes={**SETTINGS, "steps": TAUGHT, "validate_every": TAUGHT},
 )
-"""The teachers, one for each seed."""
 
 
-def of(teacher: str) -> TrainingComparison:
-    """Return the comparison of students of a run."""
-    arms = {PCD: f"pcd,teacher={teacher}", POOLED: f"pcd,teacher={teacher},pooled=true"}
-    changes = {**SETTINGS, "steps": STEPS, "validate_every": STEPS, "towers.image_width": STUDENT}
-    return replace(PRETRAINING, arms=arms, changes=changes)
+def taught(teacher: Path) -> dict[str, str]:
+    """Return the arms, taught by the run of the same seed."""
+    pcd = f'pcd,teacher="{teacher}"'
+    return {PATCHES: pcd, POOLED: f"{pcd},pooled=true"}
+
+
+COMPARISON = replace(
+    TEACHERS,
+    arms=taught(Path("runs/teachers/seed-{seed}")),
+    changes={**SETTINGS, "steps": STEPS, "validate_every": STEPS, "towers.image_width": STUDENT},
+)
 
 
 COMPARISON = of("runs/teachers/seed-{seed}")
@@ -63,7 +69,7 @@ COMPARISON = of("runs/teachers/seed-{seed}")
 @torch.no_grad()
 def differences(study: TrainedStudy, seed: int) -> tuple[float, float]:
     """Return how far the mean over patches is from the head of the mean: of the spatial head, and of plain ReLUs."""
-    teacher, data = load_run(study.folder("BYOL", seed)), load(PRETRAINING.data)
+    teacher, data = load_run(study.folder("BYOL", seed)), load(DATA)
     assert isinstance(teacher, BYOL)
     assert isinstance(data, PairedData)
     pictures = data.images(next(iter(data.splits.test.values()))[:100])
@@ -76,11 +82,11 @@ def differences(study: TrainedStudy, seed: int) -> tuple[float, float]:
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    teachers = lab.study(PRETRAINING, "teachers")
-    study = lab.study(of(str(teachers.each("BYOL"))))
+    teachers = lab.study(TEACHERS, "teachers")
+    study = lab.study(replace(COMPARISON, arms=taught(teachers.each("BYOL"))))
     miou, band = (study.scores(f"segmentation_probe {name}") for name in ("miou", "miou_band"))
     probe = study.scores("probe logistic_concept_top1")
-    off = [differences(teachers, seed) for seed in lab.seeds(PRETRAINING.seeds)]
+    off = [differences(teachers, seed) for seed in lab.seeds(TEACHERS.seeds)]
     yield from decides(
         below(
             exact(max(error for error, _ in off), "largest difference"),
@@ -92,17 +98,19 @@ def run(lab: Lab) -> Iterator[Result]:
             0.1,
             name="1: the same with a plain ReLU",
         ),
-        above(miou[PCD] - miou[POOLED], name="2: mIoU, patches − pooled vectors", **PATCHES),
+        above(miou[PATCHES] - miou[POOLED], name="2: mIoU, patches − pooled vectors", **GAIN),
     )
     yield from secondary(
         above(
-            band[PCD] - band[POOLED], name="2: mIoU within three pixels of a border, patches − pooled vectors"
+            band[PATCHES] - band[POOLED],
+            name="2: mIoU within three pixels of a border, patches − pooled vectors",
         ),
-        above(probe[PCD] - probe[POOLED], name="2: probe of the first thing, patches − pooled vectors"),
+        above(probe[PATCHES] - probe[POOLED], name="2: probe of the first thing, patches − pooled vectors"),
     )
     lab.note(
-        f"Teachers are BYOL runs of {TAUGHT} steps on scenes of 14 concepts at {SIZE} px under the recipe cpu-dense,",
-        f"one for each seed; students are of half the width and learn for {STEPS} steps of {BATCH} pictures.",
+        f"Teachers are BYOL runs of {TAUGHT} steps on {DATA} at {SIZE} px under the recipe",
+        f"cpu-dense, one for each seed; students are of half the width and learn for {STEPS} steps of {BATCH}",
+        "pictures.",
         "Differences are the largest over 100 test pictures, all channels and all teachers. mIoU of the segmentation",
         f"probe: {miou.means()}, teachers {teachers.scores('segmentation_probe miou').means()}; near borders:",
         f"{band.means()}; accuracy of the concept: {probe.means()}.",

@@ -310,8 +310,8 @@ _ALL = (
     ),
     StudyPreset(
         "dense",
-        "what is where, from pictures alone: which pre-training gives the features that detectors and segmenters need; "
-        "take --recipe cpu-dense, whose towers keep a fine grid",
+        "what is where, from pictures alone: which pre-training gives the features that a detector or a segmenter "
+        "needs; take --recipe cpu-dense, whose towers keep a fine grid",
         {
             "whole pictures": ("byol",),
             "patches at the same place of two crops": ("pixpro", "pixpro,propagate=false"),
