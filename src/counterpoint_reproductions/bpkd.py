@@ -47,6 +47,9 @@ def taught(teacher: Path) -> TrainingComparison:
     return replace(TEACHERS, arms=arms, changes={**SETTINGS, "towers.image_width": STUDENT})
 
 
+COMPARISON = taught(Path("runs/teachers/seed-{seed}"))
+
+
 def run(lab: Lab) -> Iterator[Result]:
     teachers = lab.study(TEACHERS, "teachers")
     study = lab.study(taught(teachers.each("teacher")))

@@ -62,10 +62,6 @@ COMPARISON = replace(
 )
 
 
-COMPARISON = of("runs/teachers/seed-{seed}")
-"""As a preset it is taught by runs that the user names."""
-
-
 @torch.no_grad()
 def differences(study: TrainedStudy, seed: int) -> tuple[float, float]:
     """Return how far the mean over patches is from the head of the mean: of the spatial head, and of plain ReLUs."""

@@ -166,5 +166,5 @@ def test_names_that_are_too_long_are_refused() -> None:
 
 def test_needs_a_text_tower() -> None:
     towers = stub_towers({"image": "image"})
-    with pytest.raises(ValueError, match="ZeroShot needs a text tower"):
+    with pytest.raises(ValueError, match="ZeroShotPair needs a text tower"):
         methods.create("zero-shot", towers, RECIPE, target=Target("group", CLASSES))

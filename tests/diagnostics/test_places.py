@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from counterpoint.diagnostics.report.places import components, most_distinct, outlined
+from counterpoint.diagnostics.report.patch_features import components, most_distinct, outlined
 
 
 def test_components_are_the_directions_of_most_variance() -> None:

@@ -53,7 +53,7 @@ from .kernel_uniformity import KernelUniformity as KernelUniformity
 from .l1 import L1 as L1
 from .lat import LaT as LaT
 from .late import Late as Late
-from .linear import Linear as Linear
+from .linear import LinearClassifier as LinearClassifier
 from .linear_text import LinearText as LinearText
 from .lit import LiT as LiT
 from .llm_vem import LLMVEM as LLMVEM
@@ -98,4 +98,4 @@ from .tower_method import TowerMethod as TowerMethod
 from .user_loss import LossError as LossError
 from .uta import UTA as UTA
 from .whitened_cse import WhitenedCSE as WhitenedCSE
-from .zero_shot import ZeroShot as ZeroShot
+from .zero_shot import ZeroShotPair as ZeroShotPair

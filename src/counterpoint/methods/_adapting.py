@@ -72,7 +72,7 @@ class Adapting(Classifying):
 
     Attributes:
         names: it needs the text tower of the pair although it reads no column of texts.
-        starts_as_zero_shot: before it is fitted it scores as `ZeroShot` does.
+        starts_as_zero_shot: before it is fitted it scores as `ZeroShotPair` does.
         renames: it can tell other classes apart by their names; see `renamed`.
         texts: the unit-norm features of the names of the classes.
 
@@ -193,8 +193,7 @@ class Adapting(Classifying):
 
     def zero_shot_scores(self, v: Float[Tensor, "B d"]) -> Float[Tensor, "B C"]:
         """Return the logits of the pair itself, from unit-norm features."""
-        scores: Tensor = self.objective(v @ self.texts.T)
-        return scores
+        return self.objective(v @ self.texts.T)
 
     def logits(self, z: Embeddings, batch: Batch) -> Float[Tensor, "B classes"]:
         return self.scores(z[self.column])

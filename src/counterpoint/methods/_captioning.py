@@ -25,7 +25,7 @@ _AT_ONCE = 256
 """Pictures whose captions are written, or pairs that are scored, at once."""
 
 
-class Captioning(TowerMethod):
+class CaptioningMethod(TowerMethod):
     """A decoder beside the tower of pictures, which predicts the caption from the picture's patches.
 
     Of the tower of texts only the tokenizer is used, so the method has no weights of it. A token that begins every text

@@ -18,11 +18,11 @@ from ..networks.towers.transformer import Embedding
 from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
 from ..types import Batch, Embeddings, StepInfo
-from ._captioning import Captioning
+from ._captioning import CaptioningMethod
 from .base import Ranges
 
 
-class CapPa(Captioning):
+class CapPa(CaptioningMethod):
     """A decoder attends to the patches of a picture and predicts its caption; nothing is contrasted.
 
         word by word:  L = −Σ_t log p(y_t | y_<t, patches),   at once:  L = −Σ_t log p(y_t | patches)
@@ -109,5 +109,4 @@ class CapPa(Captioning):
         return self.decoder.log_likelihood(targets, mask, states)
 
     def next_logits(self, tokens: Int[Tensor, "B L"], states: Float[Tensor, "B P W"]) -> Float[Tensor, "B V"]:
-        logits: Tensor = self.decoder.head(self.decoder(tokens, states)[:, -1])
-        return logits
+        return self.decoder.head(self.decoder(tokens, states)[:, -1])

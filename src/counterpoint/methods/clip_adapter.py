@@ -18,7 +18,7 @@ from ._adapting import Adapting, AdaptingOptions, descend
 class CLIPAdapter(Adapting):
     """``s_c = nz(r a(v) + (1 − r) v)·t_c / τ``, a(v) = relu(W_2 relu(W_1 v)).
 
-    W_1 leads to a quarter of the width, and W_2 back. With r = 0 it is `ZeroShot`. The loss is cross-entropy, and is
+    W_1 leads to a quarter of the width, and W_2 back. With r = 0 it is `ZeroShotPair`. The loss is cross-entropy,
     minimised by SGD with a momentum of 0.9 in batches of 32. The released code holds no configuration: the schedule is
     that of CoOp.
 

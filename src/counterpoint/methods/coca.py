@@ -22,11 +22,11 @@ from ..networks.towers.transformer import Embedding, TransformerBlock
 from ..pairwise import Temperature
 from ..recipes.schema import Recipe
 from ..types import Batch, Embeddings, StepInfo
-from ._captioning import Captioning
+from ._captioning import CaptioningMethod
 from .base import Ranges
 
 
-class CoCa(Captioning):
+class CoCa(CaptioningMethod):
     """The lower half of a decoder encodes texts, the upper half predicts them from pictures.
 
         words w, class token c = lower(start, y_1 … y_L, class token)
@@ -143,8 +143,7 @@ class CoCa(Captioning):
 
     def next_logits(self, tokens: Int[Tensor, "B L"], states: Float[Tensor, "B P W"]) -> Float[Tensor, "B V"]:
         words, _ = self._lower(tokens[:, 1:], torch.ones_like(tokens[:, 1:], dtype=torch.bool))
-        logits: Tensor = self.head(self._upper(words, states)[:, -1])
-        return logits
+        return self.head(self._upper(words, states)[:, -1])
 
     def _pooled(
         self, pictures: Float[Tensor, "B 3 H W"]

@@ -98,5 +98,4 @@ class CoCoOp(Adapting):
         texts = self.projected_texts(
             self.prompts.features(tower, prompts.repeat(len(v), 1), context.repeat_interleave(len(names), 0))
         )
-        scores: Tensor = self.objective(torch.einsum("bd,bcd->bc", v, texts.view(len(v), len(names), -1)))
-        return scores
+        return self.objective(torch.einsum("bd,bcd->bc", v, texts.view(len(v), len(names), -1)))

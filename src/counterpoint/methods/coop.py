@@ -21,7 +21,7 @@ class CoOp(Adapting):
     """``s_c = v·t_c / τ``; t_c is what the text tower says of learned vectors, the name of class c and a full stop.
 
     The vectors are shared by all classes. The loss is cross-entropy, and is minimised by SGD with a momentum of 0.9 in
-    batches of 32. Started from words, it begins as `ZeroShot` with these words before the name.
+    batches of 32. Started from words, it begins as `ZeroShotPair` with these words before the name.
 
     Args:
         towers: the tower of the column, and that of texts.

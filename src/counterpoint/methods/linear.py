@@ -16,7 +16,7 @@ from ..types import Target
 from ._adapting import Adapting, AdaptingOptions
 
 
-class Linear(Adapting):
+class LinearClassifier(Adapting):
     """Logistic regression on the tower's own features: ``s = W (z − μ) / σ + b``.
 
         L = Σ_i CE(s_i, y_i) + ‖W‖² / (2 C)
@@ -82,8 +82,7 @@ class Linear(Adapting):
             self.head.bias.copy_(bias)
 
     def scores(self, z: Float[Tensor, "B w"]) -> Float[Tensor, "B C"]:
-        scores: Tensor = self.head(self._standardised(z))
-        return scores
+        return self.head(self._standardised(z))
 
     def _standardised(self, z: Float[Tensor, "n w"]) -> Float[Tensor, "n w"]:
         return (z - self.mean) / self.deviation

@@ -79,5 +79,4 @@ class LinearText(Adapting):
         return self._scores(self.shared(z))
 
     def _scores(self, v: Float[Tensor, "B d"]) -> Float[Tensor, "B C"]:
-        scores: Tensor = self.objective(v @ F.normalize(self.weight, dim=-1).T)
-        return scores
+        return self.objective(v @ F.normalize(self.weight, dim=-1).T)

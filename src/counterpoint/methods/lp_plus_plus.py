@@ -89,5 +89,4 @@ class LPPlusPlus(Adapting):
         return self._scores(self.shared(z))
 
     def _scores(self, v: Float[Tensor, "B d"]) -> Float[Tensor, "B C"]:
-        scores: Tensor = self.head(v) + self.alpha * (v @ self.texts.T)
-        return scores
+        return self.head(v) + self.alpha * (v @ self.texts.T)

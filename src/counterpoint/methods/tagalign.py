@@ -13,7 +13,7 @@ from ..forms import Count, NonNegative, Positive
 from ..losses import InfoNCELoss, MultiLabelSoftmaxLoss
 from ..networks import tune
 from ..networks.base import Towers
-from ..networks.regions import ChannelNorm
+from ..networks.towers.convnet import ChannelNorm
 from ..networks.towers.parts.regions import grid
 from ..pairwise import Temperature
 from ..recipes.schema import Recipe

@@ -43,9 +43,9 @@ class TipAdapter(Adapting):
     """``s_c = v·t_c / τ + α Σ_j exp(−β (1 − v·k_j)) [y_j = c]``, with a key k_j for each labelled example.
 
     The keys are the unit-norm features of the examples. With ``tuned=true`` (Tip-Adapter-F) they learn, by AdamW with
-    ε = 1e-4 and a rate that falls by a cosine, in batches of 256. With α = 0 it is `ZeroShot`. The released code makes
-    each key of ten augmented copies and chooses α, β and the epoch on further labels; here each key is of the example
-    as it is, and the last step counts.
+    ε = 1e-4 and a rate that falls by a cosine, in batches of 256. With α = 0 it is `ZeroShotPair`. The released code
+    makes each key of ten augmented copies and chooses α, β and the epoch on further labels; here each key is of the
+    example as it is, and the last step counts.
 
     Args:
         towers: the tower of the column, and that of texts.

@@ -8,7 +8,7 @@ from torch import Tensor
 from ._adapting import Adapting
 
 
-class ZeroShot(Adapting):
+class ZeroShotPair(Adapting):
     """``s_c = v·t_c / τ``: v is the unit-norm feature of an example, t_c that of the name of class c.
 
     Nothing is learned. τ is the pair's own. It is the first baseline of every study with few labels.

@@ -35,5 +35,4 @@ class AttentionPooler(nn.Module):
     def forward(self, x: Float[Tensor, "B P W"]) -> Float[Tensor, "B n W"]:
         states = self.state_norm(x)
         queries = self.query_norm(self.query.weight).expand(len(x), -1, -1)
-        pooled: Tensor = self.norm(self.attention(queries, states, states, need_weights=False)[0])
-        return pooled
+        return self.norm(self.attention(queries, states, states, need_weights=False)[0])

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from .base import ImageTower
+from .towers.convnet import ChannelNorm
 from .towers.parts.regions import grid
 
 
@@ -92,13 +93,6 @@ def pool_masks(maps: Float[Tensor, "n d h w"], masks: Bool[Tensor, "n k H W"]) -
     """
     covered = F.adaptive_avg_pool2d(masks.to(maps.dtype), (maps.shape[2], maps.shape[3])).flatten(2)
     return (covered / covered.sum(2, keepdim=True)) @ maps.flatten(2).mT
-
-
-class ChannelNorm(nn.LayerNorm):
-    """A `LayerNorm` over the channels of each cell of a map."""
-
-    def forward(self, input: Float[Tensor, "n d h w"]) -> Float[Tensor, "n d h w"]:
-        return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 @final

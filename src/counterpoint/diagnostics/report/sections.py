@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection, Iterator
 
 from . import embeddings, network, patches
-from .places import places
+from .patch_features import patch_features
 from .subject import DiagnosticSection, Subject
 
 SECTIONS: dict[str, tuple[str, Callable[[Subject], DiagnosticSection]]] = {
@@ -19,7 +19,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Subject], DiagnosticSection]]] = {
     "inversion": ("Within a modality or across", embeddings.inversion),
     "augmentation": ("Concentration under augmentation", embeddings.views),
     "dense": ("Alignment and uniformity of patches", network.dense_features),
-    "places": ("What patches say", places),
+    "places": ("What patches say", patch_features),
     "fourier": ("Frequencies by depth", network.frequencies),
     "attention": ("How far heads look", network.attention_distance),
     "offsets": ("Heads that look aside", network.offset_heads),

@@ -3,7 +3,7 @@ from .answers import Answers as Answers
 from .aro import ARO as ARO
 from .bivlc import BiVLC as BiVLC
 from .captioning import Captioning as Captioning
-from .captions import Captions as Captions
+from .captions import CaptionLikelihood as CaptionLikelihood
 from .chair import Chair as Chair
 from .cl_simplicity_bias import CLSimplicityBias as CLSimplicityBias
 from .classification import Classification as Classification

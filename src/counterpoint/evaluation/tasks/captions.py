@@ -21,7 +21,7 @@ BATCH = 64
 
 
 @final
-class Captions(EmbedderTask):
+class CaptionLikelihood(EmbedderTask):
     """The likelihood of true captions, with and without the picture, and the captions that the model writes.
 
     ``nll`` is the negative log-likelihood of a token in nats, over all true captions of the test set; ``blind_nll`` the

@@ -34,7 +34,7 @@ class Between:
     def __init__(self, module: nn.Module, share: float) -> None:
         self._share = share
         # Chosen once, as stages change which parameters take gradients.
-        weights = [
+        weights: list[Tensor] = [
             parameter
             for name, parameter in module.named_parameters()
             if parameter.requires_grad and _LOW_RANK not in name

@@ -21,7 +21,7 @@ CUT = 0.02
 COLUMNS = ("picture", "components", "likeness", "another", "likeness")
 
 
-def places(subject: Subject) -> DiagnosticSection:
+def patch_features(subject: Subject) -> DiagnosticSection:
     """Draw the principal components of patches as colours, and how alike a marked patch is to others."""
     pictures = subject.pictures(spaced(subject.rows, SHOWN))
     maps = subject.model.patch_features(pictures).permute(0, 2, 3, 1).float().cpu()
