@@ -218,6 +218,7 @@ def test_columns_may_have_other_names(first: Path, recipe: Recipe) -> None:
     assert torch.equal(method.embed("note", TEXTS), before.embed("text", TEXTS))
 
 
+@pytest.mark.slow
 def test_wise_lies_between_the_run_and_what_was_trained(
     first: Path, pairs: Path, recipe: Recipe, tmp_path: Path
 ) -> None:

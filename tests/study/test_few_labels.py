@@ -54,6 +54,7 @@ def study(pair: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     )
 
 
+@pytest.mark.slow
 def test_arms_are_compared_at_equal_shots(study: Any) -> None:
     summary = study.summary
     assert len(summary.arms) == 2 * len(ARMS)
@@ -65,6 +66,7 @@ def test_arms_are_compared_at_equal_shots(study: Any) -> None:
     assert {arm.cost.rows for arm in summary.arms if Arm.parse(arm.name).shots == 1} == {6}
 
 
+@pytest.mark.slow
 def test_report_begins_with_the_baselines(study: Any) -> None:
     page = (study.folder / "report.html").read_text(encoding="utf-8")
     answer = page.partition('<section id="leaderboard"')[0]
@@ -75,6 +77,7 @@ def test_report_begins_with_the_baselines(study: Any) -> None:
     assert "By the rows of each class" in page
 
 
+@pytest.mark.slow
 def test_winner_is_a_classifier_of_its_own(study: Any) -> None:
     folder = next((study.folder / "runs").glob("coop*/seed-0"))
     model = load(folder)
@@ -146,6 +149,7 @@ def test_search_is_refused(pair: Path, tmp_path: Path) -> None:
         compare("zero-shot", folder=tmp_path / "s", data=DATA, labels="colour", from_=str(pair), tune=2)
 
 
+@pytest.mark.slow
 def test_run_without_a_common_space_is_refused(tmp_path: Path) -> None:
     run(Run("ntxent,on=images", DATA, RECIPE), tmp_path / "run", tasks=("probe",))
     planned = Run(f"zero-shot,from={tmp_path / 'run'}", DATA, RECIPE, 0, "colour")
