@@ -21,9 +21,9 @@ def test_conforms(name: str, asked: ModelKind) -> None:
 
 
 TRAITS = TraitsData()
-LACKING = NewClassesData(TraitsData(), "subgroup", 0.4)
+LACKING = NewClassesData(TraitsData(), "look", 0.4)
 """Data of whose first label training lacks some classes."""
-LACKING.labels = {"subgroup": LACKING.labels["subgroup"], **LACKING.labels}
+LACKING.labels = {"look": LACKING.labels["look"], **LACKING.labels}
 
 
 def test_has_the_name_of_its_file() -> None:
