@@ -51,6 +51,6 @@ def run(lab: Lab) -> Iterator[Result]:
         f"recipe cpu-dense (a cnn of two stages, {SIZE // 8} × {SIZE // 8} patches), {STEPS} steps of {BATCH} pictures",
         "at a rate of 0.001. Both have the views of BYOL, the same projector with batch norms, and a momentum of 0.99",
         "on a cosine; BYOL has a predictor where PixPro propagates. The probe learns from the regions of 500 training",
-        f"pictures. mIoU on 1,000 test pictures: {miou.means()}; near borders: {band.means()}; mAP of the things that a",
-        f"picture shows, by logistic regressions: {things.means()}.",
+        f"pictures. mIoU on 1,000 test pictures: {miou.means()}; near borders: {band.means()}; mAP of the things in",
+        f"a picture, by logistic regressions: {things.means()}.",
     )
