@@ -284,6 +284,19 @@ def filip_loops(
     return average([cross_entropy(row, i) for logits in (rows, columns) for i, row in enumerate(logits)])
 
 
+def grouping_loops(objective: Any, patches: Tensor, texts: Tensor) -> Tensor:
+    scale, groups = inverse(objective.infonce.temperature), []
+    for of_picture, of_texts in zip(patches, texts, strict=True):
+        for t in of_texts:
+            a = [total(list(t * v)) for v in of_picture]
+            a = [(value - min(a)) / (max(a) - min(a)) for value in a]
+            g = torch.stack([w * v for w, v in zip(a, of_picture, strict=True)]).sum(0)
+            groups.append(g / g.norm())
+    flat = list(texts.flatten(0, 1))
+    s = [[scale * total(list(g * t)) for t in flat] for g in groups]
+    return average([cross_entropy(row, i) for way in (s, transposed(s)) for i, row in enumerate(way)])
+
+
 # Hinges
 
 
@@ -434,6 +447,7 @@ CASES = (
         for pooling in ("lse", "mean", "max", "attention", "noisy_or")
         for masked in (False, True)
     ),
+    Case("grouping", grouping_loops, bags, {"temperature": warm}),
     *(
         Case(
             "filip",

@@ -31,6 +31,7 @@ from .filip import FILIPLoss as FILIPLoss
 from .focal import FocalLoss as FocalLoss
 from .gml import GMLLoss as GMLLoss
 from .grouped_infonce import GroupedInfoNCELoss as GroupedInfoNCELoss
+from .grouping import GroupingLoss as GroupingLoss
 from .guided_ntxent import GuidedNTXentLoss as GuidedNTXentLoss
 from .hard_contrastive import HardContrastiveLoss as HardContrastiveLoss
 from .hard_negatives import HardNegativesLoss as HardNegativesLoss
