@@ -6,21 +6,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from .lab import Lab, Result, ThresholdOrigin, TrainingComparison, above, decides, secondary
+from .lab import Lab, Result, TrainingComparison, above, decides, effects, secondary
 
 CLAIM = (
     "The likelihood of a caption given the picture, less that without it, tells a caption from one with two colours or "
     "two things exchanged more often than CLIP's similarity does, by 0.1, at equal time and from equal towers."
 )
 REFUTED = "CLIP tells them as well"
-DELTA = ThresholdOrigin(
-    kind="convention", text="0.1 of accuracy, ten times the convention for shares; chosen before the run"
-)
+DELTA = effects.convention("share", of=10)
 
 CLIP, CAP, CAPPA = "CLIP", "Cap", "CapPa"
-STEPS, PRETRAINED = 500, 300
+STEPS, PRETRAINED = 600, 300
 DATA = (
-    "scenes:basic,objects=2-2,tinted=1,sizes=medium,relations=0,train=4000,validation=64,test=3000,pixels=64"
+    "scenes:basic,objects=2-2,concepts=cat+fish+apple+banana+car+key+hat+tree,tinted=1,sizes=medium,relations=0,"
+    "train=4000,validation=64,test=3000,pixels=64"
 )
 """Two coloured things without a relation: exchanged things are exchanged colours too. A third of the choices is so."""
 PRETRAINING = TrainingComparison(
@@ -65,8 +64,7 @@ def run(lab: Lab) -> Iterator[Result]:
         above(
             pmi[CAP] - clip[CLIP],
             name="1: exchanged colours, Cap's likelihood less the blind one − CLIP",
-            delta=0.1,
-            source=DELTA,
+            **DELTA,
         )
     )
     yield from secondary(

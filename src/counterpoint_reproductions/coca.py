@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .lab import Lab, Result, ThresholdOrigin, TrainingComparison, above, below, decides, secondary
+from .lab import Lab, Result, ThresholdOrigin, TrainingComparison, above, below, decides, effects, secondary
 
 CLAIM = (
     "One model that contrasts and captions retrieves at most 0.03 worse than one that contrasts alone, and its "
     "likelihood per token is at most 0.05 nats worse than that of one that captions alone, at equal steps."
 )
 REFUTED = "retrieval or likelihood is worse by more than that"
-RECALL = ThresholdOrigin(
-    kind="convention", text="0.03 of R@1, three times the convention for shares; chosen before the run"
-)
 LIKELIHOOD = ThresholdOrigin(kind="convention", text="0.05 nats a token; chosen before the run")
 
 BOTH, CONTRAST, CAPTIONING, CLIP = "CoCa", "contrast alone", "captioning alone", "CLIP"
@@ -43,8 +40,7 @@ def run(lab: Lab) -> Iterator[Result]:
         above(
             retrieved[BOTH] - retrieved[CONTRAST],
             name="1: R@1 of captions, both losses − contrast alone",
-            margin=0.03,
-            source=RECALL,
+            **effects.tolerance("share", of=3),
         ),
         below(
             nll[BOTH] - nll[CAPTIONING],
