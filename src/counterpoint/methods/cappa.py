@@ -48,6 +48,7 @@ class CapPa(CaptioningMethod):
     has 6 blocks.
     """
 
+    family = "captioning"
     papers = ("cappa",)
     tunable: ClassVar[Ranges] = {}
 

@@ -58,6 +58,7 @@ class CoCa(CaptioningMethod):
     no official code, and blocks and norms are those of open_clip.
     """
 
+    family = "captioning"
     papers = ("coca",)
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2)}
 
