@@ -10,7 +10,7 @@ from counterpoint import methods
 from counterpoint.modalities import PAIR
 
 OTHER_HEADS = {
-    *("align", "amcl", "brivl", "convirt", "cwcl", "ebm", "fusemix", "guided-ntxent", "hydra"),
+    *("align", "amcl", "brivl", "coca", "convirt", "cwcl", "ebm", "fusemix", "guided-ntxent", "hydra"),
     "kernel-uniformity",
     *("lat", "lit", "m3col", "mcl", "mochi", "moco", "moco-dual-view", "msclap", "multimodn"),
     *("sbcl", "supcon-bins", "sy-con", "whitened-cse"),

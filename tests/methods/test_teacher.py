@@ -144,12 +144,12 @@ def test_trained_method_is_read_without_its_teachers(tmp_path: Path, student: Vi
     folder = tmp_path / "gone"
     folder.mkdir()
     name = f"vit@{saved(VisionTransformer(32), folder)}"
-    trained = TargetHead(16, *Teacher("teacher", name, student).widths)
+    trained = TargetHead(16, Teacher("teacher", name, student).widths)
     initialise(trained, 0)
     shutil.rmtree(folder)
     with restored():
         teacher: Any = Teacher("teacher", name, student)
-        head = TargetHead(16, 1)
+        head = TargetHead(16, ())
     assert (teacher.names, teacher.widths) == ((name,), ())
     teacher.check_grid((9, 9))
     with pytest.raises(LookupError, match="read without its teacher"):
@@ -158,4 +158,4 @@ def test_trained_method_is_read_without_its_teachers(tmp_path: Path, student: Vi
     x = torch.randn(2, 16)
     torch.testing.assert_close(head(x), trained(x))
     with pytest.raises(RuntimeError, match="size mismatch"):
-        TargetHead(16, 1).load_state_dict(trained.state_dict())
+        TargetHead(16, (1,)).load_state_dict(trained.state_dict())

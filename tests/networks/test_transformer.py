@@ -120,10 +120,10 @@ def test_a_smaller_picture_has_the_places_interpolated() -> None:
     tower = VisionTransformer(32, width=16, depth=1)
     initialise(tower, 0)
     pictures = torch.rand(3, 3, 32, 32)
-    assert tower._positions(4, 4) is tower.position_embedding.weight
+    assert tower._positions(4, 4, 3) is tower.position_embedding.weight
     with torch.no_grad():
         tower.position_embedding.weight.copy_(torch.arange(4.0).repeat(4)[:, None].expand(-1, 16))
-    across = tower._positions(2, 2).detach()[:, 0]
+    across = tower._positions(2, 2, 3).detach()[:, 0]
     assert across[0] < 1.5 < across[1], "left is left"
     torch.testing.assert_close(across[:2], across[2:])
     assert tower(pictures[..., :16, :16]).shape == (3, 16)

@@ -12,7 +12,7 @@ _SHOWN = 8  # methods that a message names
 def fitting(columns: Mapping[str, str]) -> list[str]:
     """Return some methods that take the columns of data as they stand; first those that need no label.
 
-    >>> "moco" in fitting({"image": "image"}), "clip" in fitting({"image": "image"})
+    >>> "byol" in fitting({"image": "image"}), "clip" in fitting({"image": "image"})
     (True, False)
     """
     from .base import Method

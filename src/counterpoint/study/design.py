@@ -251,8 +251,8 @@ class Design(FolderDesign):
 
     arms: Annotated[Names, Positional()] = ()
     """Methods (see: counterpoint list methods), with options after commas: slip,ssl_weight=0.5; pretrained towers:
-    open_clip:ViT-B-32@PATH,tune=lora; your own loss: ./my_loss.py:MyLoss. {seed} in an arm stands for the seed of the
-    run, so that each run can begin from, or be taught by, the run of another study with the same seed."""
+    open_clip:ViT-B-32@PATH,tune=lora; your own loss: ./my_loss.py:MyLoss. {seed} in an arm is the seed
+    of its run."""
     data: Annotated[str, BeforeValidator(together), Field(description=MIXED)] = "emoji"
     seeds: Annotated[Seeds, ParsedField(int, 3)] = (0, 1, 2)
     """Seeds per arm, given as a number. From 5 on, verdicts can be more than suggestive."""
@@ -274,7 +274,7 @@ class Design(FolderDesign):
     class (kind=similar: the most similar one, by small pictures or encoder=MODEL), imbalance=100 thins classes,
     missing=0.4 hides tags, known=0.1 most of their cells, new=0.5 takes half of the classes out of training."""
     shots: tuple[int, ...] = ()
-    """Numbers of rows of each class to train on, drawn by a run's seed; all arms are compared at each."""
+    """Rows of each class to train on: arms are compared at each of these numbers."""
     from_: str = ""
     """Model that every arm goes on from: a run's folder, or open_clip:ViT-B-32@FILE."""
     title: str = ""

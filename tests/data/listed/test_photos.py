@@ -240,7 +240,7 @@ def test_describe_and_show(folder: Path, tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_method_needs_captions_is_refused_with_those_that_fit() -> None:
-    message = r"clip takes 2 columns, and there is 1 \(image\); methods that fit such data: .*moco"
+    message = r"clip takes 2 columns, and there is 1 \(image\); methods that fit such data: .*byol"
     with pytest.raises(ValueError, match=message):
         Arm.parse("clip").reads({"image": "image"})
     assert Arm.parse("moco").reads({"image": "image"}) == {"image": "image"}

@@ -12,6 +12,7 @@ from ..heads import Linear, ResidualMLP
 class CrossAttentionBlock(nn.Module):
     """``y = x + attention(norm(x), norm(context))``, then ``y + mlp(norm(y))``.
 
+    >>> import torch
     >>> block = CrossAttentionBlock(8, heads=2)
     >>> block(torch.zeros(2, 5, 8), torch.zeros(2, 3, 8)).shape
     torch.Size([2, 5, 8])
