@@ -45,6 +45,7 @@ ARMS = {
     "dbl": "dbl",
     "dbot": "dbot,image=vit",
     "decoupled-softmax": "decoupled-softmax,labels=traits",
+    "dreamlip": "dreamlip,sentences=2",
     "ebm": "ebm",
     "gml": "gml,queue=12",
     "l1": "l1,labels=area",

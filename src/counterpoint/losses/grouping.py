@@ -61,8 +61,7 @@ class GroupingLoss(Loss):
         groups, texts = (
             (groups.flatten(0, 1), texts.flatten(0, 1)) if mask is None else (groups[mask], texts[mask])
         )
-        loss: Tensor = self.infonce(groups, texts)
-        return loss
+        return self.infonce(groups, texts)
 
 
 def grouped(

@@ -101,11 +101,10 @@ class TextShearing(TowerMethod):
 
     def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         x = F.normalize(self.project(self.picture, z[self.picture], "global"), dim=-1)
-        raw = torch.ones_like(batch.ids, dtype=torch.bool)
-        there = torch.stack([raw, *(self.says(batch[name]) for name in self.slots[1:])])
-        counts = Ranks.present().total(there.sum(1)).tolist()
+        mask = self.mask_of_texts(batch)
+        counts = Ranks.present().total(mask.sum(1)).tolist()
         terms = []
-        for name, rows, count in zip(self.slots, there, counts, strict=True):
+        for name, rows, count in zip(self.slots, mask, counts, strict=True):
             if count:
                 y = F.normalize(self.project(self.text, z[name], "global"), dim=-1)
                 terms.append(self.objective(x[rows], y[rows]))
@@ -114,6 +113,11 @@ class TextShearing(TowerMethod):
     def after_step(self, z: Embeddings, batch: Batch, clock: StepInfo) -> None:
         super().after_step(z, batch, clock)
         self.raw += self._counted(batch)
+
+    def mask_of_texts(self, batch: Batch) -> Bool[Tensor, "K B"]:
+        """Return which slots of each row have a caption; the raw one always does."""
+        raw = torch.ones_like(batch.ids, dtype=torch.bool)
+        return torch.stack([raw, *(self.says(batch[name]) for name in self.slots[1:])])
 
     def says(self, tokens: Int[Tensor, "B L"]) -> Bool[Tensor, " B"]:
         """Return which captions have a word: more tokens than the empty one."""

@@ -7,10 +7,11 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Protocol, final, runtime_checkable
 
 import numpy as np
-from jaxtyping import UInt64
+from jaxtyping import Float, UInt64
 from torch import Tensor
 
 from ...networks.base import Input
@@ -22,8 +23,9 @@ from .stopwords import STOP_WORDS
 Synonyms = Callable[[str], Sequence[str]]
 
 TEXT_VIEWS = ("plain", "simclr", "strong", "weak")
-SLOTS = ("caption", "sentence")
-"""Text views of one of an example's captions, with its number from 0 after a colon: all of it, its first sentence."""
+SLOTS = ("caption", "sentence", "piece")
+"""Text views with a number from 0 after a colon: one of an example's captions, the first sentence of it, and one of
+some sentences that are drawn from the captions behind the first."""
 
 _SYNONYM, _SWAP, _DELETE = 0.4, 0.4, 0.2  # how often each edit is drawn
 _DELETE_WORD = 0.1  # each word's chance to go
@@ -62,6 +64,7 @@ class TextView:
         slot: the number of the caption that is taken in place of one at random; an example without it has the empty
             caption.
         sentence: only the first sentence is taken.
+        piece: the number of a sentence among those that are drawn, in place of a caption; see `drawn_sentence`.
     """
 
     stop_words: float = 0.0
@@ -70,6 +73,7 @@ class TextView:
     synonyms: Synonyms | None = None
     slot: int | None = None
     sentence: bool = False
+    piece: int | None = None
 
     def within(self, other: TextView) -> TextView:
         """Return the view of the caption that another view draws."""
@@ -112,7 +116,12 @@ class TextView:
         for number, choice in enumerate(captions):
             if not choice:
                 raise ValueError(f"captions[{number}] is empty: every example needs at least one caption")
-        if self.slot is not None:
+        if self.piece is not None:
+            choices = [sentences_behind_the_first(choice) for choice in captions]
+            longest = max([self.piece + 1, *map(len, choices)])
+            draws = uniform(keys if part is None else part, "sentences", longest)
+            texts = [drawn_sentence(s, self.piece, of_row) for s, of_row in zip(choices, draws, strict=True)]
+        elif self.slot is not None:
             texts = ["".join(choice[self.slot : self.slot + 1]) for choice in captions]
         else:
             which = uniform(keys if part is None else part, "caption")[:, 0]
@@ -180,6 +189,33 @@ def first_sentence(text: str) -> str:
     return match[0] if match else text
 
 
+def sentences_behind_the_first(captions: Sequence[str]) -> list[str]:
+    """Return all sentences of all captions but the first; those of the first one where there is no other.
+
+    >>> sentences_behind_the_first(["a dog", "A dog. It has a hat.", "a black dog"])
+    ['A dog.', 'It has a hat.', 'a black dog']
+    """
+    pieces = []
+    for caption in captions[1:] or captions:
+        for line in caption.splitlines():
+            ends = [0, *(match.end() for match in _SENTENCE.finditer(line)), len(line)]
+            pieces += [line[start:end].strip() for start, end in pairwise(ends)]
+    return [piece for piece in pieces if piece] or [captions[0]]
+
+
+def drawn_sentence(sentences: Sequence[str], number: int, draws: Float[np.ndarray, " n"]) -> str:
+    """Return one of the sentences in the order of some draws; one with replacement behind the last.
+
+    >>> drawn_sentence(["a", "b"], 0, np.array([0.9, 0.1, 0.6]))
+    'b'
+    >>> drawn_sentence(["a", "b"], 2, np.array([0.9, 0.1, 0.6]))
+    'b'
+    """
+    if number < len(sentences):
+        return sentences[int(np.argsort(draws[: len(sentences)])[number])]
+    return sentences[int(draws[number] * len(sentences))]
+
+
 def without_stop_words(text: str) -> str:
     """Return the caption without its stop words, punctuation set apart; the caption itself if nothing is left.
 
@@ -243,6 +279,8 @@ def text(name: str, augmentation: CaptionOptions) -> TextView:
     - ``weak``: and its stop words dropped with probability ``augmentation.stop_words``.
     - ``caption:2``: the third of the example's captions, ``sentence:2``: the first sentence of it; the empty caption
       where the example has fewer.
+    - ``piece:2``: the third of some sentences that are drawn from all captions behind the first. Views that are
+      ``like`` one view draw them together, without replacement as far as there are enough.
     - ``strong``, ``simclr``: and one edit of Easy Data Augmentation: synonym, swap or deletion.
       ``augmentation.synonyms=False`` leaves the synonyms out; they need WordNet.
 
@@ -255,6 +293,8 @@ def text(name: str, augmentation: CaptionOptions) -> TextView:
     """
     kind, _, number = name.partition(":")
     if kind in SLOTS and number.isdecimal():
+        if kind == "piece":
+            return TextView(clean=augmentation.clean_text, piece=int(number))
         return TextView(clean=augmentation.clean_text, slot=int(number), sentence=kind == "sentence")
     if name not in TEXT_VIEWS:
         raise unknown("text view", name, (*TEXT_VIEWS, *(f"{slot}:NUMBER" for slot in SLOTS)))
