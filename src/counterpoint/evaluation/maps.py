@@ -51,14 +51,14 @@ def _checked(
     embed: Callable[[Tensor], Tensor], pictures: UInt8[Tensor, "k 3 H W"], task: str
 ) -> Float[Tensor, "k h w d"]:
     try:
-        places = embed(pictures)
+        patches = embed(pictures)
     except LookupError as error:
         raise NotApplicableError(
             f"{task} asks where things are: {error.args[0] if error.args else error}"
         ) from error
-    if not torch.isfinite(places).all():
-        raise ValueError("the model's embeddings of places are NaN or infinite, so no map means anything")
-    return places.detach().float().cpu().permute(0, 2, 3, 1)
+    if not torch.isfinite(patches).all():
+        raise ValueError("the model's embeddings of patches are NaN or infinite, so no map means anything")
+    return patches.detach().float().cpu().permute(0, 2, 3, 1)
 
 
 def phrase_maps(

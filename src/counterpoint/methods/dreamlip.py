@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,7 +13,6 @@ from ..pairwise import Temperature
 from ..recipes.schema import Recipe
 from ..types import Batch, Embeddings, StepInfo, View
 from ._patches import patches_of, per_patch
-from .base import Ranges
 from .text_shearing import TextShearing
 
 
@@ -48,7 +45,6 @@ class DreamLIP(TextShearing):
 
     family = "two towers"
     papers = ("dreamlip",)
-    tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2)}
 
     def __init__(
         self,

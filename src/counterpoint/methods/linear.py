@@ -76,7 +76,7 @@ class LinearClassifier(Adapting):
             torch.autograd.backward(loss)
             return loss
 
-        solver.step(objective)  # type: ignore[no-untyped-call]
+        solver.step(objective)  # type: ignore[no-untyped-call] # torch's
         with torch.no_grad():
             self.head.weight.copy_(weight)
             self.head.bias.copy_(bias)

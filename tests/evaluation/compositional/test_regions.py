@@ -161,7 +161,7 @@ def test_places_that_are_not_finite_are_refused() -> None:
         def embed_patches(self, pictures: Tensor, head: str = "default") -> Tensor:
             return super().embed_patches(pictures, head) * torch.nan
 
-    with pytest.raises(ValueError, match="embeddings of places are NaN or infinite"):
+    with pytest.raises(ValueError, match="embeddings of patches are NaN or infinite"):
         score("pointing", painted(), Diverged())
 
 

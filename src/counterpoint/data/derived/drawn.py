@@ -24,10 +24,10 @@ class DrawnData(DerivedData):
     """Data with few rows to train on, or few known tags, as the seed of a run draws them.
 
     The draw follows from the ids of items and the seed. It is the same for all methods, whatever the order of the rows,
-    and a larger number of shots holds the smaller ones. Of classes, so many rows of each are trained on, or all where
-    there are fewer; a class without rows has none. Of tags, rows are taken in the order of the draw until each tag
-    applies to so many of them. All other rows leave training and hide the label. Rows that a validation or test set
-    holds too are not touched.
+    and a larger number of shots holds the smaller ones. With classes, training has that number of rows of each, or
+    all where there are fewer; a class without rows has none. With tags, rows are taken in the order of the draw until
+    each tag has that number of rows. All other rows leave training and hide the label. Rows that a validation or test
+    set holds too are not touched.
 
     Args:
         data: all of it.

@@ -40,8 +40,8 @@ class Labelling:
         imbalance: the ratio of the rows of the largest class to those of the smallest, between which classes are
             thinned exponentially, in the order of their sizes; the rows that are too many leave training.
         missing: the share of the tags that apply which seem not to, tag by tag; one row at least keeps each.
-        shots: the rows of each class that are trained on; of tags, the rows in the order of the draw until each tag
-            applies to so many. The seed of a run draws them, and all other rows leave training.
+        shots: the number of training rows of each class; with tags, rows are taken in the order of the draw until
+            each tag has that number. The seed of a run draws them, and all other rows leave training.
         known: the share of the cells of rows and tags that are known, which the seed of a run draws.
         new: the share of the classes that leave training, by the hash of their names. They become a label of their own
             (`counterpoint.data.derived.new_classes`).

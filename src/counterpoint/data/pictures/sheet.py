@@ -116,7 +116,7 @@ def draw_series(axis: Any, series: Series) -> None:
 
 
 def draw_map(axis: Any, example: Maps) -> None:
-    """Draw one map on an axis, over a picture that is there: classes as colours, numbers as lines of equal values."""
+    """Draw one map on an axis, over the picture drawn before: classes as colours, numbers as lines of equal values."""
     pictures = axis.get_images()
     left, right, bottom, top = pictures[0].get_extent() if pictures else (0.0, 1.0, 1.0, 0.0)
     values = np.where(example.known[0], example.pixels[0].numpy().astype(float), np.nan)
@@ -135,7 +135,7 @@ def draw_map(axis: Any, example: Maps) -> None:
 
 
 def draw_boxes(axis: Any, example: Boxes) -> None:
-    """Draw the outlines of one picture's boxes on an axis, which a picture that is there fills."""
+    """Draw the outlines of one picture's boxes on an axis, over the picture drawn before."""
     for left, top, right, bottom in example.corners[0][example.present[0]].tolist():
         x, y = [left, right, right, left, left], [1 - top, 1 - top, 1 - bottom, 1 - bottom, 1 - top]
         axis.plot(x, y, transform=axis.transAxes, color="red", linewidth=0.8)

@@ -180,7 +180,7 @@ def _softmax_regression(
             torch.autograd.backward(value)
             return value
 
-        optimizer.step(loss)  # type: ignore[no-untyped-call]
+        optimizer.step(loss)  # type: ignore[no-untyped-call] # torch's
     return weight.detach(), bias.detach()
 
 
