@@ -96,8 +96,8 @@ class FolderSource(Source):
         others = {name: name for notes in beside.values() for name in notes if name in _BESIDE.values()}
         if located:
             others[_MAP.name] = _MAP.name
-        found = _Found(folder, main, beside, captioned, shard.options, located)
-        return Records.collect(found.records(chosen, ledger), columns | others, gaps=bool(others))
+        contents = _FolderContents(folder, main, beside, captioned, shard.options, located)
+        return Records.collect(contents.records(chosen, ledger), columns | others, gaps=bool(others))
 
 
 def _masks(folder: Path, files: list[Path]) -> tuple[dict[str, Path], list[Path]]:
@@ -207,7 +207,7 @@ def _reason(file: Path, main: str) -> str:
 
 @final
 @dataclass(frozen=True)
-class _Found:
+class _FolderContents:
     """The contents of a folder, as far as its records ask.
 
     Attributes:
