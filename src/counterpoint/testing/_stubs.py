@@ -260,7 +260,7 @@ def run(method: TowerMethod, given: Batch, clock: StepInfo = LATE) -> dict[str, 
     """Return the losses of a batch, by the calls that the training loop makes."""
     with torch.no_grad():
         z = method.targets(given)
-    return method.losses(z | method.encode(given), given, clock)
+    return method.losses(method.second_round(z | method.encode(given), given), given, clock)
 
 
 def total(method: TowerMethod, given: Batch, clock: StepInfo = LATE) -> Any:
