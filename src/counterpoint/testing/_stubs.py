@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..data.views.captions import masked_words
 from ..frames import of_boxes
 from ..methods import Needs
 from ..methods.tower_method import TowerMethod
@@ -123,6 +125,16 @@ class StubText(TextTower):
         return torch.tanh(self.linear(self.words(tokens))) * (tokens > 0)[..., None]
 
 
+class StubReader(StubText):
+    """`StubText` with a vector of the mask token."""
+
+    masks_words = True
+
+    def __init__(self, width: int = 10) -> None:
+        super().__init__(width)
+        self.words = nn.Embedding(WordTokenizer.vocabulary + 1, width)
+
+
 class StubSound(SoundTower):
     """A linear layer on windows of four samples, read as the mean of its states."""
 
@@ -228,6 +240,10 @@ def loaded(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtyp
         elif view.modality == "map":
             side = getattr(method.inputs[view.column], "size", SIZE)
             views[name] = torch.randint(0, 4, (size, side, side), dtype=torch.uint8, generator=generator)
+        elif view.augmentation.startswith("masked"):
+            views[name] = masked_words(
+                views[view.like], WordTokenizer(), np.arange(size, dtype=np.uint64), 0.4
+            )
         elif view.modality == "text":
             views[name] = torch.randint(1, WordTokenizer.end, (size, 5), generator=generator)
         else:
