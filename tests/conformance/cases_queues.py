@@ -154,9 +154,7 @@ def soft_infonce_loops(
         p = torch.stack([scale * product(q[i], key) for key in keys]).softmax(0)
         soft = torch.stack([scale * product(teacher[i].detach(), key) for key in keys]).softmax(0).detach()
         y = [alpha * float(soft[j]) + (1 - alpha) * (j == i) for j in range(len(keys))]
-        losses.append(
-            -total([y[j] * (1 - p[j]) ** objective.gamma * p[j].log() for j in range(len(keys))])
-        )
+        losses.append(-total([y[j] * (1 - p[j]) ** objective.gamma * p[j].log() for j in range(len(keys))]))
     return average(losses)
 
 

@@ -78,7 +78,7 @@ class MethodCase:
         if self.towers is not None:
             towers = _stubs.ready(self.towers(), seed)
         else:
-            towers = _stubs.stub_towers(arm.reads(columns) if arm else columns, seed)
+            towers = _stubs.stub_towers(arm.reads(columns) if arm else columns, seed, self.kind)
             if getattr(self.kind, "names", False):
                 towers |= _stubs.stub_towers({"text": "text"}, seed)
         towers = {f"{prefix}{name}" if name in MODALITIES else name: tower for name, tower in towers.items()}

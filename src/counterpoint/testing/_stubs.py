@@ -191,9 +191,14 @@ def stub_map() -> Tower:
     return MapPatches(MapSquare(SIZE, classes=INPUTS["map"].classes))
 
 
-def stub_towers(reads: dict[str, str], seed: int = 0) -> dict[str, Tower]:
-    """Return towers of columns, one for each modality, with weights from a seed."""
-    towers: list[Tower] = [StubImage(), StubText(), StubSound(), StubSeries(), stub_table()]
+def stub_text(kind: Any) -> TextTower:
+    """Return a tower of texts for a method, which knows the mask token where the method asks for that."""
+    return StubReader() if "masks_words" in getattr(kind, "asks", {}).values() else StubText()
+
+
+def stub_towers(reads: dict[str, str], seed: int = 0, kind: Any = None) -> dict[str, Tower]:
+    """Return towers of columns, one for each modality, with weights from a seed, for a class of methods."""
+    towers: list[Tower] = [StubImage(), stub_text(kind), StubSound(), StubSeries(), stub_table()]
     if "map" in reads.values():
         towers.append(stub_map())
     by_modality = {tower.modality: tower for tower in towers}

@@ -196,7 +196,7 @@ def masked_words(
 
     Source: BERT (arXiv 1810.04805).
     """
-    count, length = tokens.shape
+    length = tokens.shape[1]
     first = tokenizer(["a", "b"])[:, 0]
     words = inside(tokens, tokenizer.end) & (tokens != tokenizer.end)
     words[:, : int(first[0] == first[1])] = False

@@ -266,9 +266,7 @@ def text_tower(source: TowerSource, start: Start) -> Tower:
     if layers is not None and source.name not in _TRANSFORMERS:
         raise ValueError(f"towers.text_layers={layers}: {source} has no layers to count")
     tokenizer = start.vocabulary()
-    return (
-        _TRANSFORMERS[source.name](tokenizer, depth=layers) if layers else _TEXT[source.name](tokenizer)
-    )
+    return _TRANSFORMERS[source.name](tokenizer, depth=layers) if layers else _TEXT[source.name](tokenizer)
 
 
 def audio_tower(source: TowerSource, start: Start) -> SoundTower:

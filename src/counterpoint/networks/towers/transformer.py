@@ -151,9 +151,7 @@ class TextTransformer(TextTower):
         self.tokenizer, self.width = tokenizer, width
         self.token_embedding = Embedding(tokenizer.vocabulary + self.masks_words, width, std=0.02)
         self.position_embedding = Embedding(tokenizer.context, width, std=0.01)
-        self.blocks = nn.ModuleList(
-            TransformerBlock(width, heads, depth, self.causal) for _ in range(depth)
-        )
+        self.blocks = nn.ModuleList(TransformerBlock(width, heads, depth, self.causal) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, tokens: Int[Tensor, "B L"], dropout: float = 0.0) -> Float[Tensor, "B width"]:
