@@ -17,7 +17,7 @@ REFUTED = "without alignment it finds them as often"
 DELTA = effects.convention("share", of=5)
 
 ALIGNED, RANDOM, UNALIGNED = "aligned", "aligned, random negatives", "no contrast, random negatives"
-STEPS, PRETRAINED = 350, 300
+STEPS, PRETRAINED = 250, 300
 DATA = (
     "scenes:basic,objects=2-2,concepts=cat+fish+apple+banana+car+key+hat+tree,tinted=1,sizes=medium,relations=0,"
     "train=4000,validation=64,test=1500,pixels=64"
