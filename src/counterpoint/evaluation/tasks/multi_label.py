@@ -108,7 +108,7 @@ class MultiLabel(EmbedderTask):
             )
         result = scores(self.name, data, rows, outcomes, metrics)
         own = tuple(name for name in metrics if name.startswith("own_") and name.endswith("_mAP"))
-        return replace(result, main=own) if _is_adapted(model) else result
+        return replace(result, main=own) if _is_adapted(features.model) else result
 
     def _probabilities(
         self,
