@@ -54,6 +54,7 @@ from .kernel_uniformity import KernelUniformity as KernelUniformity
 from .l1 import L1 as L1
 from .lat import LaT as LaT
 from .late import Late as Late
+from .limoe import LIMoE as LIMoE
 from .linear import LinearClassifier as LinearClassifier
 from .linear_text import LinearText as LinearText
 from .lit import LiT as LiT
