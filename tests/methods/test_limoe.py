@@ -62,7 +62,7 @@ def test_global_entropy_asks_for_several_experts_and_no_more() -> None:
     def with_mean(*shares: float) -> float:
         p = torch.tensor(shares, dtype=F64)
         text = columns["text"]
-        loss = method._routing_loss(columns | {"text": text._replace(probabilities=p * text.tokens)})
+        loss = method._entropy_loss(columns | {"text": text._replace(probabilities=p * text.tokens)})
         return float(loss.detach())
 
     collapsed, two, four = with_mean(1, 0, 0, 0), with_mean(0.5, 0.5, 0, 0), with_mean(0.25, 0.25, 0.25, 0.25)

@@ -167,15 +167,16 @@ class LIMoE(TowerMethod):
             }
         return losses
 
-    def _routing_loss(self, totals: dict[str, RoutingTotals]) -> Float[Tensor, ""]:
+    def _routing_loss(self, totals: Mapping[str, RoutingTotals]) -> Float[Tensor, ""]:
         """Return the sum of the terms of one layer's router."""
         both = RoutingTotals(*(torch.stack(parts).sum(0) for parts in zip(*totals.values(), strict=True)))
-        shares = both.chosen / both.tokens, both.probabilities / both.tokens
-        loss = both.squared_norm / both.tokens
-        loss = loss + coefficient_of_variation(both.probabilities) + load_balance(*shares)
-        if not self.entropy:
-            return loss
-        loss = loss + totals[self.text].entropy / totals[self.text].tokens
+        balance = load_balance(both.chosen / both.tokens, both.probabilities / both.tokens)
+        loss = both.squared_norm / both.tokens + coefficient_of_variation(both.probabilities) + balance
+        return loss + self._entropy_loss(totals) if self.entropy else loss
+
+    def _entropy_loss(self, totals: Mapping[str, RoutingTotals]) -> Float[Tensor, ""]:
+        """Return the local entropy of words, and what global entropies lack."""
+        loss = totals[self.text].entropy / totals[self.text].tokens
         for column, total in totals.items():
             entropy = torch.special.entr(total.probabilities / total.tokens).sum()
             loss = loss + F.relu(math.log(self.least[column]) - entropy)
