@@ -21,6 +21,7 @@ from .clap import CLAP as CLAP
 from .classifying import Classifying as Classifying
 from .clip import CLIP as CLIP
 from .clip_adapter import CLIPAdapter as CLIPAdapter
+from .clip_moe import CLIPMoE as CLIPMoE
 from .clip_rocket import CLIPRocket as CLIPRocket
 from .clippo import CLIPPO as CLIPPO
 from .coca import CoCa as CoCa

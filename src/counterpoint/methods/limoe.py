@@ -66,7 +66,7 @@ class LIMoE(TowerMethod):
         entropy: whether the terms of entropy are added to the classic ones.
         text_experts: S_text, how many experts words use at least.
         image_experts: S_image.
-        weight: of the terms of the routers. The card of the paper gives no value.
+        weight: of the terms of the routers; the paper's is not published with its code.
         temperature: where τ starts; learned within [0.01, 1].
 
     Raises:
@@ -81,7 +81,7 @@ class LIMoE(TowerMethod):
     family = "two towers"
     papers = ("limoe",)
     needs: ClassVar[Needs] = Needs(modalities=("image", "text"))
-    tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2), "weight": (0.005, 0.5)}
+    tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2), "weight": (0.02, 1.0)}
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class LIMoE(TowerMethod):
         entropy: bool = True,
         text_experts: Count = 3,
         image_experts: Count = 5,
-        weight: NonNegative = 0.04,
+        weight: NonNegative = 0.2,
         temperature: Positive = 0.07,
     ) -> None:
         super().__init__(towers)

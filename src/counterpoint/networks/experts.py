@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from .heads import Linear
 from .towers.transformer import TransformerBlock
 
 PAPERS = {
+    "clip-moe": ("Mixture", "MixtureBlock", "load_balance"),
     "limoe": ("ExpertBlock", "Mixture", "RoutingTotals", "coefficient_of_variation", "load_balance"),
 }
 _ALONE = Ranks()
@@ -61,6 +63,7 @@ class Mixture(nn.Module):
         experts: how many there are.
         choices: k, the experts of a token.
         renormalise: whether the weights of the chosen experts sum to 1.
+        router: gives the logits, a module of whoever made the mixture; a layer of its own unless given.
 
     Raises:
         ValueError: for more choices than experts, and for one choice with weights that sum to 1, of which the router
@@ -78,6 +81,7 @@ class Mixture(nn.Module):
         *,
         choices: int = 1,
         renormalise: bool = False,
+        router: Linear | None = None,
     ) -> None:
         super().__init__()
         if not 1 <= choices <= experts:
@@ -87,7 +91,10 @@ class Mixture(nn.Module):
                 "renormalise with choices=1 makes every weight 1, so that the router learns nothing"
             )
         self.choices, self.renormalise = choices, renormalise
-        self.router = Linear(width, experts)
+        if router is None:
+            self.router = Linear(width, experts)
+        else:  # not registered, so that its weights are held once
+            self.__dict__["router"] = router
         self.experts = nn.ModuleList(expert() for _ in range(experts))
 
     def forward(
@@ -203,6 +210,53 @@ class ExpertBlock(TransformerBlock):
         """Return attended tokens after the experts, and how they were routed."""
         output, routing = self.mixture(self.norm_2(x), capacity)
         return x + output, routing
+
+
+class MixtureBlock(TransformerBlock):
+    """A trained transformer block, of whose feed-forward part there are several copies.
+
+        u = norm(h),   h + Σ_e w_e FFN_e(u)
+
+    With identical experts it computes what the block does.
+
+    Args:
+        block: whose parts it takes over.
+        experts: how many copies there are.
+        choices: the experts of a token; their weights sum to 1.
+        router: see `Mixture`.
+
+    Attributes:
+        active: the expert that serves all tokens by itself; None for the mixture.
+    """
+
+    active: int | None = None
+
+    def __init__(self, block: TransformerBlock, experts: int, choices: int, router: Linear) -> None:
+        width = block.out.in_features
+        super().__init__(width, block.heads, 1, block.causal)
+        feed_forward = nn.Sequential(block.up, nn.GELU(), block.down)
+        self.mixture = Mixture(
+            width,
+            lambda: copy.deepcopy(feed_forward),
+            experts,
+            choices=choices,
+            renormalise=True,
+            router=router,
+        )
+        del self.up, self.down
+        self.norm_1, self.norm_2, self.qkv, self.out = block.norm_1, block.norm_2, block.qkv, block.out
+
+    @torch.no_grad()
+    def copy_expert(self, source: int, targets: Iterable[int]) -> None:
+        """Give experts the weights of another one."""
+        state = self.mixture.experts[source].state_dict()
+        for target in targets:
+            self.mixture.experts[target].load_state_dict(state)
+
+    def _fed(self, x: Float[Tensor, "*batch n W"]) -> Float[Tensor, "*batch n W"]:
+        u = self.norm_2(x).flatten(0, -2)
+        fed: Tensor = self.mixture(u)[0] if self.active is None else self.mixture.experts[self.active](u)
+        return x + fed.view_as(x)
 
 
 def coefficient_of_variation(totals: Float[Tensor, "*rest E"]) -> Float[Tensor, "*rest"]:
