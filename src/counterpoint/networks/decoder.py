@@ -152,5 +152,4 @@ class CrossDecoder(nn.Module):
         x = self.cross(own, gather_patches(tokens, index))
         for block in self.blocks:
             x = block(x)
-        predictions: Tensor = self.predict(x)
-        return predictions
+        return self.predict(x)

@@ -211,8 +211,7 @@ class MapEmbedding(nn.Module):
         self.embed = Linear((channels + 2) * patch**2, width, bias=True)
 
     def forward(self, maps: Shaped[Tensor, "B H W"]) -> Float[Tensor, "B n width"]:
-        tokens: Tensor = self.embed(patchified(pixel_vectors(maps, self.classes), self.grid))
-        return tokens
+        return self.embed(patchified(pixel_vectors(maps, self.classes), self.grid))
 
 
 def patchified(maps: Shaped[Tensor, "B c H W"], grid: tuple[int, int]) -> Shaped[Tensor, "B n pixels"]:
