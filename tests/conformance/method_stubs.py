@@ -112,6 +112,7 @@ PICTURES: dict[str, Callable[[], ImageTower]] = {
     "cim": finer_vit,
     "clip-moe": tiny_vit,
     "dbot": tiny_vit,
+    "multimae": tiny_vit,
     "uta": tiny_vit,
 }
 """Towers of pictures for methods that need another one than `StubImage`, and for their teachers."""

@@ -74,6 +74,7 @@ from .moco import MoCo as MoCo
 from .moco_dual_view import MoCoDualView as MoCoDualView
 from .more import MoRE as MoRE
 from .msclap import MSCLAP as MSCLAP
+from .multimae import MultiMAE as MultiMAE
 from .multimodn import MultiModN as MultiModN
 from .needs import Needs as Needs
 from .negclip import NegCLIP as NegCLIP
