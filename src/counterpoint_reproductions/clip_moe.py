@@ -19,7 +19,7 @@ STEPS = 400
 BASE = TrainingComparison(
     {"CLIP": "clip,image=vit"},
     {"retrieval": ("i2t_R@1",)},
-    data="scenes:basic,train=4000,validation=64,test=1000",
+    data="scenes:basic,train=6000,validation=64,test=4000",
     recipe="cpu-dense",
     changes={"steps": STEPS, "validate_every": STEPS, "towers.image_size": 48},
 )
