@@ -78,6 +78,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/guided_ntxent.py": "a teacher that sees pictures",
     "methods/jigclu.py": "montages are of pictures",
     "methods/mlcd.py": "its encoder is of pictures",
+    "methods/multimae.py": "masks patches of pictures, and maps are of pictures",
     "methods/segment.py": "maps are of pictures",
     "methods/sepclr.py": "prefers pictures where there are other columns too",
     "methods/swav.py": "small crops are of pictures",

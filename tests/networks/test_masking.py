@@ -187,7 +187,7 @@ def test_positions_and_patches_are_lightlys() -> None:
         sine_cosine_positions(16, (5, 5)), torch.as_tensor(theirs, dtype=torch.float32)
     )
     tower = small()
-    pixels, _ = tower._pixels(PICTURES.double())
+    pixels, _ = tower.pixels_and_positions(PICTURES.double())
     patches = utils.patchify(tower.normalise(PICTURES.double()), 8)
     # lightly's patches have the colours last, torch's the colours first.
     torch.testing.assert_close(pixels.view(3, 16, 3, 64).mT.flatten(2), patches)

@@ -171,12 +171,14 @@ class ALBEF(MatchingMethod):
 
     def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         alpha = self.alpha * min(clock.progress / _RAMP, 1.0)
-        terms = {
-            "contrast": lambda: self.contrast(z, alpha),
-            "matching": lambda: self.matching(z),
-            "words": lambda: self.hidden_words(z, batch, alpha),
-        }
-        return {name: self.weights[name] * term() for name, term in terms.items() if self.weights[name]}
+        losses = {}
+        if weight := self.weights["contrast"]:
+            losses["contrast"] = weight * self.contrast(z, alpha)
+        if weight := self.weights["matching"]:
+            losses["matching"] = weight * self.matching(z)
+        if weight := self.weights["words"]:
+            losses["words"] = weight * self.hidden_words(z, batch, alpha)
+        return losses
 
     def contrast(self, z: Embeddings, alpha: float) -> Float[Tensor, ""]:
         """Return the contrast of embeddings with keys, the mean of both directions."""

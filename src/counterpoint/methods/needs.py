@@ -18,6 +18,8 @@ class Needs:
     {'image': 'image', 'text': 'text'}
     >>> Needs(1, 1, prefers="text").choose("simcse", {"image": "image", "text": "text"})
     {'text': 'text'}
+    >>> Needs(1, None, modalities=("image",), more="map").choose("multimae", {"depth": "map", "image": "image"})
+    {'image': 'image', 'depth': 'map'}
     >>> Needs().choose("clip", {"image": "image"})
     Traceback (most recent call last):
     ...
@@ -30,6 +32,7 @@ class Needs:
     Attributes:
         least, most: how many; as many as there are if ``most`` is None.
         modalities: of the columns, in this order; any if empty.
+        more: the modality of the columns behind those of ``modalities``, however many; none if empty.
         prefers: the modality that a method of one column takes where the data has several; the first one unless given.
         only: the modality of every column, however many; any if empty. Columns of others are left aside.
         further: of the first two columns, those whose modalities the columns behind them may have; any if empty.
@@ -40,6 +43,7 @@ class Needs:
     least: int = 2
     most: int | None = 2
     modalities: tuple[str, ...] = ()
+    more: str = ""
     prefers: str = ""
     only: str = ""
     further: tuple[int, ...] = ()
@@ -80,10 +84,13 @@ class Needs:
         Raises:
             ValueError: naming the method and what it takes.
         """
-        if self.modalities and tuple(columns.values()) != self.modalities:
+        behind = [modality for modality in columns.values() if modality == self.more]
+        if self.modalities and (*columns.values(),) != (*self.modalities, *behind):
             named = ", ".join(f"{column} ({modality})" for column, modality in columns.items())
+            more = f" and any number of {self.more}" if self.more else ""
             raise ValueError(
-                f"{name} takes a column of {' and one of '.join(self.modalities)}, and is given {named or 'none'}"
+                f"{name} takes a column of {' and one of '.join(self.modalities)}{more}, and is given "
+                f"{named or 'none'}"
             )
         if others := [column for column, modality in columns.items() if self.only not in ("", modality)]:
             raise ValueError(f"{name} takes columns of {self.only} alone, and is given {', '.join(others)}")
@@ -124,7 +131,8 @@ class Needs:
             firsts = {modality: column for column, modality in reversed(list(columns.items()))}
             if not set(self.modalities) <= set(firsts):
                 return dict(columns)  # which `check` refuses, naming them all
-            return {firsts[modality]: modality for modality in self.modalities}
+            behind = {column: modality for column, modality in columns.items() if modality == self.more}
+            return {firsts[modality]: modality for modality in self.modalities} | behind
         if self.only:
             return {column: modality for column, modality in columns.items() if modality == self.only}
         if self.most == 1:

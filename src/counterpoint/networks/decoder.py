@@ -1,4 +1,4 @@
-"""A decoder for masked pictures: from the states of visible patches to predictions of all patches."""
+"""Decoders for masked pictures: from the states of visible patches to predictions of all patches."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from .fusion.cross_attention import CrossAttentionBlock
 from .heads import Linear
+from .masking import gather_patches
 from .towers.transformer import Embedding, TransformerBlock
 
 
@@ -81,3 +83,73 @@ class MaskedDecoder(nn.Module):
             x = block(x)
         x = self.norm(x)
         return x[:, 0], x[:, 1:]
+
+
+class CrossDecoder(nn.Module):
+    """A decoder of one column of several whose visible patches went through one encoder.
+
+        c = W states + positions + e(column),   at the visible patches of all columns
+        q = c, or the mask token + positions + e(own),   at the patches of its own column
+        predictions = V blocks(y + mlp(norm(y))),   y = attention(norm(q), norm(c))
+
+    The queries are not added to what attention returns.
+
+    >>> decoder = CrossDecoder(8, (3, 3), columns=2, own=1, out=5, width=16, depth=1, heads=2)
+    >>> decoder(torch.zeros(2, 4, 8), torch.tensor([[0, 3, 9, 17]] * 2)).shape
+    torch.Size([2, 9, 5])
+
+    Args:
+        states: the width of the encoder's states.
+        grid: rows and columns of the patches, the same for all columns.
+        columns: their number.
+        own: the number of the column that it decodes, from 0.
+        out: the numbers that it predicts of each patch.
+        width: of the decoder; a multiple of 4.
+        depth: number of blocks behind the cross-attention.
+        heads: attention heads; divides ``width``.
+
+    Source: MultiMAE (arXiv 2204.01678). There a global token is part of the context.
+    """
+
+    positions: Tensor
+
+    def __init__(
+        self,
+        states: int,
+        grid: tuple[int, int],
+        *,
+        columns: int,
+        own: int,
+        out: int,
+        width: int = 64,
+        depth: int = 2,
+        heads: int = 4,
+    ) -> None:
+        super().__init__()
+        self.columns, self.own = columns, own
+        self.embed = Linear(states, width, bias=True)
+        self.mask_token = Embedding(1, width, std=0.02)
+        self.column_embedding = Embedding(columns, width, std=0.02)
+        self.register_buffer("positions", sine_cosine_positions(width, grid), persistent=False)
+        self.cross = CrossAttentionBlock(width, heads, residual=False)
+        self.blocks = nn.ModuleList(TransformerBlock(width, heads, depth, causal=False) for _ in range(depth))
+        self.predict = Linear(width, out, bias=True)
+
+    def forward(
+        self, states: Float[Tensor, "B k states"], index: Int[Tensor, "B k"]
+    ) -> Float[Tensor, "B n out"]:
+        """Return predictions of all patches of its column, visible or not.
+
+        Args:
+            states: of the visible patches.
+            index: of these among the patches of all columns, one column after the other.
+        """
+        visible, patches = self.embed(states), len(self.positions)
+        where = (self.column_embedding.weight[:, None] + self.positions).flatten(0, 1)
+        tokens = self.mask_token.weight.to(visible.dtype).expand(len(visible), len(where), -1)
+        tokens = tokens.scatter(1, index[..., None].expand_as(visible), visible) + where
+        own = tokens[:, self.own * patches : (self.own + 1) * patches]
+        x = self.cross(own, gather_patches(tokens, index))
+        for block in self.blocks:
+            x = block(x)
+        return self.predict(x)

@@ -144,8 +144,12 @@ def patches_of_columns(
     has = torch.ones(count, len(sizes), dtype=torch.bool) if present is None else present.cpu()
     if count and int((available := has.long() @ torch.tensor(sizes)).min()) < visible:
         raise ValueError(f"{visible} visible patches of an example whose columns have {int(available.min())}")
-    gamma = torch._standard_gamma(torch.full((count, len(sizes)), concentration)) * has
-    budget = (visible * gamma / gamma.sum(1, keepdim=True).clamp_min(1e-30)).round()
+    # In logarithms, since gamma variates of a small concentration are below the least float:
+    # Gamma(α) is Gamma(α + 1) · U^(1/α).
+    above = torch._standard_gamma(torch.full((count, len(sizes)), concentration + 1, dtype=torch.float64))
+    uniform = torch.rand(count, len(sizes), dtype=torch.float64).clamp_min(1e-300)
+    logs = (above.log() + uniform.log() / concentration).masked_fill(~has, -torch.inf)
+    budget = (visible * logs.softmax(1)).round()
     scores = []
     for number, size in enumerate(sizes):
         order = torch.rand(count, size).argsort(1).argsort(1)

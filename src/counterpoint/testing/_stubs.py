@@ -173,6 +173,8 @@ def columns_for(needs: Needs) -> dict[str, str]:
     if needs.only:
         return {f"{needs.only} {k}": needs.only for k in range(1, 4)}
     # Those of pictures and texts unless the method is about others, or about more.
+    if needs.more:
+        return {column: column for column in (*needs.modalities, needs.more)}
     if set(needs.modalities) - set(PAIR):
         return {column: column for column in needs.modalities}
     if needs.further:

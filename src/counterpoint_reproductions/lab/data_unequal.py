@@ -34,7 +34,7 @@ _FAR = 10_000_000
 
 
 @final
-class Unequal(Scenes):
+class Unequal(Scenes):  # type: ignore[misc] # final, and other scenes are drawn here
     """Scenes of a large and a small thing; see the module."""
 
     def make(self, config: SceneConfig, index: int, stream: str) -> Scene:

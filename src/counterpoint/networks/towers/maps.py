@@ -17,6 +17,7 @@ from ...files import FORMAT, read_json, write_json
 from ...raw import UNKNOWN, Maps, check_maps
 from ...types import Fit
 from ..base import Tower
+from ..heads import Linear
 from .parts.sampling import sampled
 from .transformer import Embedding
 
@@ -178,14 +179,48 @@ class MapPatches(Tower):
 
     def patches(self, maps: Shaped[Tensor, "B H W"]) -> Float[Tensor, "B width h w"]:
         """Return features of the patches of maps, in the space of `forward`'s."""
-        if maps.is_floating_point():
-            known, numbers = ~maps.isnan(), maps.nan_to_num(0.0)
-            classes = torch.full_like(maps, UNKNOWN, dtype=torch.long)
-        else:
-            classes, numbers = maps.long(), torch.zeros_like(maps)
-            known = classes != UNKNOWN
-        vectors = self.classes(classes).movedim(-1, 1)
-        pixels = torch.cat([vectors, numbers[:, None].to(vectors), known[:, None].to(vectors)], 1)
-        parts = F.unfold(pixels, 2 * self.stride, stride=self.stride).mT
+        parts = F.unfold(pixel_vectors(maps, self.classes), 2 * self.stride, stride=self.stride).mT
         rows, columns = (length // self.stride - 1 for length in maps.shape[1:])
         return self.down(F.relu(self.up(parts))).mT.unflatten(2, (rows, columns))
+
+
+def pixel_vectors(maps: Shaped[Tensor, "B H W"], classes: nn.Embedding) -> Float[Tensor, "B channels H W"]:
+    """Return the vector of the class, the number, and whether that is known, of each pixel.
+
+    Args:
+        maps: of classes or of numbers.
+        classes: the vectors of all classes and of `UNKNOWN`.
+    """
+    if maps.is_floating_point():
+        known, numbers = ~maps.isnan(), maps.nan_to_num(0.0)
+        of_classes = torch.full_like(maps, UNKNOWN, dtype=torch.long)
+    else:
+        of_classes, numbers = maps.long(), torch.zeros_like(maps)
+        known = of_classes != UNKNOWN
+    vectors = classes(of_classes).movedim(-1, 1)
+    return torch.cat([vectors, numbers[:, None].to(vectors), known[:, None].to(vectors)], 1)
+
+
+class MapEmbedding(nn.Module):
+    """A linear layer on the pixels of each patch of a map: the vector of the class, the number, and what is known."""
+
+    def __init__(self, grid: tuple[int, int], patch: int, width: int, channels: int = 8) -> None:
+        super().__init__()
+        self.grid = grid
+        self.classes = Embedding(UNKNOWN + 1, channels, std=1.0)
+        self.embed = Linear((channels + 2) * patch**2, width, bias=True)
+
+    def forward(self, maps: Shaped[Tensor, "B H W"]) -> Float[Tensor, "B n width"]:
+        return self.embed(patchified(pixel_vectors(maps, self.classes), self.grid))
+
+
+def patchified(maps: Shaped[Tensor, "B c H W"], grid: tuple[int, int]) -> Shaped[Tensor, "B n pixels"]:
+    """Return the values of the patches of a grid, channel by channel.
+
+    >>> patchified(torch.arange(8).view(1, 1, 2, 4), (1, 2)).tolist()
+    [[[0, 1, 4, 5], [2, 3, 6, 7]]]
+    """
+    (rows, columns), (count, channels, height, width) = grid, maps.shape
+    parts = maps.reshape(count, channels, rows, height // rows, columns, width // columns)
+    patch = (height // rows) * (width // columns)
+    return parts.permute(0, 2, 4, 1, 3, 5).reshape(count, rows * columns, channels * patch)

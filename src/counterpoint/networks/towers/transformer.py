@@ -59,6 +59,15 @@ class TransformerBlock(nn.Module):
             mask: the places that are attended to, of which each row has one, or those that each query of each head
                 attends to; all unless given.
         """
+        return self._fed(self.attend(x, packing, mask))
+
+    def attend(
+        self,
+        x: Float[Tensor, "*batch n W"],
+        packing: Packing | None = None,
+        mask: Bool[Tensor, "B n"] | Bool[Tensor, "B h n n"] | None = None,
+    ) -> Float[Tensor, "*batch n W"]:
+        """Return states after the attention of the block, before its feed-forward part."""
         qkv = self.qkv(self.norm_1(x))
         if packing is not None:
             qkv = packing.unpack(qkv)
@@ -66,7 +75,7 @@ class TransformerBlock(nn.Module):
         mask = mask[:, None, None] if mask is not None and mask.ndim == 2 else mask
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=self.causal)
         attended = attended.transpose(1, 2).flatten(2)
-        return self._fed(x + self.out(attended if packing is None else packing.pack(attended)))
+        return x + self.out(attended if packing is None else packing.pack(attended))
 
     def reading(
         self, prompts: Float[Tensor, "B P W"], x: Float[Tensor, "B n W"], mask: Bool[Tensor, "B n"]
@@ -389,24 +398,24 @@ class VisionTransformer(ImageTower):
         index: Int[Tensor, "B k"],
         mask_token: Float[Tensor, " width"] | None = None,
     ) -> PictureStates:
-        pixels, positions = self._pixels(images)
+        pixels, positions = self.pixels_and_positions(images)
         visible = self.patch_embedding(gather_patches(pixels, index))
         if mask_token is None:
             x = visible + gather_patches(positions.expand(len(images), *positions.shape[-2:]), index)
         else:
             masked = mask_token.to(visible.dtype).expand(len(visible), positions.shape[-2], -1)
             x = masked.scatter(1, index[..., None].expand_as(visible), visible) + positions
-        states = self._blocks(x)
+        states = self.from_tokens(x)
         return PictureStates(states.mean(1), states)
 
     def _states(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B n width"]:
-        pixels, positions = self._pixels(images)
-        return self._blocks(self.patch_embedding(pixels) + positions)
+        pixels, positions = self.pixels_and_positions(images)
+        return self.from_tokens(self.patch_embedding(pixels) + positions)
 
-    def _pixels(
+    def pixels_and_positions(
         self, images: Float[Tensor, "B 3 H W"]
     ) -> tuple[Float[Tensor, "B n pixels"], Float[Tensor, "*count n width"]]:
-        """Return the pixels of the patches, and their positions."""
+        """Return the normalised pixels of the patches, channel by channel, and the patches' positions."""
         rows, columns = (length // self.patch for length in images.shape[2:])
         if len(images):
             pixels = F.pixel_unshuffle(self.normalise(images), self.patch).flatten(2).transpose(1, 2)
@@ -416,7 +425,8 @@ class VisionTransformer(ImageTower):
             )
         return pixels, self._positions(rows, columns, len(images))
 
-    def _blocks(self, x: Float[Tensor, "B n width"]) -> Float[Tensor, "B n width"]:
+    def from_tokens(self, x: Float[Tensor, "B n width"]) -> Float[Tensor, "B n width"]:
+        """Return the states of tokens that have their positions already."""
         for block in self.blocks:
             x = block(x, mask=self._seen(x))
         return self.norm(x)
