@@ -260,12 +260,8 @@ def build(
     """A method on the stub towers, started from a seed as a run starts it; of its own kind of label unless given."""
     recipe = recipe or RECIPES.get(name, RECIPE)
     image = image or PICTURES.get(name, StubImage)
-<<<<<<< HEAD
-    towers = ready(towers_of(name, image(), stub_text(methods.METHODS.get(name)), recipe, on, seed), seed)
-=======
-    text = TEXTS.get(name, StubText)()
+    text = TEXTS[name]() if name in TEXTS else stub_text(methods.METHODS.get(name))
     towers = ready(towers_of(name, image(), text, recipe, on, seed), seed)
->>>>>>> main
     towers = {f"{prefix}{c}" if c in MODALITIES else c: tower for c, tower in towers.items()}
     if name == "diht-distilled":
         options = {"teacher": teacher(seed), "top": 3, **options}
