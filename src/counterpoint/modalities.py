@@ -204,7 +204,8 @@ MODALITIES = Modalities(
         check="counterpoint.raw:check_texts",
         view="counterpoint.data.views.captions:text",
         build="counterpoint.networks.towers.build:text_tower",
-        towers=("transformer", "bag", "pixels"),
+        towers=("transformer", "reader", "bag", "pixels"),
+        able={"masks_words": ("reader",)},
         paired="plain",
         contrasted="plain",
         share="counterpoint.data.views.captions:share",
@@ -320,6 +321,8 @@ MODALITIES = Modalities(
 """The modalities that are known."""
 PAIR = {"image": "image", "text": "text"}
 """The columns of data of pictures and captions, with their modalities."""
+PAIR_PASSES = "pairs"
+"""The unit beside the modalities in which a method counts passes: of pairs through a joint encoder."""
 
 
 def noun_of(column: str) -> str:
@@ -337,5 +340,5 @@ def leading(passes: Iterable[Mapping[str, float]]) -> str:
     >>> leading([{"text": 1, "audio": 2}, {"text": 1}]), leading([{"text": 1}])
     ('audio', 'text')
     """
-    there = dict.fromkeys(modality for of_arm in passes for modality in of_arm)
+    there = dict.fromkeys(modality for of_arm in passes for modality in of_arm if modality != PAIR_PASSES)
     return min(there, key=lambda modality: (modality != "image", modality == "text"), default="image")

@@ -39,6 +39,7 @@ from counterpoint.testing._stubs import (
     ready,
     stub_map,
     stub_table,
+    stub_text,
 )
 from counterpoint.testing._stubs import RECIPE as RECIPE
 from counterpoint.testing._stubs import SIZE as SIZE
@@ -160,6 +161,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "ebm": {"noise": 0.0},
     "gml": {"queue": 40},
     "jest": {"filter": 0.5},
+    "lm-supcon": {"alternate": False},
     "swav": {"prototypes": 10},
     "mcl": {"stages": 1},
     "mlcd": {"clusters": 10, "positives": 3, "share": 1.0},
@@ -258,7 +260,7 @@ def build(
     """A method on the stub towers, started from a seed as a run starts it; of its own kind of label unless given."""
     recipe = recipe or RECIPES.get(name, RECIPE)
     image = image or PICTURES.get(name, StubImage)
-    text = TEXTS.get(name, StubText)()
+    text = TEXTS[name]() if name in TEXTS else stub_text(methods.METHODS.get(name))
     towers = ready(towers_of(name, image(), text, recipe, on, seed), seed)
     towers = {f"{prefix}{c}" if c in MODALITIES else c: tower for c, tower in towers.items()}
     if name == "diht-distilled":

@@ -33,6 +33,7 @@ from counterpoint.types import Batch
 from fixtures.tiny import TraitsData
 
 ARMS = {
+    "albef": "albef,queue=12",
     "swav": "swav,queue=12,frozen_steps=2,prototypes=16",
     "byol": "byol,self_label=cosine,positive=0.5",
     "m-dyr": "m-dyr,warmup=0.3",
@@ -60,6 +61,7 @@ ARMS = {
     "moco": "moco,queue=12",
     "moco-dual-view": "moco-dual-view,queue=12",
     "pcd": "pcd,teacher={reference},queue=12",
+    "softmask": "softmask,queue=12",
     "supcon-bins": "supcon-bins,labels=area,bins=3",
     "sy-con": "sy-con,queue=12",
     "text-shearing": "text-shearing",

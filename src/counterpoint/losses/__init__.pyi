@@ -70,6 +70,7 @@ from .sbcl import SBCLLoss as SBCLLoss
 from .scav import SCAVLoss as SCAVLoss
 from .siglip import SigLIPLoss as SigLIPLoss
 from .simcse import SimCSELoss as SimCSELoss
+from .soft_infonce import SoftInfoNCELoss as SoftInfoNCELoss
 from .soft_top_k import SoftTopKLoss as SoftTopKLoss
 from .spectral import SpectralLoss as SpectralLoss
 from .supcon import SupConLoss as SupConLoss

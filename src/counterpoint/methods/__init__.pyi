@@ -2,6 +2,7 @@ from ._registry import METHODS as METHODS
 from ._registry import assemble as assemble
 from ._registry import create as create
 from ._registry import names as names
+from .albef import ALBEF as ALBEF
 from .align import ALIGN as ALIGN
 from .amcl import AMCL as AMCL
 from .arm import Arm as Arm
@@ -60,6 +61,7 @@ from .linear import LinearClassifier as LinearClassifier
 from .linear_text import LinearText as LinearText
 from .lit import LiT as LiT
 from .llm_vem import LLMVEM as LLMVEM
+from .lm_supcon import LMSupCon as LMSupCon
 from .logit_adjusted import LogitAdjusted as LogitAdjusted
 from .lp_plus_plus import LPPlusPlus as LPPlusPlus
 from .luab import LUAB as LUAB
@@ -91,6 +93,7 @@ from .siamlip import SiamLIP as SiamLIP
 from .siglip import SigLIP as SigLIP
 from .single_loss import SingleLoss as SingleLoss
 from .slip import SLIP as SLIP
+from .softmask import SoftMask as SoftMask
 from .supcon_bins import SupConBins as SupConBins
 from .swalip import SwALIP as SwALIP
 from .swav import SwAV as SwAV

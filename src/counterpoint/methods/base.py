@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..networks.base import Input
 from ..pairwise import Loss, Temperature
 from ..ranges import Checked
-from ..types import Batch, Embeddings, Kind, Stage, StepInfo, TrainingExamples, ViewSpec
+from ..types import Batch, Embeddings, Kind, Pairs, Stage, StepInfo, TrainingExamples, ViewSpec
 from .needs import Needs
 
 Ranges = Mapping[str, tuple[float, float]]
@@ -155,9 +156,38 @@ class Method(Checked, nn.Module, ABC):
     def encode(self, batch: Batch) -> Embeddings:
         """Return features of every view, sample by sample."""
 
+    def pairs(self, z: Embeddings, batch: Batch) -> Pairs:
+        """Return which rows of the batch meet in a second round: indices of rows, and labels.
+
+        Called once a step, without gradient; none unless the method says otherwise. A negative is never the row itself,
+        nor a row with an equal id. Both rows of a pair are this rank's own, as in published code, so that a rank with
+        one row has no pair, and the negatives depend on the number of ranks.
+
+        Args:
+            z: what ``targets`` and ``encode`` returned.
+            batch: this rank's part of the batch.
+        """
+        return {}
+
+    def fuse(self, z: Embeddings, pairs: Pairs) -> Embeddings:
+        """Return features of pairs, pair by pair: those of some, where gradient caching asks for a part of them.
+
+        It runs no tower: what towers say is in ``z``.
+        """
+        return {}
+
+    def second_round(self, z: Embeddings, batch: Batch) -> Embeddings:
+        """Return what `losses` reads: ``z``, the pairs and what `fuse` makes of them."""
+        with torch.no_grad():
+            pairs = self.pairs(z, batch)
+        return {**z, **pairs, **self.fuse(z, pairs)} if pairs else z
+
     @abstractmethod
     def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
-        """Return the named terms whose sum is minimised. ``z`` holds what ``targets`` and ``encode`` returned."""
+        """Return the named terms whose sum is minimised.
+
+        ``z`` holds what ``targets``, ``encode``, ``pairs`` and ``fuse`` returned.
+        """
 
     def after_step(self, z: Embeddings, batch: Batch, clock: StepInfo) -> None:
         """Move the state that moves once per optimiser step: losses commit theirs; momentum copies, queues.
@@ -182,7 +212,8 @@ class Method(Checked, nn.Module, ABC):
     def passes(self) -> dict[str, float]:
         """Return how often each tower runs per example and step: the honest unit of what a method costs.
 
-        Counted in inputs of full size: a view of half the side is a quarter of a pass. Whatever else of a class runs
+        Counted in inputs of full size: a view of half the side is a quarter of a pass. A method with a joint encoder
+        adds the pairs of an example that pass through it, under the name ``"pairs"``. Whatever else of a class runs
         towers, the class adds: copies and teachers in `targets`, and looks, of which one at all examples every
         ``epoch_start_every`` epochs is ``1 / epoch_start_every`` of a pass. Those of a method that looks `ONCE`
         do not grow with the steps: see `passes_of_all`.

@@ -357,6 +357,7 @@ class TextTower(Tower, ABC):
     Attributes:
         tokenizer: the tokenizer whose ids it takes.
         begins_with_end: whether its captions begin with the end token too.
+        masks_words: it reads the mask token, whose id is the tokenizer's ``vocabulary``.
         pooling: how the states of the tokens become one vector; None where the model has its own way. A
             method may set it.
     """
@@ -365,6 +366,7 @@ class TextTower(Tower, ABC):
     takes_dropout: ClassVar[bool] = True
     tokenizer: Tokenizer
     begins_with_end: bool = False
+    masks_words: ClassVar[bool] = False
     pooling: Pooling | None = "end"
 
     @property

@@ -46,7 +46,8 @@ class Towers(Section):
     image: str = "cnn"
     """Tower of pictures (see: counterpoint list towers): cnn, vit; timm:NAME; open_clip:NAME@FOLDER."""
     text: str = "transformer"
-    """Tower of texts: transformer or bag; transformers:NAME; pixels draws texts, for the tower of pictures to read."""
+    """Tower of texts: transformer, reader (both ways) or bag; transformers:NAME; pixels draws texts, for the tower of
+    pictures to read."""
     audio: str = "mel"
     """Tower of sounds: mel, wav2vec2, or spectra, which does not know their order; transformers:NAME;
     timm:NAME, of spectrograms; resemblyzer:ge2e, of voices."""

@@ -321,6 +321,20 @@ _ALL = (
         {"segmentation_probe": ("miou", "miou_band"), "probe": ("logistic_*_top1",)},
     ),
     StudyPreset(
+        "matching",
+        "pictures with texts: what a joint encoder of both, asked of the best answers alone, adds to comparing vectors. "
+        "Scores by it are marked [joint]; compare with --budget time too, as a step of it costs several times as much",
+        {
+            "vectors alone": ("clip",),
+            "a joint encoder beside them": ("albef", "softmask"),
+        },
+        "clip",
+        {
+            "retrieval": ("*_R@1", "*_R@1[joint]"),
+            "sugarcrepe": ("accuracy", "accuracy[joint]"),
+        },
+    ),
+    StudyPreset(
         "league",
         "every method of two columns that needs neither labels nor a second model, under one recipe; dozens of arms: "
         "give --jobs or --executor, and --tune 4 to search the learning rate of each",

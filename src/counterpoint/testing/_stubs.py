@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..data.views.captions import masked_words
 from ..frames import of_boxes
 from ..methods import Needs
 from ..methods.tower_method import TowerMethod
@@ -123,6 +125,16 @@ class StubText(TextTower):
         return torch.tanh(self.linear(self.words(tokens))) * (tokens > 0)[..., None]
 
 
+class StubReader(StubText):
+    """`StubText` with a vector of the mask token."""
+
+    masks_words = True
+
+    def __init__(self, width: int = 10) -> None:
+        super().__init__(width)
+        self.words = nn.Embedding(WordTokenizer.vocabulary + 1, width)
+
+
 class StubSound(SoundTower):
     """A linear layer on windows of four samples, read as the mean of its states."""
 
@@ -181,9 +193,14 @@ def stub_map() -> Tower:
     return MapPatches(MapSquare(SIZE, classes=INPUTS["map"].classes))
 
 
-def stub_towers(reads: dict[str, str], seed: int = 0) -> dict[str, Tower]:
-    """Return towers of columns, one for each modality, with weights from a seed."""
-    towers: list[Tower] = [StubImage(), StubText(), StubSound(), StubSeries(), stub_table()]
+def stub_text(kind: Any) -> TextTower:
+    """Return a tower of texts for a method, which knows the mask token where the method asks for that."""
+    return StubReader() if "masks_words" in getattr(kind, "asks", {}).values() else StubText()
+
+
+def stub_towers(reads: dict[str, str], seed: int = 0, kind: Any = None) -> dict[str, Tower]:
+    """Return towers of columns, one for each modality, with weights from a seed, for a class of methods."""
+    towers: list[Tower] = [StubImage(), stub_text(kind), StubSound(), StubSeries(), stub_table()]
     if "map" in reads.values():
         towers.append(stub_map())
     by_modality = {tower.modality: tower for tower in towers}
@@ -230,6 +247,10 @@ def loaded(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtyp
         elif view.modality == "map":
             side = getattr(method.inputs[view.column], "size", SIZE)
             views[name] = torch.randint(0, 4, (size, side, side), dtype=torch.uint8, generator=generator)
+        elif view.augmentation.startswith("masked"):
+            views[name] = masked_words(
+                views[view.like], WordTokenizer(), np.arange(size, dtype=np.uint64), 0.4
+            )
         elif view.modality == "text":
             views[name] = torch.randint(1, WordTokenizer.end, (size, 5), generator=generator)
         else:
@@ -262,7 +283,7 @@ def run(method: TowerMethod, given: Batch, clock: StepInfo = LATE) -> dict[str, 
     """Return the losses of a batch, by the calls that the training loop makes."""
     with torch.no_grad():
         z = method.targets(given)
-    return method.losses(z | method.encode(given), given, clock)
+    return method.losses(method.second_round(z | method.encode(given), given), given, clock)
 
 
 def total(method: TowerMethod, given: Batch, clock: StepInfo = LATE) -> Any:

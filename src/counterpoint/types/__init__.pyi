@@ -1,5 +1,6 @@
 from .batch import Batch as Batch
 from .batch import Embeddings as Embeddings
+from .batch import Pairs as Pairs
 from .batch import TrainingExamples as TrainingExamples
 from .batch import View as View
 from .batch import ViewSpec as ViewSpec

@@ -29,7 +29,7 @@ from .sound import MelTower, SoundTower
 from .table import Cells, TablePerceptron, TableTower
 from .tokenizer import BytePairTokenizer
 from .trained import load_trained, sizes_of_run
-from .transformer import TextTransformer
+from .transformer import TextReader, TextTransformer
 from .video import FramesTower, VideoTower
 from .wav2vec2 import small_wav2vec2
 
@@ -37,7 +37,8 @@ T = TypeVar("T")
 Fitted = TypeVar("Fitted", BytePairTokenizer, Standardised, Cells, MapSquare)
 
 
-_TEXT: Mapping[str, Callable[[Tokenizer], TextTower]] = {"transformer": TextTransformer, "bag": BagOfWords}
+_TRANSFORMERS = {"transformer": TextTransformer, "reader": TextReader}
+_TEXT: Mapping[str, Callable[[Tokenizer], TextTower]] = {**_TRANSFORMERS, "bag": BagOfWords}
 _SERIES: Mapping[str, Callable[[Standardised], SeriesTower]] = {
     "dilated": DilatedTower,
     "transformer": SeriesTransformer,
@@ -126,7 +127,7 @@ def build_towers(
     generator is not touched. ``@WEIGHTS`` after a name reads pretrained ones, all of them or none.
 
     - images: ``cnn``, ``vit``, ``vit-crop``, ``vit-map``, ``mlp``, ``patches``, ``timm:NAME[@hub|@package|@PATH]``
-    - text: ``transformer``, ``bag``, ``transformers:NAME[@hub|@package|@PATH]``,
+    - text: ``transformer``, ``reader``, ``bag``, ``transformers:NAME[@hub|@package|@PATH]``,
       ``sentence-transformers:NAME[@hub|@PATH]``; ``pixels`` draws the text, and is the tower of pictures itself
     - sounds: ``mel``, ``spectra``, ``wav2vec2``, ``transformers:NAME[@hub|@PATH]``,
       ``timm:NAME[@hub|@package|@PATH]`` on log-mel spectrograms, ``resemblyzer:ge2e[@package|@PATH]``
@@ -262,10 +263,10 @@ def text_tower(source: TowerSource, start: Start) -> Tower:
         image = start.sibling("image")
         assert isinstance(image, ImageTower)
         return DrawnText(image)
-    if layers is not None and source.name != "transformer":
+    if layers is not None and source.name not in _TRANSFORMERS:
         raise ValueError(f"towers.text_layers={layers}: {source} has no layers to count")
     tokenizer = start.vocabulary()
-    return TextTransformer(tokenizer, depth=layers) if layers else _TEXT[source.name](tokenizer)
+    return _TRANSFORMERS[source.name](tokenizer, depth=layers) if layers else _TEXT[source.name](tokenizer)
 
 
 def audio_tower(source: TowerSource, start: Start) -> SoundTower:
