@@ -106,7 +106,7 @@ class Arm:
         spec = Spec.parse(text)
         head, options = spec.name, dict(spec.options)
         usual = TOWERS.get(head, {})
-        towers: dict[str, str] = {**usual, **{m: options.pop(m) for m in MODALITIES.names() if m in options}}
+        towers = {**usual, **_towers(text, options)}
         columns, labels = columns_asked(text, options), options.pop("labels", "")
         tune, sampler, origin = options.pop("tune", None), options.pop("sampler", ""), options.pop("from", "")
         shots = _shots(text, options.pop("shots", None))
@@ -447,6 +447,17 @@ class Arm:
         from .user_loss import load_loss
 
         return load_loss(*self.loss)
+
+
+def _towers(arm: str, options: dict[str, str]) -> dict[str, str]:
+    """Take the names of towers out of an arm's options, by modality."""
+    towers: dict[str, str] = {}
+    for modality in MODALITIES:
+        names = [name for name in (modality.name, modality.option) if name in options]
+        if len(names) > 1:
+            raise ValueError(f"arm {arm!r}: {' and '.join(names)} name the same tower: leave one out")
+        towers |= {modality.name: options.pop(name) for name in names}
+    return towers
 
 
 def _shots(arm: str, text: str | None) -> int | None:

@@ -18,7 +18,7 @@ from ..networks.towers.maps import MapPatches, MapSquare
 from ..networks.towers.series import SeriesTower, Standardised
 from ..networks.towers.sound import SoundTower
 from ..networks.towers.table import Cells, ColumnStatistics, TablePerceptron
-from ..raw import Boxes, Maps, Series, Waves, ends
+from ..raw import Boxes, Exchange, Maps, Series, Waves, ends
 from ..recipes.schema import Recipe, Towers, Widths
 from ..types import Batch, Kind, StepInfo, Target
 
@@ -45,6 +45,7 @@ INPUTS: dict[str, Any] = {
         0, 256, (6, 3, 10, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
     ),
     "text": [" ".join(_WORDS[k : k + 4]) for k in range(6)],
+    "talk": [(Exchange("what runs?", " ".join(_WORDS[k : k + 3])),) for k in range(6)],
     "audio": Waves.of(list(torch.randn(6, 40, generator=torch.Generator().manual_seed(1)).numpy()), 8000),
     "series": Series(torch.randn(6, 40, 3, generator=torch.Generator().manual_seed(1))),
     "map": Maps(

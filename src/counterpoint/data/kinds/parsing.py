@@ -15,6 +15,7 @@ from ..base import Data
 from ..benchmarks import BENCHMARKS
 from ..collections import COLLECTIONS
 from ..derived import voxels
+from ..derived.conversations import ConversationData, talk_of, with_talk
 from ..derived.gaps import Gap, gaps_of, with_gaps
 from ..derived.missing import MissingValuesData
 from ..derived.mixed import MixedData
@@ -50,6 +51,11 @@ def parse(source: str) -> DataResolver:
         parsed = parse(whole)
         rest = parsed.rest + with_gaps("", [str(gap) for gap in gaps])
         return _Gappy(source, parsed.head, parsed.path, rest, whole=parsed, gaps=gaps)
+    whole, parts_of_talk = talk_of(source)
+    if parts_of_talk:
+        parsed = parse(whole)
+        rest = with_talk(parsed.rest, parts_of_talk)
+        return _Talking(source, parsed.head, parsed.path, rest, whole=parsed, parts=parts_of_talk)
     name = name_of(source)
     if name == voxels.NAME:
         inner, _, options = Simulation.parse(source)
@@ -127,6 +133,30 @@ class _World(DataResolver):
                 self.source,
             )
         return WORLDS.get(self.name).parse(self.source)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class _Talking(DataResolver):
+    """Data with conversations made of its questions and captions.
+
+    Attributes:
+        whole: without them.
+        parts: that they are made of.
+    """
+
+    whole: DataResolver
+    parts: str
+
+    def open(self, form: int | Fit) -> Data:
+        return ConversationData(self.whole.open(form), self.parts)
+
+    @property
+    def options(self) -> SourceOptions:
+        return self.whole.options
+
+    def records(self, ledger: Ledger) -> Records | None:
+        return self.whole.records(ledger)
 
 
 @final
