@@ -74,7 +74,8 @@ def test_a_world_is_asked_about_in_its_questions_and_captions() -> None:
     whole = data.read("talk", rows)
     assert data.read("talk", rows[::-1]) == whole[::-1]
     assert all(
-        row[-1] == ("Describe the picture.", text) for row, text in zip(whole, data.read("text", rows))
+        row[-1] == ("Describe the picture.", text)
+        for row, text in zip(whole, data.read("text", rows), strict=True)
     )
     assert all(len(row) > 1 and row[0].request.endswith(("?", ".")) for row in whole)
     captions = load_any("scenes:tiny,talk=captions")

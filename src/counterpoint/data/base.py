@@ -204,6 +204,10 @@ class Data(ABC):
         """
         return {}
 
+    def kind_of_word(self, word: str) -> str:
+        """Return what a word of a text about the rows speaks of, such as a colour; empty where that is not known."""
+        return ""
+
     def key(self, row: int) -> str:
         """Return what the user calls a row: its id, unless the data says otherwise."""
         return str(self.ids[row])

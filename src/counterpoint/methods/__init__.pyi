@@ -84,6 +84,7 @@ from .sbcl import SBCL as SBCL
 from .scav import SCAV as SCAV
 from .segment import Segment as Segment
 from .sepclr import SepCLR as SepCLR
+from .sft import SFT as SFT
 from .siamlip import SiamLIP as SiamLIP
 from .siglip import SigLIP as SigLIP
 from .single_loss import SingleLoss as SingleLoss

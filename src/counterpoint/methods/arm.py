@@ -212,6 +212,17 @@ class Arm:
         return issubclass(self.kind, Classifying)
 
     @property
+    def speaks(self) -> bool:
+        """True for a method whose model replies to requests about pictures.
+
+        >>> Arm.parse("sft").speaks, Arm.parse("clip").speaks
+        (True, False)
+        """
+        from ._speaking import SpeakingMethod
+
+        return issubclass(self.kind, SpeakingMethod)
+
+    @property
     def learns(self) -> tuple[Kind, ...]:
         """Kinds of labels that it can learn from; none for a method that learns from no label."""
         if self._loss is not None:
@@ -348,14 +359,15 @@ class Arm:
         if not is_restored():
             for modality in named.keys() - self.towers.keys():
                 say_taken(self.spec, modality, named[modality])
+        tuned = {c: it for c, it in towers.items() if it.modality in (self.kind.tuned or reads.values())}
         if self.tune is not None:
-            check_pretrained(towers, self.tune, f"arm {self.spec!r}")
+            check_pretrained(tuned, self.tune, f"arm {self.spec!r}")
         pair = is_pair(towers)
         if pair:
             recipe = as_wide(recipe, towers)
         # Before the method is built: momentum copies are made of towers that have adapters, or are frozen, already.
         if (way := self.tune or recipe.towers.tune) is not None and self.method != "lit":
-            for tower in pretrained(towers):
+            for tower in pretrained(tuned):
                 tune(tower, "frozen" if way == "none" else way, seed=seed)
         try:
             method = assemble(kind, constructor, towers, recipe, target, **options)
@@ -456,7 +468,8 @@ def _towers(arm: str, options: dict[str, str]) -> dict[str, str]:
         names = [name for name in (modality.name, modality.option) if name in options]
         if len(names) > 1:
             raise ValueError(f"arm {arm!r}: {' and '.join(names)} name the same tower: leave one out")
-        towers |= {modality.name: options.pop(name) for name in names}
+        if names:
+            towers[modality.name] = options.pop(names[0])
     return towers
 
 

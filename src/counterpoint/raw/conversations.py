@@ -22,14 +22,14 @@ Conversation = tuple[Exchange, ...]
 """The exchanges of one row, in their order; none for a row without a conversation."""
 
 
-def conversations(rows: Sequence[Sequence[str]], form: int = 0) -> list[Conversation]:
+def pack_conversations(rows: Sequence[Sequence[str]], form: int = 0) -> list[Conversation]:
     """Return conversations of texts that are requests and replies in turn.
 
     Args:
         rows: the texts of each row.
         form: has no effect; it is an argument of every modality's ``pack``.
 
-    >>> conversations([["What is it?", "A cat.", "What colour?", "Red."], [""]])[0][1]
+    >>> pack_conversations([["What is it?", "A cat.", "What colour?", "Red."], [""]])[0][1]
     Exchange(request='What colour?', reply='Red.')
 
     Raises:

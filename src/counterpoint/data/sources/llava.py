@@ -22,9 +22,9 @@ _PEOPLE, _MODELS = ("human", "user"), ("gpt", "assistant")
 class LLaVA(Source):
     """A JSON file with a list of objects that have ``image`` and ``conversations``.
 
-    A conversation is a list of turns ``{"from": "human" or "gpt", "value": …}``, a request and its reply in turn. A first
-    turn from ``system`` is left out, and so is the marker ``<image>``. Pictures are named from the file's folder, or
-    from the folder ``images`` in it. ``id`` and ``split`` are optional.
+    A conversation is a list of turns ``{"from": "human" or "gpt", "value": …}``, a request and its reply in turn. A
+    first turn from ``system`` is left out, and so is the marker ``<image>``. Pictures are named from the file's folder,
+    or from the folder ``images`` in it. ``id`` and ``split`` are optional.
 
     Source: the instruction data of Liu et al., "Visual Instruction Tuning" (2023), arXiv 2304.08485.
     """

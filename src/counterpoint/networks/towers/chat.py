@@ -32,8 +32,8 @@ class Chat:
     (else 0), and the number of its exchange from 1 (0 for padding). Longer conversations are cut on the right. A last
     exchange with an empty reply ends where the reply would begin.
 
-    Text is split into tokens piece by piece, a prompt and a reply at a time, as a model reads and writes them. The first
-    ``opening`` tokens are the same in every conversation; a picture stands behind them.
+    Text is split into tokens piece by piece, a prompt and a reply at a time, as a model reads and writes them. The
+    first ``opening`` tokens are the same in every conversation; a picture stands behind them.
 
     Args:
         tokenizer: of transformers, with a chat template.
@@ -119,7 +119,7 @@ class Chat:
         return str(self.tokenizer.decode(tokens.tolist(), skip_special_tokens=True)).strip()
 
     def words(self, tokens: Int[Tensor, " L"]) -> list[int]:
-        """Return the number of the word that each token belongs to, in the words of `str.split`; −1 for an end token."""
+        """Return the number of the word (`str.split`) that each token belongs to; −1 for an end token."""
         numbers, before, word = [], "", -1
         for count in range(1, len(tokens) + 1):
             text = str(self.tokenizer.decode(tokens[:count].tolist(), skip_special_tokens=True))

@@ -48,13 +48,11 @@ class LanguageTower(Tower):
     @property
     def head(self) -> nn.Module:
         """The layer from states to logits over the vocabulary."""
-        head: nn.Module = self.model.get_output_embeddings()
-        return head
+        return self.model.get_output_embeddings()
 
     def embed(self, tokens: Int[Tensor, "B L"]) -> Float[Tensor, "B L W"]:
         """Return the vectors of tokens."""
-        vectors: Tensor = self.model.get_input_embeddings()(tokens)
-        return vectors
+        return self.model.get_input_embeddings()(tokens)
 
     def token_states(
         self,
@@ -87,8 +85,7 @@ class LanguageTower(Tower):
         finally:
             for handle in handles:
                 handle.remove()
-        states: Tensor = output.last_hidden_state
-        return states
+        return output.last_hidden_state
 
     def states(self, inputs: Int[Tensor, "B 3 L"]) -> Float[Tensor, "B t width"]:
         inputs = trimmed(inputs)

@@ -84,8 +84,8 @@ def records_of(
         broken = rows.filter(pl.col(CELL + made.name).list.len() % group != 0) if group > 1 else rows[:0]
         if len(broken):
             raise ValueError(
-                f"{path}, row {broken['row'][0]}: {' or '.join(made.headers)} is empty: a request needs its reply; fill "
-                "the cell in, or take the row out"
+                f"{path}, row {broken['row'][0]}: {' or '.join(made.headers)} is empty: a request needs its reply; "
+                "fill the cell in, or take the row out"
             )
     alone = rows["picture"].drop_nulls().is_unique().all()
     cells = [pl.col(CELL + made.name).alias(made.name) for made in roles.made if made.held != "values"]

@@ -35,6 +35,7 @@ from .presets import PRESETS, ScenePreset
 from .rows import PrerenderedPictures
 from .scene import Scene
 from .words import captions
+from .words.kinds import kind_of_word
 from .words.retelling import retold
 
 PIXELS = 96
@@ -267,6 +268,10 @@ class Scenes(SyntheticData[SceneConfig, Scene], PairedData):
     def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
         """Return squares, choices, regions, questions … about some rows."""
         return items_of(self, form, rows, kinds)
+
+    def kind_of_word(self, word: str) -> str:
+        """Return ``thing``, ``colour``, ``number``, ``size``, ``place`` or ``filler``, of an English word."""
+        return kind_of_word(word)
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Describe the world; frequencies are those of the first training rows."""
