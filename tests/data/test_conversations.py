@@ -101,3 +101,23 @@ def test_the_plain_view_draws_an_exchange_by_the_key() -> None:
     assert drawn[::-1] == first
     view([()], keys[:1], note)
     assert drawn == [""]
+
+
+def test_a_rejected_reply_is_another_column_of_conversations(tmp_path: Path) -> None:
+    write_pictures(tmp_path, 6)
+    rows = [f"{k}.png,What is {k}?,It is {k}.,{'' if k == 2 else 'It is not.'}" for k in range(6)]
+    (tmp_path / "it.csv").write_text("\n".join(["image,prompt,chosen,rejected", *rows]))
+    data = load_any(str(tmp_path / "it.csv"), 8)
+    assert data.columns == {"image": "image", "talk": "talk", "rejected": "talk"}
+    assert data.read("talk", np.array([2])) == [(cp.Exchange("What is 2?", "It is 2."),)]
+    assert data.read("rejected", np.array([1])) == [(cp.Exchange("What is 1?", "It is not."),)]
+    assert data.present("rejected", np.arange(6)).tolist() == [k != 2 for k in range(6)]
+
+
+def test_worse_replies_can_be_named(tmp_path: Path) -> None:
+    write_pictures(tmp_path, 6)
+    rows = [{"file": f"{k}.png", "q": "What?", "a": f"Number {k}.", "blind": "None."} for k in range(6)]
+    (tmp_path / "it.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    data = load_any(f"{tmp_path / 'it.jsonl'},columns=image:file+talk:q+talk:a+blind", 8)
+    assert data.columns == {"image": "image", "talk": "talk", "blind": "talk"}
+    assert data.read("blind", np.array([2])) == [(cp.Exchange("What?", "None."),)]

@@ -63,12 +63,12 @@ class SpeakingMethod(TowerMethod):
         tune_image: TuneImage | None = None,
     ) -> None:
         super().__init__(towers)
-        self.picture, self.talk = towers
+        self.picture, self.talk, *_ = towers
         self.views = paired(towers)
         image, language = self.image_tower, self.language
         places = grid(image)
         tune(image, tune_image or ("frozen" if image.pretrained else "full"))
-        std = float(language.embed(torch.arange(language.chat.vocabulary)).detach().std())
+        std = float(language.embed(torch.arange(language.chat.vocabulary)[None]).detach().std())
         made: Bridge = BRIDGES.get(bridge)(image.width, language.width, places, tokens, std)
         # Named as heads are, so that an arm that goes on from a run has its bridge too.
         self.bridge_projections = nn.ModuleDict({self.picture: made})

@@ -53,6 +53,8 @@ class Arm:
     ``dcl,temperature=0.1``                   a loss, on CLIP's towers and heads (see `SingleLoss`)
     ``dcl,on=images``                         the same loss on two views of each picture; so ``on=texts``, ``on=COLUMN``
     ``clip,columns=image+audio``              a method on other columns than the first ones that suit it
+    ``dpo,worse=blind``                       a method that compares replies with the worse ones of a column: short for
+                                              ``columns=image+talk+blind``
     ``supcon,labels=colour``                  a method that learns from another label than the run's
     ``supcon,on=images,sampler=balanced``     a method that learns from labels, of rows that come by their classes (see
                                               `counterpoint.data.loading.samplers`)

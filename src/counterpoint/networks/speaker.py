@@ -7,7 +7,7 @@ from typing import final
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..pairwise.inputs import upcast
@@ -42,30 +42,52 @@ class Speaker:
         """Return what the language model reads of pictures."""
         return self.bridge(Seen((patches,), self.bridge.grid))
 
-    def states(self, tokens: Int[Tensor, "B L"], given: Given | None) -> Float[Tensor, "B L W"]:
-        """Return the state of each token of conversations, behind a picture or without one."""
+    def states(
+        self, tokens: Int[Tensor, "B L"], given: Given | None, *, hidden: bool = False
+    ) -> Float[Tensor, "B L W"]:
+        """Return the state of each token of conversations, behind a picture or without one.
+
+        Args:
+            tokens: of conversations.
+            given: what is read of pictures; None for conversations without one.
+            hidden: no token attends to the picture's tokens in any layer. Positions stay as they are.
+        """
         embedded = self.language.embed(tokens)
         if given is None:
             return self.language.token_states(embedded)
         opening, count = self.language.chat.opening, given.tokens.shape[1]
         parts = (embedded[:, :opening], given.tokens.to(embedded.dtype), embedded[:, opening:])
-        states = self.language.token_states(torch.cat(parts, 1), before=given.before)
+        whole = torch.cat(parts, 1)
+        if hidden:
+            length = whole.shape[1]
+            mask = torch.ones(length, length, dtype=torch.bool, device=whole.device).tril()
+            # A picture's token keeps itself, so that no softmax is without a key.
+            mask[:, opening : opening + count] = torch.eye(length, dtype=torch.bool, device=mask.device)[
+                :, opening : opening + count
+            ]
+            states = self.language.token_states(whole, mask=mask.expand(len(whole), -1, -1))
+        else:
+            states = self.language.token_states(whole, before=given.before)
         return torch.cat([states[:, :opening], states[:, opening + count :]], 1)
+
+    def reply_states(
+        self, talk: Int[Tensor, "B 3 L"], given: Given | None, *, hidden: bool = False
+    ) -> tuple[Float[Tensor, "n W"], Int[Tensor, " n"], Bool[Tensor, "B L"]]:
+        """Return the state that predicts each token of a reply, these tokens, and their places."""
+        read = trimmed(talk)
+        # The end of a prompt is its last token; no reply begins right behind a picture.
+        spoken = read[:, REPLY, 1:] > 0
+        states = self.states(read[:, TOKEN], given, hidden=hidden)[:, :-1][spoken]
+        return states, read[:, TOKEN, 1:][spoken], F.pad(spoken, (1, talk.shape[2] - read.shape[2]))
 
     def log_p(self, talk: Int[Tensor, "B 3 L"], given: Given | None) -> Float[Tensor, "B L"]:
         """Return the log-probability of each token of a reply; 0 for all other tokens.
 
         Logits are computed where replies stand, and no others.
         """
-        read = trimmed(talk)
-        # The end of a prompt is its last token; no reply begins right behind a picture.
-        spoken = read[:, REPLY, 1:] > 0
-        states = self.states(read[:, TOKEN], given)[:, :-1][spoken]
-        wrong = F.cross_entropy(
-            upcast(self.language.head(states)), read[:, TOKEN, 1:][spoken], reduction="none"
-        )
-        log_p = wrong.new_zeros(spoken.shape).masked_scatter(spoken, -wrong)
-        return F.pad(log_p, (1, talk.shape[2] - read.shape[2]))
+        states, tokens, where = self.reply_states(talk, given)
+        wrong = F.cross_entropy(upcast(self.language.head(states)), tokens, reduction="none")
+        return wrong.new_zeros(where.shape).masked_scatter(where, -wrong)
 
     def next_logits(
         self, tokens: Int[Tensor, "B L"], patches: Float[Tensor, "B n w"]

@@ -253,6 +253,13 @@ def _named_columns(
     if all(map(_is_file, data_columns)):
         texts = tuple(name for name in text_columns(columns, {}) if name not in headers)
         made += [DerivedColumn("text", "text", texts)] if texts else []
+    if "talk" in data_columns:
+        # Texts that bear a name of their own are other replies to the same request.
+        request = said_columns("talk", data_columns["talk"])[:1]
+        made = [
+            DerivedColumn(it.name, "talk", request + it.headers) if it.modality == "text" != it.name else it
+            for it in made
+        ]
     return tuple(made)
 
 
@@ -268,12 +275,14 @@ def _others(names: Sequence[str], main: str, kind: Callable[[str], ColumnType]) 
 
 def _conversations(names: Sequence[str]) -> list[DerivedColumn]:
     """Return the columns of conversations that are made of columns of usual names."""
-    return [
-        DerivedColumn(name, name, headers)
-        for known in CONVERSATIONS
-        for name, headers in known.items()
-        if {*headers} <= {*names}
-    ]
+    for known in CONVERSATIONS:
+        if {*known["talk"]} <= {*names}:
+            return [
+                DerivedColumn(name, "talk", headers)
+                for name, headers in known.items()
+                if {*headers} <= {*names}
+            ]
+    return []
 
 
 def _recognised(

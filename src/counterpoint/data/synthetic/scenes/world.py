@@ -35,6 +35,7 @@ from .presets import PRESETS, ScenePreset
 from .rows import PrerenderedPictures
 from .scene import Scene
 from .words import captions
+from .words.filler import wrapped
 from .words.kinds import kind_of_word
 from .words.retelling import retold
 
@@ -215,7 +216,7 @@ class Scenes(SyntheticData[SceneConfig, Scene], PairedData):
         if self.lacks("text", row):
             return [""]
         scene = self._mentioned(row)
-        return [captions.short(scene, language).text for language in self.preset.languages]
+        return self._filled(row, [captions.short(scene, language).text for language in self.preset.languages])
 
     def training_captions(self, row: int) -> Sequence[str]:
         """Return the captions, and for each language another way to say it; or the first and those that are retold."""
@@ -229,7 +230,14 @@ class Scenes(SyntheticData[SceneConfig, Scene], PairedData):
             return (plain[0], *(self._retold(row, style) for style in range(config.retold)))
         scene, draws = self._mentioned(row), self.draws(row)
         other = [captions.short(scene, language, draws).text for language in self.preset.languages]
-        return tuple(dict.fromkeys([*plain, *other]))
+        return tuple(dict.fromkeys([*plain, *self._filled(row, other)]))
+
+    def _filled(self, row: int, texts: list[str]) -> list[str]:
+        """Return captions as they are, or between phrases."""
+        draws, share = self.draws(row), self.config(row).filler
+        if not (share and draws.happens("filler", share)):
+            return texts
+        return [wrapped(text, draws) for text in texts]
 
     def _retold(self, row: int, style: int) -> str:
         """Return a caption of what the picture shows, in words of its own; later sentences may say what is not so."""
