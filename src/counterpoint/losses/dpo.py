@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..forms import NonNegative
-from ..pairwise.inputs import upcast
+from ..pairwise.inputs import paired
 from ..pairwise.loss import Loss
 
 
@@ -54,13 +54,12 @@ class DPOLoss(Loss):
             reference: those under the reference.
             weights: of the pairs; all the same unless given.
         """
+        policy, reference = paired(policy=policy, reference=reference)
+        if policy.shape[1] != 2:
+            raise ValueError(f"policy and reference must be (B, 2), got {tuple(policy.shape)}")
         good, worse = self.rewards(policy, reference).unbind(1)
         return self.mean(-F.logsigmoid(good - worse), weights)
 
     def rewards(self, policy: Float[Tensor, "B 2"], reference: Float[Tensor, "B 2"]) -> Float[Tensor, "B 2"]:
         """Return the rewards r of good and worse replies."""
-        if policy.ndim != 2 or policy.shape[1] != 2 or policy.shape != reference.shape:
-            raise ValueError(
-                f"policy and reference must be (B, 2), got {tuple(policy.shape)} and {tuple(reference.shape)}"
-            )
-        return self.beta * (upcast(policy) - upcast(reference).detach())
+        return self.beta * (policy - reference.detach())

@@ -116,7 +116,7 @@ class DPO(SpeakingMethod):
                 "worse_reward": float(worse.mean()),
                 "margin": float((good - worse).mean()),
                 "in_order": float((good > worse).to(good.dtype).mean()),
-                "good_log_p": float(policy[used, 0].mean()),
+                "good_log_p": float(policy[used, 0].detach().mean()),
             }
         return terms
 
