@@ -177,7 +177,7 @@ def shuffled(values: Float[Tensor, "B L"], mask: Bool[Tensor, "B L"], order: Ten
     rank = torch.empty_like(order).scatter_(
         1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
     )
-    drawn = torch.where(mask, rank, order.shape[1]).argsort(1, stable=True)
-    own = torch.where(mask, 0, 1).argsort(1, stable=True)
+    drawn = torch.where(mask, rank, order.shape[1]).sort(dim=1, stable=True).indices
+    own = torch.where(mask, 0, 1).sort(dim=1, stable=True).indices
     moved = torch.zeros_like(values).scatter_(1, own, values.gather(1, drawn))
     return torch.where(mask, moved, 0.0)

@@ -46,6 +46,15 @@ _PLAIN: Mapping[str, Any] = {"colour": None, "size": "medium"}
 """The looks that captions do not say."""
 NEGATIVES = {"negative": "text", "edited": "image"}
 """Columns of worlds with negatives: a caption that is false of the row's picture, and one that it is true of."""
+INJECTED = (
+    "replace object",
+    "replace colour",
+    "replace count",
+    "replace relation",
+    "swap colour",
+    "add object",
+)
+"""Kinds of errors that are put into true captions."""
 
 
 @final
@@ -280,6 +289,16 @@ class Scenes(SyntheticData[SceneConfig, Scene], PairedData):
     def kind_of_word(self, word: str) -> str:
         """Return ``thing``, ``colour``, ``number``, ``size``, ``place`` or ``filler``, of an English word."""
         return kind_of_word(word)
+
+    def edited_reply(self, row: int, reply: str, seed: int) -> str | None:
+        """Return the caption of the scene with one thing changed, where the reply is the row's plain caption."""
+        draws = Rng(seed, int(self.ids[row]), "edited reply")
+        for kind in draws.sample("kinds", INJECTED, len(INJECTED)):
+            pair = edit(kind, self.scene(row), draws, self.config(row))
+            before, after = pair.captions(self.preset.languages[0]) if pair else (None, None)
+            if before and after and before.text == reply:
+                return after.text
+        return None
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Describe the world; frequencies are those of the first training rows."""
