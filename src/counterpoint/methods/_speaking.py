@@ -93,8 +93,9 @@ class SpeakingMethod(TowerMethod):
 
     def encode(self, batch: Batch) -> Embeddings:
         speaker = self.speaker
-        given = speaker.given(speaker.patches(batch[self.picture]))
-        return {self.talk: speaker.log_p(batch[self.talk], given)}
+        patches = speaker.patches(batch[self.picture])
+        log_p = speaker.log_p(batch[self.talk], speaker.given(patches))
+        return {self.picture: patches.mean(1), self.talk: log_p}
 
     def mean_over_tokens(self, log_p: Float[Tensor, "B L"], talk: Int[Tensor, "B 3 L"]) -> Float[Tensor, ""]:
         """Return the negative log-likelihood of a token, the mean over the replies of all ranks."""

@@ -6,11 +6,11 @@ from .conversations import Conversation as Conversation
 from .conversations import Exchange as Exchange
 from .conversations import check_conversations as check_conversations
 from .conversations import pack_conversations as pack_conversations
-from .examples import Raw as Raw
 from .examples import WINDOWS as WINDOWS
+from .examples import Raw as Raw
 from .examples import ends as ends
-from .maps import Maps as Maps
 from .maps import UNKNOWN as UNKNOWN
+from .maps import Maps as Maps
 from .maps import check_maps as check_maps
 from .plain import check_pictures as check_pictures
 from .plain import check_texts as check_texts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from ..methods import Needs
 from ..methods.tower_method import TowerMethod
 from ..modalities import PAIR
 from ..networks import ImageTower, TextTower, Tower, initialise
+from ..networks.towers.chat import Chat
+from ..networks.towers.language import Llama
 from ..networks.towers.maps import MapPatches, MapSquare
 from ..networks.towers.series import SeriesTower, Standardised
 from ..networks.towers.sound import SoundTower
@@ -175,6 +178,16 @@ def stub_table() -> Tower:
     return TablePerceptron(Cells([ColumnStatistics(name=name) for name in CELLS]))
 
 
+@cache
+def _chat() -> Chat:
+    return Chat.fit([INPUTS["talk"]], vocabulary=280, context=24)
+
+
+def stub_talk(seed: int = 0) -> Tower:
+    """Return a language model that knows the words of `INPUTS`, with weights from a seed."""
+    return Llama(_chat(), width=8, layers=2, seed=seed)
+
+
 def stub_map() -> Tower:
     """Return a tower of maps of the classes of `INPUTS`."""
     return MapPatches(MapSquare(SIZE, classes=INPUTS["map"].classes))
@@ -185,6 +198,8 @@ def stub_towers(reads: dict[str, str], seed: int = 0) -> dict[str, Tower]:
     towers: list[Tower] = [StubImage(), StubText(), StubSound(), StubSeries(), stub_table()]
     if "map" in reads.values():
         towers.append(stub_map())
+    if "talk" in reads.values():
+        towers.append(stub_talk(seed))
     by_modality = {tower.modality: tower for tower in towers}
     if other := set(reads.values()) - set(by_modality):
         raise ValueError(f"there is no small tower of {', '.join(sorted(other))}: give towers=")
@@ -229,6 +244,11 @@ def loaded(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtyp
         elif view.modality == "map":
             side = getattr(method.inputs[view.column], "size", SIZE)
             views[name] = torch.randint(0, 4, (size, side, side), dtype=torch.uint8, generator=generator)
+        elif view.modality == "talk":
+            first = torch.randint(0, len(_WORDS) - 3, (size,), generator=generator).tolist()
+            views[name] = method.inputs[view.column](
+                [(Exchange(f"what runs {k % 3}?", " ".join(_WORDS[k : k + 2 + k % 2])),) for k in first]
+            )
         elif view.modality == "text":
             views[name] = torch.randint(1, WordTokenizer.end, (size, 5), generator=generator)
         else:

@@ -56,7 +56,7 @@ class Bridge(nn.Module, ABC):
         std: of the language model's vectors of words; the tokens begin at about this scale.
 
     Attributes:
-        order: the tokens depend on the order of the patches beyond their own order.
+        order: another order of the patches changes the tokens, if only in their order.
         levels: it reads several levels; else the last one alone.
         asks: it reads the question.
         tokens: K.
