@@ -39,7 +39,7 @@ START = TrainingComparison(
     {"likelihood": ("nats", "blind_nats", *DECIDED)},
     data="scenes:tiny,train=8000,validation=64,test=200,talk=captions",
     recipe="speak",
-    changes={"steps": 600, "validate_every": 600},
+    changes={"steps": 1000, "validate_every": 1000},
 )
 
 

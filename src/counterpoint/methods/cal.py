@@ -101,13 +101,15 @@ class CAL(SpeakingMethod):
 
     def encode(self, batch: Batch) -> Embeddings:
         speaker, talk = self.speaker, batch[self.talk]
-        states, tokens, where = speaker.reply_states(
-            talk, speaker.given(speaker.patches(batch[self.picture]))
-        )
+        patches = speaker.patches(batch[self.picture])
+        states, tokens, where = speaker.reply_states(talk, speaker.given(patches))
         logits = upcast(self.language.head(states))
         gold = logits.gather(1, tokens[:, None])[:, 0]
         log_p = -F.cross_entropy(logits, tokens, reduction="none")
-        z = {self.talk: log_p.new_zeros(where.shape).masked_scatter(where, log_p)}
+        z = {
+            self.picture: patches.mean(1),
+            self.talk: log_p.new_zeros(where.shape).masked_scatter(where, log_p),
+        }
         if not self._drops:
             z[SEEN + self.talk] = gold.new_zeros(where.shape).masked_scatter(where, gold.detach())
         return z

@@ -21,7 +21,7 @@ from ._speaking import SpeakingMethod, TuneImage
 from .base import ONCE, Ranges
 from .needs import Needs
 
-_UNKNOWN = 1.0  # no log-likelihood
+_UNREAD = -1.0  # no digest
 _DIGESTS = 1_000_003  # exact in float32
 
 
@@ -74,7 +74,7 @@ class DPO(SpeakingMethod):
         *_, self.worse = towers
         self.sft = sft
         self.objective = DPOLoss(beta)
-        self.items = ItemState(reference=[_UNKNOWN, _UNKNOWN], digest=[0.0, 0.0])
+        self.items = ItemState(reference=[0.0, 0.0], digest=[_UNREAD, _UNREAD])
         self._numbers: Mapping[str, float] = {}
 
     def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
@@ -92,18 +92,22 @@ class DPO(SpeakingMethod):
 
     def encode(self, batch: Batch) -> Embeddings:
         speaker = self.speaker
-        given = speaker.given(speaker.patches(batch[self.picture]))
-        return {column: speaker.log_p(batch[column], given) for column in (self.talk, self.worse)}
+        patches = speaker.patches(batch[self.picture])
+        given = speaker.given(patches)
+        log_p = {column: speaker.log_p(batch[column], given) for column in (self.talk, self.worse)}
+        return {self.picture: patches.mean(1), **log_p}
 
     def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
+        policy, used = self._policy(z), self._compared(batch)
         reference, digests = self.items.recall(batch.ids)
-        if bool((digests != self._digests(batch)).any()):
+        # Of a row that was not read before the first step, both replies are as likely under the reference.
+        known = (digests != _UNREAD).any(1)
+        if bool((digests != self._digests(batch))[known].any()):
             raise ValueError(
                 "dpo compares one exchange a row, and a row has several: write a row for each exchange, as "
                 "counterpoint data replies does"
             )
-        policy, used = self._policy(z), self._compared(batch)
-        terms = {"dpo": self.objective(policy, reference, used.to(policy.dtype))}
+        terms = {"dpo": self.objective(policy, reference.to(policy.dtype), used.to(policy.dtype))}
         if self.sft:
             terms["sft"] = self.sft * self.mean_over_tokens(z[self.talk], batch[self.talk])
         with torch.no_grad():

@@ -166,7 +166,11 @@ def columns_for(needs: Needs) -> dict[str, str]:
         return {f"{needs.only} {k}": needs.only for k in range(1, 4)}
     # Those of pictures and texts unless the method is about others, or about more.
     if set(needs.modalities) - set(PAIR):
-        return {column: column for column in needs.modalities}
+        before = [needs.modalities[:k].count(it) for k, it in enumerate(needs.modalities)]
+        return {
+            f"{it} {count + 1}" if count else it: it
+            for it, count in zip(needs.modalities, before, strict=True)
+        }
     if needs.further:
         pair = list(PAIR.values())
         return {**PAIR, **{BEHIND[k]: pair[k] for k in reversed(needs.further)}}
