@@ -79,7 +79,12 @@ class Modality:
         form: in which files are read before a tower says otherwise.
         count: ``count(data) -> int`` returns how many places such a file has, where ``read`` may keep fewer.
         rate: ``rate(data) -> int`` returns how many places of such a file make a second, 0 where it does not say.
-        pack: ``pack(arrays, form) -> raw`` makes one raw form of what was read.
+        pack: ``pack(arrays, form) -> raw`` makes one raw form of what was read, or of the texts of each row; texts are
+            their own raw form without it.
+        group: texts of a row come in groups of so many, as a request and its reply are two.
+        derive: ``derive(data, parts) -> data`` adds a column of this modality, made of other columns, to data without
+            one, where an arm asks for it; none where the column must be there.
+        option: a further name of the option that names its tower in an arm.
         held: in users' tables, where each is a path or the bytes of a file (``"files"``), one or more texts
             (``"texts"``), or one or more cells with numbers and words (``"values"``).
         fitted_on: training rows that a tower's input is fitted on, at most; 0 for all.
@@ -116,6 +121,9 @@ class Modality:
     count: Reference | None = None
     rate: Reference | None = None
     pack: Reference | None = None
+    group: int = 1
+    derive: Reference | None = None
+    option: str = ""
     held: Literal["files", "texts", "values"] = "files"
     fitted_on: int = 0
     arrays: bool = False
@@ -316,6 +324,25 @@ MODALITIES = Modalities(
         store="counterpoint.data.reading.regions:store_boxes",
         pack="counterpoint.data.reading.regions:pack_boxes",
         arrays=True,
+    ),
+    Modality(
+        "talk",
+        check="counterpoint.raw:check_conversations",
+        view="counterpoint.data.views.conversations:talk",
+        build="counterpoint.networks.towers.build:talk_tower",
+        towers=("llama",),
+        paired="plain",
+        contrasted="plain",
+        draw="counterpoint.data.pictures.sheet:draw_conversation",
+        tell="counterpoint.data.pictures.sheet:tell_conversation",
+        sample="counterpoint.exporting._comparison:sample_conversations",
+        noun="conversations",
+        letter="d",
+        pack="counterpoint.raw:pack_conversations",
+        group=2,
+        derive="counterpoint.data.derived.conversations:ConversationData",
+        option="lm",
+        held="texts",
     ),
 )
 """The modalities that are known."""

@@ -39,6 +39,7 @@ from counterpoint.testing._stubs import (
     ready,
     stub_map,
     stub_table,
+    stub_talk,
     stub_text,
 )
 from counterpoint.testing._stubs import RECIPE as RECIPE
@@ -232,6 +233,7 @@ def towers_of(
     columns = columns_of(name)
     reads = Arm.parse(f"{name},on={on}").reads(columns)
     available |= {"map": stub_map()} if "map" in reads.values() else {}
+    available |= {"talk": stub_talk(seed)} if "talk" in reads.values() else {}
     if getattr(methods.METHODS.get(name), "names", False):
         reads = {**reads, "text": "text"}
     return {column: available[modality] for column, modality in reads.items()}

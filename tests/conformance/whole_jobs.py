@@ -69,6 +69,7 @@ ARMS = {
 """Methods with state beside their weights, and options under which it moves in so short a run."""
 UNTRAINED = {
     "conan": ("it takes pairs of texts", "tests/methods/test_conan.py"),
+    "dpo": ("it takes two columns of conversations", "tests/methods/test_dpo.py"),
     "llm-vem": ("it takes a table", "tests/methods/test_llm_vem.py"),
     "tagalign": ("it goes on from a run", "tests/methods/test_tagalign.py"),
 }

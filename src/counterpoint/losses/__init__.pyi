@@ -27,6 +27,7 @@ from .dcl import DCLLoss as DCLLoss
 from .decoupled_softmax import DecoupledSoftmaxLoss as DecoupledSoftmaxLoss
 from .decoupled_uniformity import DecoupledUniformityLoss as DecoupledUniformityLoss
 from .diht import DiHTLoss as DiHTLoss
+from .dpo import DPOLoss as DPOLoss
 from .filip import FILIPLoss as FILIPLoss
 from .focal import FocalLoss as FocalLoss
 from .gml import GMLLoss as GMLLoss

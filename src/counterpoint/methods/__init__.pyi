@@ -14,6 +14,7 @@ from .best_alignment import BestAlignment as BestAlignment
 from .brivl import BriVL as BriVL
 from .byol import BYOL as BYOL
 from .byolip import BYOLIP as BYOLIP
+from .cal import CAL as CAL
 from .cappa import CapPa as CapPa
 from .catlip import CatLIP as CatLIP
 from .ccc_wav2vec2 import CCCWav2Vec2 as CCCWav2Vec2
@@ -39,6 +40,7 @@ from .dbl import DBL as DBL
 from .dbot import DBOT as DBOT
 from .decoupled_softmax import DecoupledSoftmax as DecoupledSoftmax
 from .diht_distilled import DistilledDiHT as DistilledDiHT
+from .dpo import DPO as DPO
 from .dreamlip import DreamLIP as DreamLIP
 from .dual_encoder import DualEncoder as DualEncoder
 from .ebm import EBM as EBM
@@ -89,6 +91,7 @@ from .sbcl import SBCL as SBCL
 from .scav import SCAV as SCAV
 from .segment import Segment as Segment
 from .sepclr import SepCLR as SepCLR
+from .sft import SFT as SFT
 from .siamlip import SiamLIP as SiamLIP
 from .siglip import SigLIP as SigLIP
 from .single_loss import SingleLoss as SingleLoss

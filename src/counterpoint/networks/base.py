@@ -126,6 +126,7 @@ class Tower(nn.Module, ABC):
         width: the size of a feature vector.
         frozen: no weight moves, and the tower stays in evaluation mode (dropout, batch statistics) whatever
             its parent does; set by ``tune``.
+        untuned: names of linear layers that get no low-rank updates.
         weights_set: the weights are already as the run should start; ``initialise`` leaves them alone.
         projected: features lie in a space that both towers of a pretrained pair share.
         memory: answers in place of a frozen tower with what it said of the same inputs before; None asks the tower.
@@ -140,6 +141,7 @@ class Tower(nn.Module, ABC):
     name: str = ""
     width: int
     frozen: bool = False
+    untuned: ClassVar[tuple[str, ...]] = ()
     weights_set: bool = False
     projected: bool = False
     memory: Callable[[Tower, Tensor], Tensor] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,13 @@ from ..methods import Needs
 from ..methods.tower_method import TowerMethod
 from ..modalities import PAIR
 from ..networks import ImageTower, TextTower, Tower, initialise
+from ..networks.towers.chat import Chat
+from ..networks.towers.language import Llama
 from ..networks.towers.maps import MapPatches, MapSquare
 from ..networks.towers.series import SeriesTower, Standardised
 from ..networks.towers.sound import SoundTower
 from ..networks.towers.table import Cells, ColumnStatistics, TablePerceptron
-from ..raw import Boxes, Maps, Series, Waves, ends
+from ..raw import Boxes, Exchange, Maps, Series, Waves, ends
 from ..recipes.schema import Recipe, Towers, Widths
 from ..types import Batch, Kind, StepInfo, Target
 
@@ -47,6 +50,7 @@ INPUTS: dict[str, Any] = {
         0, 256, (6, 3, 10, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
     ),
     "text": [" ".join(_WORDS[k : k + 4]) for k in range(6)],
+    "talk": [(Exchange("what runs?", " ".join(_WORDS[k : k + 3])),) for k in range(6)],
     "audio": Waves.of(list(torch.randn(6, 40, generator=torch.Generator().manual_seed(1)).numpy()), 8000),
     "series": Series(torch.randn(6, 40, 3, generator=torch.Generator().manual_seed(1))),
     "map": Maps(
@@ -176,7 +180,11 @@ def columns_for(needs: Needs) -> dict[str, str]:
     if needs.more:
         return {column: column for column in (*needs.modalities, needs.more)}
     if set(needs.modalities) - set(PAIR):
-        return {column: column for column in needs.modalities}
+        before = [needs.modalities[:k].count(it) for k, it in enumerate(needs.modalities)]
+        return {
+            f"{it} {count + 1}" if count else it: it
+            for it, count in zip(needs.modalities, before, strict=True)
+        }
     if needs.further:
         pair = list(PAIR.values())
         return {**PAIR, **{BEHIND[k]: pair[k] for k in reversed(needs.further)}}
@@ -186,6 +194,16 @@ def columns_for(needs: Needs) -> dict[str, str]:
 def stub_table() -> Tower:
     """Return a tower of tables of `CELLS`."""
     return TablePerceptron(Cells([ColumnStatistics(name=name) for name in CELLS]))
+
+
+@cache
+def _chat() -> Chat:
+    return Chat.fit([INPUTS["talk"]], vocabulary=280, context=24)
+
+
+def stub_talk(seed: int = 0) -> Tower:
+    """Return a language model that knows the words of `INPUTS`, with weights from a seed."""
+    return Llama(_chat(), width=8, layers=2, seed=seed)
 
 
 def stub_map() -> Tower:
@@ -203,6 +221,8 @@ def stub_towers(reads: dict[str, str], seed: int = 0, kind: Any = None) -> dict[
     towers: list[Tower] = [StubImage(), stub_text(kind), StubSound(), StubSeries(), stub_table()]
     if "map" in reads.values():
         towers.append(stub_map())
+    if "talk" in reads.values():
+        towers.append(stub_talk(seed))
     by_modality = {tower.modality: tower for tower in towers}
     if other := set(reads.values()) - set(by_modality):
         raise ValueError(f"there is no small tower of {', '.join(sorted(other))}: give towers=")
@@ -250,6 +270,11 @@ def loaded(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtyp
         elif view.augmentation.startswith("masked"):
             views[name] = masked_words(
                 views[view.like], WordTokenizer(), np.arange(size, dtype=np.uint64), 0.4
+            )
+        elif view.modality == "talk":
+            first = torch.randint(0, len(_WORDS) - 3, (size,), generator=generator).tolist()
+            views[name] = method.inputs[view.column](
+                [(Exchange(f"what runs {k % 3}?", " ".join(_WORDS[k : k + 2 + k % 2])),) for k in first]
             )
         elif view.modality == "text":
             views[name] = torch.randint(1, WordTokenizer.end, (size, 5), generator=generator)

@@ -22,6 +22,7 @@ from .models import PairStates as PairStates
 from .models import PatchEmbedder as PatchEmbedder
 from .models import RegionEmbedder as RegionEmbedder
 from .models import RenamesClasses as RenamesClasses
+from .models import Speaking as Speaking
 from .models import Transcriber as Transcriber
 from .prompts import Assistant as Assistant
 from .prompts import Picture as Picture

@@ -179,3 +179,19 @@ class Captioner(Protocol):
         Without pictures (None) it is that of the captions by themselves.
         """
         ...
+
+
+@runtime_checkable
+class Speaking(Protocol):
+    """A model that says how likely it finds each word of a reply to a request about a picture."""
+
+    def log_likelihood_of_words(
+        self, pictures: Sequence[UInt8[Tensor, "3 H W"] | None], exchanges: Sequence[Any]
+    ) -> list[Float[Tensor, " words"]]:
+        """Return the log-likelihood of each word of each reply, and behind them that of the reply's end.
+
+        Args:
+            pictures: one for each exchange; None for an exchange without a picture.
+            exchanges: pairs of a request and a reply (`counterpoint.raw.Exchange`).
+        """
+        ...

@@ -20,7 +20,9 @@ from ..libraries import library_of
 from ..weights import TowerSource, is_restored
 from .boxes import BoxPerceptron
 from .built_in import IMAGE_TOWERS
+from .chat import Chat
 from .drawn import DrawnText
+from .language import Llama
 from .maps import MapPatches, MapSquare
 from .parts.attentive import SeriesTransformer
 from .perceptron import BagOfWords
@@ -34,7 +36,7 @@ from .video import FramesTower, VideoTower
 from .wav2vec2 import small_wav2vec2
 
 T = TypeVar("T")
-Fitted = TypeVar("Fitted", BytePairTokenizer, Standardised, Cells, MapSquare)
+Fitted = TypeVar("Fitted", BytePairTokenizer, Standardised, Cells, MapSquare, Chat)
 
 
 _TRANSFORMERS = {"transformer": TextTransformer, "reader": TextReader}
@@ -133,6 +135,7 @@ def build_towers(
       ``timm:NAME[@hub|@package|@PATH]`` on log-mel spectrograms, ``resemblyzer:ge2e[@package|@PATH]``
     - series: ``dilated``, ``transformer``, ``transformers:patchtst[@hub|@PATH]``, ``fracast:fracast-0[@package|@PATH]``
     - tables: ``mlp``; maps: ``patches``; boxes: ``perceptron``
+    - conversations: ``llama``, ``transformers:PATH`` (a causal language model with a chat template)
     - clips: ``frames``, ``stills`` (both with a tower of pictures of the recipe's name),
       ``transformers:NAME[@hub|@PATH]``
     - pictures and text: ``open_clip:NAME[@TAG|@PATH]``, and a dual encoder of ``transformers`` or
@@ -309,3 +312,10 @@ def map_tower(source: TowerSource, start: Start) -> MapPatches:
 def boxes_tower(source: TowerSource, start: Start) -> BoxPerceptron:
     """Build a built-in tower of boxes; see `build_towers`."""
     return BoxPerceptron()
+
+
+def talk_tower(source: TowerSource, start: Start) -> Llama:
+    """Build a built-in tower of conversations; see `build_towers`."""
+    sizes = start.sizes
+    chat = start.fitted(Chat, lambda: Chat.fit(start.examples(), sizes.vocabulary, sizes.talk_context))
+    return Llama(chat, sizes.talk_width, sizes.talk_layers, start.seed)
