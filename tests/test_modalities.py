@@ -96,6 +96,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/ebm.py": "samples of pixels",
     "methods/conan.py": "keeps the tokens of documents",
     "methods/whitened_cse.py": "prefers texts where there are other columns too",
+    "methods/_taught.py": "teachers see pictures",
     "methods/uta.py": "masks patches of pictures, and takes a tower of texts over",
 }
 
