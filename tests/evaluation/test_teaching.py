@@ -54,7 +54,7 @@ def test_errors_are_in_units_of_the_teachers_variance() -> None:
     constant = teaching(lambda t, side: mean.float().expand_as(t))
     assert constant.value("error_patches") == pytest.approx(1, abs=1e-5)
     perfect = teaching(lambda t, side: t)
-    assert perfect.value("error") == perfect.value("distance") == pytest.approx(0, abs=1e-6)
+    assert [perfect.value("error"), perfect.value("distance")] == pytest.approx([0, 0], abs=1e-6)
     shifted = teaching(lambda t, side: t + 2)
     variance = every.flatten(0, 1).var(0, correction=0).sum()
     assert shifted.value("error_patches") == pytest.approx(float(12 / variance), rel=1e-5)
