@@ -103,7 +103,10 @@ def finer_vit() -> ImageTower:
     return VisionTransformer(SIZE, 2, width=12, depth=1, heads=2)
 
 
-PICTURES: dict[str, Callable[[], ImageTower]] = {"cim": finer_vit, "dbot": tiny_vit, "uta": tiny_vit}
+PICTURES: dict[str, Callable[[], ImageTower]] = {
+    **dict.fromkeys(("cim", "radio"), finer_vit),
+    **dict.fromkeys(("dbot", "uta"), tiny_vit),
+}
 """Towers of pictures for methods that need another one than `StubImage`, and for their teachers."""
 
 

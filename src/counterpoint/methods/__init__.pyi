@@ -79,6 +79,7 @@ from .pcd import PCD as PCD
 from .pixpro import PixPro as PixPro
 from .protonet import ProtoNet as ProtoNet
 from .proxy_anchor import ProxyAnchor as ProxyAnchor
+from .radio import Radio as Radio
 from .rebar import REBAR as REBAR
 from .sbcl import SBCL as SBCL
 from .scav import SCAV as SCAV

@@ -12,6 +12,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ..networks.towers.parts.pixels import fitted
+from ..pairwise.inputs import upcast
 from ..raw import check_pictures
 from ..types import Fit
 from .frozen import Teacher
@@ -50,13 +51,15 @@ class TaughtMethod(TowerMethod):
         if side != tower.size:
             tower.check_side(side)
         self.teacher.load()
-        was_training, device = self.training, next(self.parameters()).device
+        was_training, pictures = self.training, pictures.to(next(self.parameters()).device)
+        whole = tower.input(pictures)
+        shown = whole if side == tower.size else fitted(pictures, Fit(side, side))
         self.eval()
         try:
-            predicted = self.predicted(fitted(pictures.to(device), Fit(side, side)))
+            predicted = self.predicted(shown)
         finally:
             self.train(was_training)
-        true = self.teacher(fitted(pictures.to(device), Fit(tower.size, tower.size)))
+        true = self.teacher(whole)
         features: dict[str, tuple[Tensor, Tensor]] = {}
         for number, ours in enumerate(predicted):
             end = f"_{number + 1}" if len(predicted) > 1 else ""
@@ -73,3 +76,8 @@ def resized(maps: Float[Tensor, "B h w d"], grid: tuple[int, int]) -> Float[Tens
         return maps
     moved = F.interpolate(maps.permute(0, 3, 1, 2), grid, mode="bilinear", antialias=True)
     return moved.permute(0, 2, 3, 1)
+
+
+def cosine_distances(ours: Float[Tensor, "B d"], theirs: Float[Tensor, "B d"]) -> Float[Tensor, " B"]:
+    """Return 1 − cosine of features of pictures and those of a teacher, row by row."""
+    return 1 - (F.normalize(upcast(ours), dim=-1) * F.normalize(upcast(theirs), dim=-1)).sum(-1)
