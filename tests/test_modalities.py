@@ -87,7 +87,6 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/dreamlip.py": "patches, and sentences of captions",
     "methods/pcd.py": "patches",
     "methods/pixpro.py": "patches",
-    "methods/distil.py": "teachers see pictures",
     "methods/radio.py": "teachers see pictures",
     "methods/tagalign.py": "tags of captions, and patches",
     "methods/_queue.py": "prefers pictures where there are other columns too",

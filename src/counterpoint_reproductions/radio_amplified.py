@@ -14,6 +14,7 @@ from counterpoint.training.start import load
 from .lab import (
     Lab,
     Result,
+    Score,
     ThresholdOrigin,
     TrainedScores,
     TrainingComparison,
@@ -81,45 +82,47 @@ def run(lab: Lab) -> Iterator[Result]:
         shrink(teachers.folder("clip", seed), lab.folder / "small" / f"seed-{seed}")
     study = lab.study(taught(teachers.each("segment"), lab.folder / "small" / "seed-{seed}"))
 
-    def error(teacher: int, side: int, kind: str = "error_patches") -> TrainedScores:
+    def errors(teacher: int, side: int, kind: str = "error_patches") -> TrainedScores:
         return study.scores(f"{TEACHING} {kind}_{teacher}_{side}")
 
-    small, low, high = error(2, SIZES[-1]), error(1, SIZES[0]), error(1, SIZES[-1])
-    jump = {name: high[name] - low[name] for name in (OWN, RADIO)}
-    at = "error to the patches of"
+    def rise(arm: str) -> Score:
+        """Return by how much the error is larger at the size of the other teacher, the mean over both."""
+        first = errors(1, SIZES[-1])[arm] - errors(1, SIZES[0])[arm]
+        second = errors(2, SIZES[0])[arm] - errors(2, SIZES[-1])[arm]
+        return (first + second) / 2
+
+    small, large = errors(2, SIZES[-1]), errors(1, SIZES[-1])
+    distance = errors(2, SIZES[-1], "distance_patches")
+    rises = "rise of the error between a teacher's own size and the other's"
     yield from decides(
         above(
             small[RAW] - small[RADIO],
-            name=f"1: {at} the teacher of small features, raw − PHI-S",
+            name="1: error to the teacher of small features, raw − PHI-S",
             **effects.convention("share"),
         ),
         above(
-            jump[OWN] - jump[RADIO],
-            name=f"2: rise of the {at} the teacher of {SIZES[0]} px to {SIZES[-1]} px, a size for each − all sizes",
+            rise(OWN) - rise(RADIO),
+            name=f"2: {rises}, a size for each − all sizes",
             **effects.convention("share"),
         ),
-        below(
-            jump[RADIO],
-            name=f"2: rise of the {at} the first teacher from {SIZES[0]} to {SIZES[-1]} px, all sizes",
-            margin=0.05,
-            source=FLAT,
-        ),
+        below(rise(RADIO), name=f"2: {rises}, all sizes", margin=0.05, source=FLAT),
     )
-    distance = error(2, SIZES[-1], "distance_patches")
     yield from secondary(
-        above(high[RADIO] - high[RAW], name=f"1: {at} the other teacher, PHI-S − raw"),
+        above(large[RAW] - large[RADIO], name="1: error to the other teacher, raw − PHI-S"),
         above(
-            distance[RAW] - distance[RADIO], name="1: distance to the teacher of small features, raw − PHI-S"
+            distance[RAW] - distance[RADIO],
+            name="1: 1 − cosine to the teacher of small features, raw − PHI-S",
         ),
-        above(jump[OWN], name=f"2: rise of the {at} the first teacher, a size for each"),
+        above(rise(OWN), name=f"2: {rises}, a size for each"),
     )
-    between = error(1, SIZES[1])
     first, middle, last = SIZES
     lab.note(
         f"The registered method on {TEACHERS.data} under the recipe cpu-dense, {STEPS} steps. The",
         f"first teacher is a run of segment; the second a run of clip, its head of pictures scaled by {SCALE:g};",
         f"one of each for each seed. With a size for each, the first teaches at {first} px alone and the second at",
-        f"{last} px. Errors are in units of the teacher's variance. Of the first teacher at {first} px:",
-        f"{low.means()}; at {middle} px, which no student was trained at: {between.means()};",
-        f"at {last} px: {high.means()}. Of the second at {last} px: {small.means()}.",
+        f"{last} px; no student was trained at {middle} px. Errors are in units of the teacher's variance. Of the",
+        *(f"first teacher at {side} px: {errors(1, side).means()};" for side in SIZES),
+        "of the second",
+        *(f"at {side} px: {errors(2, side).means()};" for side in SIZES[:-1]),
+        f"at {last} px: {small.means()}.",
     )

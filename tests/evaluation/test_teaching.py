@@ -70,18 +70,22 @@ def test_each_side_has_numbers_of_its_own() -> None:
     assert scores.value("error_patches_30") == pytest.approx(
         scores.value("error_patches_12") * (30 / 12) ** 2
     )
-    means = [
-        scores.value(f"error_{name}") for name in ("summary_12", "summary_30", "patches_12", "patches_30")
-    ]
+    means = [scores.value(f"error_patches_{side}") for side in (12, 30)]
     assert scores.value("error") == pytest.approx(np.mean(means))
     with pytest.raises(ValueError, match="sides='12\\+x': give sides in pixels"):
         create("teaching", sides="12+x")
 
 
-def test_one_picture_has_no_variance_to_measure_by() -> None:
-    scores = teaching(lambda t, side: t + 1, ROWS[:1])
-    assert np.isnan(scores.value("error_summary"))
-    assert np.isfinite(scores.value("error_patches"))
+def test_features_that_are_the_same_everywhere_have_no_variance_to_measure_by() -> None:
+    class Constant(Pupil):
+        def teacher_features(
+            self, pictures: Tensor, side: int | None = None
+        ) -> dict[str, tuple[Tensor, Tensor]]:
+            return {"patches": (torch.zeros(len(pictures), 2, 3), torch.ones(len(pictures), 2, 3))}
+
+    scores = create("teaching")(Constant(None), DATA, ROWS)
+    assert np.isnan(scores.value("error_patches"))
+    assert scores.value("distance_patches") == 1
 
 
 def test_what_cannot_be_compared_is_said() -> None:

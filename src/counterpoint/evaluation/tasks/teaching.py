@@ -25,14 +25,14 @@ class Teaching(EmbedderTask):
     """How far are the features that a model predicts of its teachers from those that the teachers have?
 
     ``distance_summary`` is 1 − cosine between the predicted and the true features of a picture, ``distance_patches``
-    the mean over its patches. ``error_summary`` and ``error_patches`` are squared errors in units of the variance of
-    the teacher's features over the test set; the best constant features score 1. Of several teachers the names end in
-    their numbers, ``error_patches_2``. ``distance`` and ``error`` are the means of these over teachers, features and
-    sides.
+    the mean over its patches. ``error_patches`` is the squared error of patches in units of the variance of the
+    teacher's features over the test set; the best constant features score 1. Features of pictures have no error, as
+    methods learn their direction alone; so does `UTA` of patches, whose error says nothing. Of several teachers the
+    names end in their numbers, ``error_patches_2``. ``distance`` and ``error`` are the means of these over teachers,
+    features and sides.
 
     The teachers see pictures of their own size. The model sees them at each of ``sides``, whose numbers end the names
-    where sides are given: ``error_patches_48``. A model that is trained by cosines alone has no scale of its own: its
-    errors say nothing, and its distances do.
+    where sides are given: ``error_patches_48``.
 
     Args:
         sides: in pixels, that the model sees pictures at, joined with ``+``; that of its tower unless given.
@@ -77,13 +77,13 @@ class Teaching(EmbedderTask):
         outcomes: dict[str, np.ndarray] = {}
         for name, parts in sums.items():
             outcomes[f"distance_{name}"] = torch.cat([part.distance for part in parts]).numpy()
-            squares = torch.cat([part.squares for part in parts]).numpy()
-            variance = _variance(parts)
-            outcomes[f"error_{name}"] = squares / variance if variance else np.full(len(squares), np.nan)
+            if name.startswith("patches"):
+                squares = torch.cat([part.squares for part in parts]).numpy()
+                variance = _variance(parts)
+                outcomes[f"error_{name}"] = squares / variance if variance else np.full(len(squares), np.nan)
         for kind in ("distance", "error"):
-            outcomes[kind] = np.mean(
-                [values for name, values in outcomes.items() if name.startswith(f"{kind}_")], 0
-            )
+            if of_kind := [values for name, values in outcomes.items() if name.startswith(f"{kind}_")]:
+                outcomes[kind] = np.mean(of_kind, 0)
         spread = {name: scatter(values, present, len(rows)) for name, values in outcomes.items()}
         metrics = {name: Metric(name, mean, higher_is_better=False) for name in sorted(spread)}
         return scores(self.name, data, rows, spread, metrics)
