@@ -93,6 +93,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/dreamlip.py": "patches, and sentences of captions",
     "methods/pcd.py": "patches",
     "methods/pixpro.py": "patches",
+    "methods/radio.py": "teachers see pictures",
     "methods/tagalign.py": "tags of captions, and patches",
     "methods/_queue.py": "prefers pictures where there are other columns too",
     "methods/moco_dual_view.py": "its noise is of pixels",
@@ -102,6 +103,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/ebm.py": "samples of pixels",
     "methods/conan.py": "keeps the tokens of documents",
     "methods/whitened_cse.py": "prefers texts where there are other columns too",
+    "methods/_taught.py": "teachers see pictures",
     "methods/uta.py": "masks patches of pictures, and takes a tower of texts over",
 }
 

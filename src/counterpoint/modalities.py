@@ -192,7 +192,7 @@ MODALITIES = Modalities(
         accept="counterpoint.data.pictures.single:accept_pictures",
         view="counterpoint.data.views.named_pictures:image",
         build="counterpoint.networks.towers.build:image_tower",
-        towers=("cnn", "vit", "vit-crop", "vit-map", "mlp", "patches"),
+        towers=("cnn", "vit", "vit-crop", "vit-map", "mlp", "patches", "sparse"),
         able={
             "drops_keys": ("vit", "vit-crop", "vit-map"),
             "takes_masks": ("vit", "vit-crop", "timm:NAME"),

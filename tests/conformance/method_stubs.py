@@ -111,11 +111,8 @@ def tiny_transformer() -> TextTower:
 
 
 PICTURES: dict[str, Callable[[], ImageTower]] = {
-    "cim": finer_vit,
-    "clip-moe": tiny_vit,
-    "dbot": tiny_vit,
-    "multimae": tiny_vit,
-    "uta": tiny_vit,
+    **dict.fromkeys(("cim", "radio"), finer_vit),
+    **dict.fromkeys(("clip-moe", "dbot", "multimae", "uta"), tiny_vit),
 }
 """Towers of pictures for methods that need another one than `StubImage`, and for their teachers."""
 TEXTS: dict[str, Callable[[], TextTower]] = {"clip-moe": tiny_transformer}

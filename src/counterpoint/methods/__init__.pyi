@@ -40,6 +40,7 @@ from .dbl import DBL as DBL
 from .dbot import DBOT as DBOT
 from .decoupled_softmax import DecoupledSoftmax as DecoupledSoftmax
 from .diht_distilled import DistilledDiHT as DistilledDiHT
+from .distil import Distil as Distil
 from .dpo import DPO as DPO
 from .dreamlip import DreamLIP as DreamLIP
 from .dual_encoder import DualEncoder as DualEncoder
@@ -86,6 +87,7 @@ from .pcd import PCD as PCD
 from .pixpro import PixPro as PixPro
 from .protonet import ProtoNet as ProtoNet
 from .proxy_anchor import ProxyAnchor as ProxyAnchor
+from .radio import Radio as Radio
 from .rebar import REBAR as REBAR
 from .sbcl import SBCL as SBCL
 from .scav import SCAV as SCAV

@@ -331,6 +331,16 @@ class ImageTower(Tower, ABC):
         """
         raise LookupError(f"{type(self).__name__} has no features of single places of a picture")
 
+    def summary_and_patches(
+        self, images: Float[Tensor, "B 3 H W"]
+    ) -> tuple[Float[Tensor, "B width"], Float[Tensor, "B width h w"]]:
+        """Return what `forward` and `patches` do; a tower that pools by the mean does so in one pass.
+
+        Raises:
+            LookupError: for a tower without features of single places.
+        """
+        return self(images), self.patches(images)
+
     def encode_visible(
         self,
         images: Float[Tensor, "B 3 H W"],

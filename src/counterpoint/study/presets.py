@@ -310,8 +310,8 @@ _ALL = (
     ),
     StudyPreset(
         "dense",
-        "what is where, from pictures alone: which pre-training gives the features that a detector or a segmenter "
-        "needs; take --recipe cpu-dense, whose towers keep a fine grid",
+        "patches without labels: which pre-training on pictures alone gives the features that a detector or a "
+        "segmenter needs; take --recipe cpu-dense, whose towers keep a fine grid",
         {
             "whole pictures": ("byol",),
             "patches at the same place of two crops": ("pixpro", "pixpro,propagate=false"),
@@ -333,6 +333,39 @@ _ALL = (
             "retrieval": ("*_R@1", "*_R@1[joint]"),
             "sugarcrepe": ("accuracy", "accuracy[joint]"),
         },
+    ),
+    StudyPreset(
+        "regions",
+        "names for regions: which training on pictures and captions finds the words for a part of a picture; take "
+        "--recipe cpu-dense, whose towers keep a fine grid",
+        {
+            "whole pictures": ("clip", "clip,image=vit-crop", "focal"),
+            "patches and words": ("filip", "mil"),
+            "sentences of long captions": ("dreamlip",),
+        },
+        "clip",
+        {"regions": ("named", "read"), "segmentation": ("miou",), "retrieval": ("*_R@1",)},
+    ),
+    StudyPreset(
+        "distil",
+        "from large to small: what a teacher adds to a smaller tower, for segmenting. The teachers are runs of "
+        "segment, clip and moco with the seeds of the comparison, in runs/segment/seed-0 and so on (counterpoint "
+        "compare segment clip,columns=image+text moco); their pictures and patches are those of the students, which "
+        "--towers.image-width makes smaller",
+        {
+            "maps of classes alone": ("segment",),
+            "and a segmenter's logits": tuple(
+                f'segment,distil={distil},teacher="runs/segment/seed-{{seed}}"'
+                for distil in ("pixel", "channel", "bpkd")
+            ),
+            "features of frozen towers, without maps": (
+                'uta,image=vit,teacher="runs/clip/seed-{seed}"',
+                'pcd,teacher="runs/moco/seed-{seed}"',
+                'radio,teacher="runs/clip/seed-{seed}+runs/segment/seed-{seed}"',
+            ),
+        },
+        "segment",
+        {"segmentation_probe": ("miou", "miou_band")},
     ),
     StudyPreset(
         "league",

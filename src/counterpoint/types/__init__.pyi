@@ -20,6 +20,7 @@ from .models import JudgesLabels as JudgesLabels
 from .models import PairScorer as PairScorer
 from .models import PairStates as PairStates
 from .models import PatchEmbedder as PatchEmbedder
+from .models import PredictsTeachers as PredictsTeachers
 from .models import RegionEmbedder as RegionEmbedder
 from .models import RenamesClasses as RenamesClasses
 from .models import Speaking as Speaking

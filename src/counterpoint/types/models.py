@@ -121,6 +121,28 @@ class RegionEmbedder(Protocol):
 
 
 @runtime_checkable
+class PredictsTeachers(Protocol):
+    """A model that predicts features of the teachers that it learned from."""
+
+    def teacher_features(
+        self, pictures: UInt8[Tensor, "n 3 H W"], side: int | None = None
+    ) -> Mapping[str, tuple[Float[Tensor, "n m d"], Float[Tensor, "n m d"]]]:
+        """Return predicted and true features of teachers: ``"summary"`` (m = 1) and ``"patches"``.
+
+        Of several teachers the names end in their numbers: ``"patches_1"``. The teachers see pictures of their own
+        size.
+
+        Args:
+            pictures: of any size.
+            side: in pixels, that the model sees them at; that of its tower unless given.
+
+        Raises:
+            ValueError: for a side that the tower cannot take, and a teacher that cannot be read.
+        """
+        ...
+
+
+@runtime_checkable
 class EnergyModel(Protocol):
     """A model with an energy of pictures, which is low for what is familiar."""
 

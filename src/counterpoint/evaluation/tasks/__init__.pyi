@@ -45,6 +45,7 @@ from .selection import Selection as Selection
 from .shift import Shift as Shift
 from .sugarcrepe import SugarCrepe as SugarCrepe
 from .sycophancy import Sycophancy as Sycophancy
+from .teaching import Teaching as Teaching
 from .time_reversal import TimeReversal as TimeReversal
 from .transcription import Transcription as Transcription
 from .twins import Twins as Twins

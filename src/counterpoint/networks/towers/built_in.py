@@ -8,6 +8,7 @@ from ..base import ImageTower
 from .convnet import ConvNet
 from .cropped_positions import CroppedPositionsTransformer
 from .perceptron import PatchPerceptron, PixelPerceptron
+from .sparse import SparseTransformer
 from .transformer import ProbedTransformer, VisionTransformer
 
 IMAGE_TOWERS: Mapping[str, type[ImageTower]] = {
@@ -17,5 +18,6 @@ IMAGE_TOWERS: Mapping[str, type[ImageTower]] = {
     "vit-map": ProbedTransformer,
     "mlp": PixelPerceptron,
     "patches": PatchPerceptron,
+    "sparse": SparseTransformer,
 }
 """Each is built by `ImageTower.of_sizes`."""

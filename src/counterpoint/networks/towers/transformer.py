@@ -387,6 +387,12 @@ class VisionTransformer(ImageTower):
         rows, columns = (length // self.patch for length in images.shape[2:])
         return self._states(images).mT.reshape(len(images), self.width, rows, columns)
 
+    def summary_and_patches(
+        self, images: Float[Tensor, "B 3 H W"]
+    ) -> tuple[Float[Tensor, "B width"], Float[Tensor, "B width h w"]]:
+        maps = self.patches(images)
+        return maps.mean((2, 3)), maps
+
     def _seen(self, x: Float[Tensor, "B n width"]) -> Tensor | None:
         if not (self.training and self.dropkey):
             return None
