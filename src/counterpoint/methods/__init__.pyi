@@ -37,6 +37,7 @@ from .dbl import DBL as DBL
 from .dbot import DBOT as DBOT
 from .decoupled_softmax import DecoupledSoftmax as DecoupledSoftmax
 from .diht_distilled import DistilledDiHT as DistilledDiHT
+from .dito import Dito as Dito
 from .dreamlip import DreamLIP as DreamLIP
 from .dual_encoder import DualEncoder as DualEncoder
 from .ebm import EBM as EBM

@@ -125,7 +125,8 @@ def build_towers(
     A random tower's weights depend on the seed and the tower's modality, not on what else is built; the global
     generator is not touched. ``@WEIGHTS`` after a name reads pretrained ones, all of them or none.
 
-    - images: ``cnn``, ``vit``, ``vit-crop``, ``vit-map``, ``mlp``, ``patches``, ``timm:NAME[@hub|@package|@PATH]``
+    - images: ``cnn``, ``vit``, ``vit-crop``, ``vit-map``, ``vit-windows``, ``mlp``, ``patches``,
+      ``timm:NAME[@hub|@package|@PATH]``
     - text: ``transformer``, ``bag``, ``transformers:NAME[@hub|@package|@PATH]``,
       ``sentence-transformers:NAME[@hub|@PATH]``; ``pixels`` draws the text, and is the tower of pictures itself
     - sounds: ``mel``, ``spectra``, ``wav2vec2``, ``transformers:NAME[@hub|@PATH]``,

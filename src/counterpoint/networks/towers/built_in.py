@@ -9,12 +9,14 @@ from .convnet import ConvNet
 from .cropped_positions import CroppedPositionsTransformer
 from .perceptron import PatchPerceptron, PixelPerceptron
 from .transformer import ProbedTransformer, VisionTransformer
+from .windowed import WindowedTransformer
 
 IMAGE_TOWERS: Mapping[str, type[ImageTower]] = {
     "cnn": ConvNet,
     "vit": VisionTransformer,
     "vit-crop": CroppedPositionsTransformer,
     "vit-map": ProbedTransformer,
+    "vit-windows": WindowedTransformer,
     "mlp": PixelPerceptron,
     "patches": PatchPerceptron,
 }
