@@ -147,6 +147,7 @@ SMALL: dict[str, dict[str, Any]] = {
 """Sizes of single methods for these towers."""
 OPTIONS: dict[str, dict[str, Any]] = {
     "ccc-wav2vec2": {"seconds": 0.005, "mask_length": 1, "negatives": 5, "cluster_factor": 2},
+    "dito": {"channels": 4},
     "ebm": {"noise": 0.0},
     "gml": {"queue": 40},
     "jest": {"filter": 0.5},

@@ -65,7 +65,7 @@ class Dito(TowerMethod):
         recipe: Recipe,
         *,
         temperature: Positive = 0.07,
-        channels: Count = 64,
+        channels: Count = 32,
         backbone: Share = 0.1,
         shifted: bool = False,
     ) -> None:
