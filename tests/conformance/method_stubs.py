@@ -22,7 +22,7 @@ from counterpoint.modalities import MODALITIES
 from counterpoint.networks.base import ImageTower, TextTower, Tower
 from counterpoint.networks.init import initialise, seeded
 from counterpoint.networks.towers.sound import SoundTower
-from counterpoint.networks.towers.transformer import VisionTransformer
+from counterpoint.networks.towers.transformer import TextTransformer, VisionTransformer
 from counterpoint.networks.towers.wav2vec2 import WaveEncoder
 from counterpoint.recipes.schema import Recipe, Towers
 
@@ -103,13 +103,21 @@ def finer_vit() -> ImageTower:
     return VisionTransformer(SIZE, 2, width=12, depth=1, heads=2)
 
 
+def tiny_transformer() -> TextTower:
+    """A causal transformer over the words of the stub's tokenizer."""
+    return TextTransformer(WordTokenizer(), width=10, depth=1, heads=2)
+
+
 PICTURES: dict[str, Callable[[], ImageTower]] = {
     "cim": finer_vit,
+    "clip-moe": tiny_vit,
     "dbot": tiny_vit,
     "multimae": tiny_vit,
     "uta": tiny_vit,
 }
 """Towers of pictures for methods that need another one than `StubImage`, and for their teachers."""
+TEXTS: dict[str, Callable[[], TextTower]] = {"clip-moe": tiny_transformer}
+"""Towers of texts for methods that need another one than `StubText`."""
 
 
 class ThroughImage(ImageTower):
@@ -147,6 +155,8 @@ SMALL: dict[str, dict[str, Any]] = {
 """Sizes of single methods for these towers."""
 OPTIONS: dict[str, dict[str, Any]] = {
     "ccc-wav2vec2": {"seconds": 0.005, "mask_length": 1, "negatives": 5, "cluster_factor": 2},
+    # Of stages of single experts, the last stage moves nothing.
+    "clip-moe": {"source": "copies", "balance": 1.0},
     "dito": {"channels": 4},
     "ebm": {"noise": 0.0},
     "gml": {"queue": 40},
@@ -171,7 +181,7 @@ ENTERED = (
     "a method that needs more than its class says is entered in tests/conformance/method_stubs.py: a value of an "
     "option that it cannot do without in REQUIRED; sizes, or options without which encoding has chance in it, in "
     "OPTIONS; pretrained towers in RECIPES; another tower of sounds in SOUNDS, of "
-    "pictures in PICTURES; a label of a new kind in OF_KIND"
+    "pictures in PICTURES, of texts in TEXTS; a label of a new kind in OF_KIND"
 )
 
 STEPPING = [name for name in methods.names() if not getattr(methods.METHODS.get(name), "closed", False)]
@@ -249,7 +259,8 @@ def build(
     """A method on the stub towers, started from a seed as a run starts it; of its own kind of label unless given."""
     recipe = recipe or RECIPES.get(name, RECIPE)
     image = image or PICTURES.get(name, StubImage)
-    towers = ready(towers_of(name, image(), StubText(), recipe, on, seed), seed)
+    text = TEXTS.get(name, StubText)()
+    towers = ready(towers_of(name, image(), text, recipe, on, seed), seed)
     towers = {f"{prefix}{c}" if c in MODALITIES else c: tower for c, tower in towers.items()}
     if name == "diht-distilled":
         options = {"teacher": teacher(seed), "top": 3, **options}

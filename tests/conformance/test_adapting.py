@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from method_stubs import RECIPE, All, build, loaded, stub_towers
+from method_stubs import RECIPE, TAGS, All, build, loaded, stub_towers
 from torch import Tensor
 
 from counterpoint import methods
@@ -21,6 +21,7 @@ NAMES = [
 ]
 STARTING = [name for name in NAMES if methods.METHODS.get(name).starts_as_zero_shot]
 RENAMING = [name for name in NAMES if methods.METHODS.get(name).renames]
+TAGGED = [name for name in NAMES if "tags" in methods.METHODS.get(name).learns]
 every = pytest.mark.parametrize("name", NAMES)
 CLASSES = ("a", "b", "c", "d", "e")
 
@@ -35,7 +36,8 @@ def built(name: str, classes: tuple[str, ...] = CLASSES, **options: Any) -> Any:
         options = {"words": "a small red", **options}
     elif name != "zero-shot":
         options = {"template": "a small red {}.", **options}
-    return build(name, target=Target("group", classes), **{**words(name), **options}).eval()
+    options = {"target": Target("group", classes), **words(name), **options}
+    return build(name, **options).eval()
 
 
 def fitted(name: str, given: Batch, classes: tuple[str, ...] = CLASSES, seed: int = 0, **options: Any) -> Any:
@@ -131,6 +133,36 @@ def test_classifies_pictures_as_it_scores_their_features(name: str, given: Batch
     with torch.no_grad():
         expected = method.logits(z, given).softmax(1)
     torch.testing.assert_close(p, expected)
+
+
+def fitted_to_tags(name: str, given: Batch, **options: Any) -> Any:
+    method = built(name, target=TAGS, **options)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        method.on_epoch_start(All(given), START)
+    return method
+
+
+@pytest.mark.parametrize("name", TAGGED)
+def test_tags_have_a_probability_each(name: str, given: Batch) -> None:
+    method = fitted_to_tags(name, given)
+    labels = given.labels["tags"]
+    known = labels >= 0
+    with torch.no_grad():
+        p = method.probabilities(method.logits(method.encode(given), given))
+    assert p.shape == labels.shape
+    assert not torch.allclose(p.sum(1), torch.ones(len(p)))
+    share = (labels == 1).sum() / known.sum()
+    assert abs(float(p[known].mean() - share)) < 0.03
+
+
+@pytest.mark.parametrize("name", TAGGED)
+def test_rows_of_unknown_tags_change_nothing(name: str, given: Batch) -> None:
+    labels = {**given.labels, "tags": given.labels["tags"].clone()}
+    labels["tags"][12:] = -1
+    some = given.map(lambda tensor: tensor[:12])
+    one, other = fitted_to_tags(name, some), fitted_to_tags(name, Batch(given.ids, given.views, labels))
+    torch.testing.assert_close(scores(other, given), scores(one, given), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", RENAMING)

@@ -42,6 +42,7 @@ ARMS = {
     "comic": "comic,labels=traits",
     "brivl": "brivl,queue=12",
     "catlip": "catlip,labels=traits",
+    "clip-moe": "clip-moe,image=vit,experts=2,clusters=2",
     "dbl": "dbl",
     "dbot": "dbot,image=vit",
     "decoupled-softmax": "decoupled-softmax,labels=traits",

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from method_stubs import All, build, loaded
+from method_stubs import TAGS, All, build, loaded
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from counterpoint.losses import BCELoss
+from counterpoint.methods._adapting import label_loss
 from counterpoint.networks.init import initialise
 from counterpoint.networks.towers.tokenizer import BytePairTokenizer
 from counterpoint.networks.towers.transformer import TextTransformer
@@ -144,6 +146,45 @@ def test_linear_is_that_of_scikit_learn(given: Batch) -> None:
     reference = LogisticRegression(C=0.5, tol=1e-8, max_iter=1000).fit(x, given.labels["group"].numpy())
     p = torch.from_numpy(reference.predict_proba(x))
     torch.testing.assert_close(scores(method, given).double().softmax(1), p, rtol=1e-3, atol=1e-4)
+
+
+def test_linear_of_tags_is_a_regression_of_each_tag_on_rows_that_know_it(given: Batch) -> None:
+    method = fitted("linear", given, strength=0.5, target=TAGS)
+    tags = given.labels["tags"].numpy()
+    with torch.no_grad():
+        z = method.features("image", given["image"]).double().numpy()
+    of_some = z[(tags >= 0).any(1)]
+    x = (z - of_some.mean(0)) / of_some.std(0)
+    p = scores(method, given).double().sigmoid()
+    for number, tag in enumerate(tags.T):
+        known = tag >= 0
+        assert len({*tag[known]}) == 2
+        assert not known.all()
+        reference = LogisticRegression(C=0.5, tol=1e-8, max_iter=1000).fit(x[known], tag[known])
+        expected = torch.from_numpy(reference.predict_proba(x)[:, 1])
+        torch.testing.assert_close(p[:, number], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_loss_of_tags_is_that_of_bce_loss() -> None:
+    scores, labels = torch.randn(6, 4), torch.randint(-1, 2, (6, 4))
+    expected = BCELoss()(scores, torch.eye(4), targets=labels == 1, known=labels >= 0)
+    every_row_is_known = (labels >= 0).any(1).all()
+    assert every_row_is_known
+    torch.testing.assert_close(label_loss(scores, labels), expected)
+
+
+def test_intercept_of_tags_keeps_probabilities_apart(given: Batch) -> None:
+    method = build("zero-shot", target=TAGS).double().eval()
+    method.objective.temperature.parameter.fill_(math.log(1e4))
+    labels = given.labels["tags"]
+    with torch.no_grad():
+        method.on_epoch_start(All(given), StepInfo(0, 10))
+        p = method.probabilities(scores(method, given))
+    known = labels >= 0
+    share = float(((labels == 1).sum() + 0.5) / (known.sum() + 1))
+    assert float(p[known].mean()) == pytest.approx(share, abs=1e-4)
+    v, t = method.shared(method.features("image", given["image"])), method.texts
+    assert (v @ t.T).argsort(0).equal(scores(method, given).argsort(0))
 
 
 def tower(words: list[str]) -> TextTransformer:

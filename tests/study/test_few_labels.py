@@ -115,12 +115,20 @@ def test_new_classes_are_asked_by_their_names(pair: Path, tmp_path: Path) -> Non
     assert {row["metric"] for row in rows} == {"base", "new", "harmonic"}
 
 
+def test_tags_are_answered_by_the_adapted_pair_alone(pair: Path, tmp_path: Path) -> None:
+    planned = Run(f"linear,from={pair}", DATA, RECIPE, 0, "concepts,known=0.5")
+    run(planned, tmp_path / "run", tasks=("multi_label",))
+    rows = json.loads((tmp_path / "run" / "scores.json").read_text())
+    assert all(row["metric"].startswith("own_concepts_") for row in rows)
+    assert {row["metric"] for row in rows if row["role"] == "primary"} == {"own_concepts_mAP"}
+
+
 @pytest.mark.parametrize(
     ("arm", "labels", "message"),
     [
         ("zero-shot", "colour", "adapts a pair of towers that is trained already"),
         ("zero-shot,from=PAIR,shots=2", "", "shots are of a label|learns from a label"),
-        ("zero-shot,from=PAIR", "size", "and classes are needed"),
+        ("zero-shot,from=PAIR", "size", "and classes or tags are needed"),
         ("zero-shot,from=PAIR,wise=0.5", "colour", "continues from none"),
     ],
 )

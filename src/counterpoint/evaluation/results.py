@@ -206,7 +206,7 @@ def evaluate(
                 result = task(model if "classifier" in task.asks else one, data, rows, **sampling)
                 # Of a model that embeds some of the columns, the first that it has counts.
                 main = tuple(name for name in task.main_metrics(data) if name in result.metrics)
-                scores.append(replace(result, main=main))
+                scores.append(replace(result, main=result.main or main))
             except NotApplicableError as error:
                 refused.setdefault(task.name, error)
         by_test[name] = tuple(scores)

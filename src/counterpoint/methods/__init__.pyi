@@ -21,6 +21,7 @@ from .clap import CLAP as CLAP
 from .classifying import Classifying as Classifying
 from .clip import CLIP as CLIP
 from .clip_adapter import CLIPAdapter as CLIPAdapter
+from .clip_moe import CLIPMoE as CLIPMoE
 from .clip_rocket import CLIPRocket as CLIPRocket
 from .clippo import CLIPPO as CLIPPO
 from .coca import CoCa as CoCa
@@ -55,6 +56,7 @@ from .kernel_uniformity import KernelUniformity as KernelUniformity
 from .l1 import L1 as L1
 from .lat import LaT as LaT
 from .late import Late as Late
+from .limoe import LIMoE as LIMoE
 from .linear import LinearClassifier as LinearClassifier
 from .linear_text import LinearText as LinearText
 from .lit import LiT as LiT

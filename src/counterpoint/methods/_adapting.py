@@ -70,11 +70,15 @@ class Adapting(Classifying):
         target: the label that is learned.
         template: the text that names a class, with ``{}`` in the place of its name.
 
+    A subclass that learns tags states so in ``learns``. With tags, the similarities of the pair get one intercept for
+    all tags, which labelled examples set (`calibrate`). It does not change the order of examples by a tag.
+
     Attributes:
         names: it needs the text tower of the pair although it reads no column of texts.
         starts_as_zero_shot: before it is fitted it scores as `ZeroShotPair` does.
         renames: it can tell other classes apart by their names; see `renamed`.
         texts: the unit-norm features of the names of the classes.
+        intercept: of the similarities of tags; 0 with classes.
 
     Raises:
         ValueError: without a label, for a template without ``{}``, and for two classes of one name.
@@ -88,6 +92,7 @@ class Adapting(Classifying):
     epoch_start_every = ONCE
     default_label: ClassVar[str] = "group"
     texts: Tensor
+    intercept: Tensor
 
     def __init__(
         self,
@@ -116,6 +121,8 @@ class Adapting(Classifying):
         self.projections = nn.ModuleDict(linear_heads(towers, width))
         self.objective = PairScale(getattr(towers[column], "scale", None))
         self.register_buffer("texts", torch.zeros(len(classes), width))
+        # A constant keeps the order of examples by a tag, and probabilities of tags from 1, where they would be equal.
+        self.register_buffer("intercept", torch.zeros(()))
         for tower in towers.values():
             tower.frozen = True
             tower.eval()
@@ -124,6 +131,11 @@ class Adapting(Classifying):
     @property
     def width(self) -> int:
         return int(self.texts.shape[1])
+
+    @property
+    def of_tags(self) -> bool:
+        """True where several of the label's names may apply to an example."""
+        return self.required_target().kind == "tags"
 
     def shared(self, z: Float[Tensor, "n w"]) -> Float[Tensor, "n d"]:
         """Return the unit-norm features in the pair's common space of what the tower of the column said."""
@@ -146,12 +158,12 @@ class Adapting(Classifying):
         return F.normalize(self.projections[self.name_tower](features), dim=-1)
 
     def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
-        device, classes = self.texts.device, self.classes(examples)
+        device, labels = self.texts.device, self.classes(examples)
         z = examples.map(lambda batch: self.features(self.column, batch[self.column]))
-        known = classes >= 0
+        known = (labels >= 0).any(1) if self.of_tags else labels >= 0
         self.begin()
         with torch.enable_grad(), torch.autocast(device.type, enabled=False):
-            self.fit(z[known].to(self.texts), classes[known].to(device))
+            self.fit(z[known].to(self.texts), labels[known].to(device))
 
     def begin(self) -> None:
         """Set all that `fit` starts from."""
@@ -181,10 +193,14 @@ class Adapting(Classifying):
         self.texts.copy_(self.class_features(self.required_target().classes))
 
     @abstractmethod
-    def fit(self, z: Float[Tensor, "N w"], classes: Int[Tensor, " N"]) -> None:
+    def fit(self, z: Float[Tensor, "N w"], labels: Int[Tensor, "N ..."]) -> None:
         """Learn from the features of the labelled examples, as the tower of the column gives them.
 
         Called with gradient. What is learned is written into parameters and buffers that take none.
+
+        Args:
+            z: the features.
+            labels: the class of each example; of tags 1, 0, or −1 where it is not known whether the tag applies.
         """
 
     @abstractmethod
@@ -193,19 +209,53 @@ class Adapting(Classifying):
 
     def zero_shot_scores(self, v: Float[Tensor, "B d"]) -> Float[Tensor, "B C"]:
         """Return the logits of the pair itself, from unit-norm features."""
-        return self.objective(v @ self.texts.T)
+        return self.objective(v @ self.texts.T) + self.intercept
+
+    @torch.no_grad()
+    def calibrate(self, v: Float[Tensor, "N d"], labels: Int[Tensor, "N C"]) -> None:
+        """Set the intercept of tags so that the mean probability of known tags is the share of those that apply.
+
+        This is its maximum-likelihood value. The share is ``(positives + 1/2) / (known + 1)``, so that it is finite.
+
+        Args:
+            v: the unit-norm features of the labelled examples.
+            labels: their tags.
+        """
+        known = labels >= 0
+        scores = self.objective(v @ self.texts.T)[known].double()
+        share = ((labels == 1).sum() + 0.5) / (known.sum() + 1.0)
+        low, high = -scores.max() - 40, -scores.min() + 40
+        for _ in range(60):
+            middle = (low + high) / 2
+            too_low = (scores + middle).sigmoid().mean() < share
+            low, high = torch.where(too_low, middle, low), torch.where(too_low, high, middle)
+        self.intercept.copy_(middle)
 
     def logits(self, z: Embeddings, batch: Batch) -> Float[Tensor, "B classes"]:
         return self.scores(z[self.column])
 
+    def probabilities(self, logits: Float[Tensor, "B classes"]) -> Float[Tensor, "B classes"]:
+        return logits.sigmoid() if self.of_tags else super().probabilities(logits)
+
     def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
-        return {"cross_entropy": self.cross_entropy(self.logits(z, batch), batch)}
+        logits = self.logits(z, batch)
+        if self.of_tags:
+            return {"bce": label_loss(logits, self.classes(batch))}
+        return {"cross_entropy": self.cross_entropy(logits, batch)}
 
     def passes(self) -> dict[str, float]:
         return {self.tower(self.column).modality: 0.0}
 
     def passes_of_all(self) -> dict[str, float]:
         return {self.tower(self.column).modality: 1.0}
+
+
+def label_loss(scores: Float[Tensor, "B C"], labels: Int[Tensor, "B ..."]) -> Float[Tensor, ""]:
+    """Compute the cross-entropy of classes, or the binary cross-entropy of known tags as in `BCELoss`."""
+    if labels.ndim == 1:
+        return F.cross_entropy(scores, labels)
+    terms = F.binary_cross_entropy_with_logits(scores, (labels == 1).to(scores), reduction="none")
+    return terms.masked_fill(labels < 0, 0.0).sum(1).mean()
 
 
 def descend(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Unpack
 
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -13,7 +12,7 @@ from ..forms import Count, Positive
 from ..networks.base import Towers
 from ..recipes.schema import Recipe
 from ..types import Target
-from ._adapting import Adapting, AdaptingOptions, descend
+from ._adapting import Adapting, AdaptingOptions, descend, label_loss
 from ._prompts import PromptLearner
 
 
@@ -21,7 +20,8 @@ class CoOp(Adapting):
     """``s_c = v·t_c / τ``; t_c is what the text tower says of learned vectors, the name of class c and a full stop.
 
     The vectors are shared by all classes. The loss is cross-entropy, and is minimised by SGD with a momentum of 0.9 in
-    batches of 32. Started from words, it begins as `ZeroShotPair` with these words before the name.
+    batches of 32. Started from words, it begins as `ZeroShotPair` with these words before the name. With tags, the loss
+    is the binary cross-entropy of the known tags.
 
     Args:
         towers: the tower of the column, and that of texts.
@@ -39,6 +39,7 @@ class CoOp(Adapting):
     """
 
     family = "few labels"
+    learns = ("classes", "tags")
     renames = True
 
     def __init__(
@@ -71,13 +72,15 @@ class CoOp(Adapting):
         context = self.prompts.context.expand(len(prompts), -1, -1)
         return self.projected_texts(self.prompts.features(tower, prompts, context))
 
-    def fit(self, z: Float[Tensor, "N w"], classes: Int[Tensor, " N"]) -> None:
+    def fit(self, z: Float[Tensor, "N w"], labels: Int[Tensor, "N ..."]) -> None:
         v, names = self.shared(z).detach(), self.required_target().classes
 
         def loss(rows: Int[Tensor, " B"]) -> Float[Tensor, ""]:
-            scores = self.objective(v[rows] @ self.class_features(names).T)
-            return F.cross_entropy(scores, classes[rows])
+            scores = self.objective(v[rows] @ self.class_features(names).T) + self.intercept
+            return label_loss(scores, labels[rows])
 
+        if self.of_tags:
+            self.calibrate(v, labels)
         shots = -(-len(v) // len(names))
         descend(
             [self.prompts.context],
@@ -90,6 +93,8 @@ class CoOp(Adapting):
             warm_up=1e-5,
         )
         self.begin_names()
+        if self.of_tags:
+            self.calibrate(v, labels)
 
     def scores(self, z: Float[Tensor, "B w"]) -> Float[Tensor, "B C"]:
         return self.zero_shot_scores(self.shared(z))

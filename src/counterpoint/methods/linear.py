@@ -13,7 +13,7 @@ from ..forms import Count, Positive
 from ..networks.base import Towers
 from ..recipes.schema import Recipe
 from ..types import Target
-from ._adapting import Adapting, AdaptingOptions
+from ._adapting import Adapting, AdaptingOptions, label_loss
 
 
 class LinearClassifier(Adapting):
@@ -23,7 +23,7 @@ class LinearClassifier(Adapting):
 
     z is what the tower says, before the layer that leads into the common space, if that is not part of the tower.
     μ and σ are the mean and the standard deviation of each of its dimensions over the labelled examples. It reads no
-    names. It is minimised by L-BFGS from zero.
+    names. It is minimised by L-BFGS from zero. With tags, CE is the binary cross-entropy of the known tags.
 
     Args:
         towers: the tower of the column, and that of texts.
@@ -37,6 +37,7 @@ class LinearClassifier(Adapting):
     """
 
     family = "few labels"
+    learns = ("classes", "tags")
     starts_as_zero_shot = False
     mean: Tensor
     deviation: Tensor
@@ -58,7 +59,7 @@ class LinearClassifier(Adapting):
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("deviation", torch.ones(width))
 
-    def fit(self, z: Float[Tensor, "N w"], classes: Int[Tensor, " N"]) -> None:
+    def fit(self, z: Float[Tensor, "N w"], labels: Int[Tensor, "N ..."]) -> None:
         deviation = z.std(0, correction=0)
         self.mean.copy_(z.mean(0))
         self.deviation.copy_(torch.where(deviation > 1e-6, deviation, 1.0))
@@ -71,7 +72,7 @@ class LinearClassifier(Adapting):
 
         def objective() -> Tensor:
             solver.zero_grad()
-            loss = F.cross_entropy(F.linear(x, weight, bias), classes, reduction="sum")
+            loss = len(x) * label_loss(F.linear(x, weight, bias), labels)
             loss = loss + weight.square().sum() / (2 * self.strength)
             torch.autograd.backward(loss)
             return loss

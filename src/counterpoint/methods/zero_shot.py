@@ -11,7 +11,8 @@ from ._adapting import Adapting
 class ZeroShotPair(Adapting):
     """``s_c = v·t_c / τ``: v is the unit-norm feature of an example, t_c that of the name of class c.
 
-    Nothing is learned. τ is the pair's own. It is the first baseline of every study with few labels.
+    Nothing is learned. τ is the pair's own. It is the first baseline of every study with few labels. With tags it has
+    one intercept for all tags, so that probabilities are calibrated on average.
 
     Args:
         towers: the tower of the column, and that of texts.
@@ -24,10 +25,12 @@ class ZeroShotPair(Adapting):
     """
 
     family = "few labels"
+    learns = ("classes", "tags")
     renames = True
 
-    def fit(self, z: Float[Tensor, "N w"], classes: Int[Tensor, " N"]) -> None:
-        return
+    def fit(self, z: Float[Tensor, "N w"], labels: Int[Tensor, "N ..."]) -> None:
+        if self.of_tags:
+            self.calibrate(self.shared(z), labels)
 
     def scores(self, z: Float[Tensor, "B w"]) -> Float[Tensor, "B C"]:
         return self.zero_shot_scores(self.shared(z))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -10,7 +12,7 @@ from ...data.base import Data, Rows
 from ...data.columns import ANY
 from ...data.embeddings import EmbeddingCache
 from ...data.labels import Tags
-from ...types import Constant, Embedder, Metric, Scores
+from ...types import Classifier, Constant, Embedder, Metric, Scores
 from ..classifiers import tag_probabilities
 from ..multilabel import precision, ranking_precision, recall
 from ..predictions import probabilities
@@ -39,7 +41,8 @@ class MultiLabel(EmbedderTask):
     Where the data has no pictures, the embeddings are those of the first column that is no text; where it has texts
     alone, those of texts. Learned from at most ``limit`` training rows, and as many more as give every tag 20 rows
     that have it. What is not known of a row is neither learned from nor asked. A model that learned the tags answers
-    too.
+    too. One that learned them on frozen towers gives its own answer alone, which then is the main one: all such models
+    have the same embeddings.
 
     Metrics, for the regressions as ``logistic_LABEL_…`` and for the model's own answer as ``own_LABEL_…``: ``mAP``, the
     mean average precision of the tags that some example has (main, of the regressions); ``mAP_many``, ``_medium``,
@@ -103,7 +106,9 @@ class MultiLabel(EmbedderTask):
                 f"{self.name} asks about the tags {', '.join(labels)}, and no row of this test set of {data.name!r} "
                 "has one: leave the task out"
             )
-        return scores(self.name, data, rows, outcomes, metrics)
+        result = scores(self.name, data, rows, outcomes, metrics)
+        own = tuple(name for name in metrics if name.startswith("own_") and name.endswith("_mAP"))
+        return replace(result, main=own) if _is_adapted(features.model) else result
 
     def _probabilities(
         self,
@@ -116,17 +121,25 @@ class MultiLabel(EmbedderTask):
     ) -> list[tuple[str, Float[np.ndarray, "n C"]]]:
         """Return the probability of every tag by each reader, NaN of rows that it is not asked about."""
         data, model = features.data, features.model
+        own: list[tuple[str, Float[np.ndarray, "n C"]]] = []
+        if is_classifier(model) and model.target is not None and model.target.label == label:
+            p = np.full((len(rows), len(tags.names)), np.nan)
+            p[positions] = probabilities(model, data, rows)[positions]
+            own.append(("own", p))
+            if _is_adapted(model):
+                return own
         train = data.splits.train
         members = [train[of_tag == 1] for of_tag in tags.values[train].T]
         chosen = training_rows(data, column, label, members, self.limit, self.name)
         read = tag_probabilities(features.column(column, chosen).numpy(), tags.values[chosen])
         p = np.full((len(rows), len(tags.names)), np.nan)
         p[positions] = read(features.column(column, rows[positions]).numpy())
-        readers = [("logistic", p)]
-        if is_classifier(model) and model.target is not None and model.target.label == label:
-            classified = probabilities(model, data, rows)
-            readers.append(("own", np.where(np.isnan(p), np.nan, classified)))
-        return readers
+        return [("logistic", p), *own]
+
+
+def _is_adapted(model: Embedder | Classifier) -> bool:
+    """Return whether a model is a classifier that was fitted to features of frozen towers in closed form."""
+    return getattr(model, "closed", False)
 
 
 def _reader_outcomes(

@@ -59,6 +59,15 @@ class TransformerBlock(nn.Module):
             mask: the places that are attended to, of which each row has one, or those that each query of each head
                 attends to; all unless given.
         """
+        return self._fed(self.attend(x, packing, mask))
+
+    def attend(
+        self,
+        x: Float[Tensor, "*batch n W"],
+        packing: Packing | None = None,
+        mask: Bool[Tensor, "B n"] | Bool[Tensor, "B h n n"] | None = None,
+    ) -> Float[Tensor, "*batch n W"]:
+        """Return states after the attention of the block, before its feed-forward part."""
         qkv = self.qkv(self.norm_1(x))
         if packing is not None:
             qkv = packing.unpack(qkv)
@@ -66,7 +75,7 @@ class TransformerBlock(nn.Module):
         mask = mask[:, None, None] if mask is not None and mask.ndim == 2 else mask
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=self.causal)
         attended = attended.transpose(1, 2).flatten(2)
-        return self._fed(x + self.out(attended if packing is None else packing.pack(attended)))
+        return x + self.out(attended if packing is None else packing.pack(attended))
 
     def reading(
         self, prompts: Float[Tensor, "B P W"], x: Float[Tensor, "B n W"], mask: Bool[Tensor, "B n"]
