@@ -83,7 +83,7 @@ def test_goes_on_from_a_run(tmp_path: Path) -> None:
     arm = f'dito,from="{tmp_path / "clip"}",channels=4,shifted=true,backbone=0.5'
     before, (after, _) = load(tmp_path / "clip"), prepare(Run(arm, "digits", recipe), load_data("digits"))
     assert after.image_tower.shifted
-    assert after.rates == {"towers.image": 0.5}
+    assert after.rates == {"towers": 0.5, "projections": 0.5}
     for name in ("towers.image", "towers.text", "projections.text"):
         lent, own = (model.get_submodule(name).state_dict() for model in (before, after))
         assert all(torch.equal(value, own[key]) for key, value in lent.items()), name

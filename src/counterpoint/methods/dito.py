@@ -33,15 +33,16 @@ class Dito(TowerMethod):
     `counterpoint.networks.regions.RegionHead`. `embed_regions` gives v of any box, which training never shows.
     Pictures are embedded as whole boxes, and patches as the boxes of their cells.
 
-    It is meant to go on from a run of ``clip``: ``dito,from=RUN``. The run's tower of pictures then moves at a lower
-    rate, and its tower of texts and their head at the full one.
+    It is meant to go on from a run of ``clip``: ``dito,from=RUN``. What the run has learned, both towers and the head
+    of texts, then moves at a lower rate than the pyramid and its head, so that names are kept that captions lack.
 
     Args:
         towers: the towers, by column.
         recipe: gives the width of the embedding.
         temperature: where τ starts; it is kept in [0.01, 1].
         channels: of the pyramid.
-        backbone: factor of the learning rate of the tower of pictures; ``tune=frozen`` for a tower that does not move.
+        backbone: factor of the learning rate of the towers and of the head of texts; ``tune=frozen`` for towers that do
+            not move.
         shifted: whether the tower runs a second time with shifted windows; see
             `counterpoint.networks.towers.windowed.WindowedTransformer`.
 
@@ -50,7 +51,7 @@ class Dito(TowerMethod):
         ValueError: for ``shifted`` with a tower without windows.
 
     Source: Kim et al., "Region-centric Image-Language Pretraining for Open-Vocabulary Detection" (2023), arXiv
-    2310.00161. The released code has no pre-training: the rate of the tower, the sizes of the head, the maximum over
+    2310.00161. The released code has no pre-training: the rate of the towers, the sizes of the head, the maximum over
     levels and the whole picture as the only box are not confirmed by it.
     """
 
@@ -84,7 +85,7 @@ class Dito(TowerMethod):
         self.region_head = RegionHead(channels, self.embedding)
         self.projections = nn.ModuleDict({self.text: Linear(towers[self.text].width, self.embedding)})
         self.objective = InfoNCELoss(Temperature(temperature, bounds=(0.01, 1.0)))
-        self.rates = {f"towers.{self.columns[self.image]}": backbone}
+        self.rates = {"towers": backbone, "projections": backbone}
 
     @property
     def width(self) -> int:
