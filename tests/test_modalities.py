@@ -75,6 +75,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/supcon_bins.py": "prefers pictures where there are other columns too",
     "methods/byol.py": "the asymmetric views of pictures",
     "methods/cim.py": "small crops are of pictures",
+    "methods/dito.py": "a detector is of pictures, and learns from captions",
     "methods/dbot.py": "masks patches of pictures",
     "methods/guided_ntxent.py": "a teacher that sees pictures",
     "methods/jigclu.py": "montages are of pictures",

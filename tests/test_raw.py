@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import counterpoint as cp
-from counterpoint.raw import WINDOWS, ends
+from counterpoint.raw import WINDOWS, Maps, check_maps, ends
 
 WAVES = cp.Waves.of([np.full(length, length, np.float32) for length in (3, 1, 2)], rate=8)
 
@@ -115,3 +115,21 @@ def test_windows_cover_a_sequence_from_its_beginning_to_its_end() -> None:
     assert seen[3] == [(0, 10), (7, 17), (15, 25)]
     assert len(seen[4]) == WINDOWS
     assert (seen[4][0], seen[4][-1]) == ((0, 10), (990, 1000))
+
+
+@pytest.mark.parametrize(
+    ("maps", "message"),
+    [
+        (
+            Maps(torch.tensor([[[0, 2]]], dtype=torch.uint8), ("a", "b")),
+            "holds class 2, and there are names of 2",
+        ),
+        (torch.tensor([[[0.0, torch.inf]]]), "holds infinite values"),
+        (torch.zeros(1, 2, 2, dtype=torch.int64), "must be cp.Maps or an array"),
+        (torch.zeros(2, 2), "got one of shape"),
+        (torch.zeros(0, 2, 2), "nothing to embed"),
+    ],
+)
+def test_what_is_no_map_is_refused(maps: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_maps(maps)

@@ -192,9 +192,9 @@ MODALITIES = Modalities(
         accept="counterpoint.data.pictures.single:accept_pictures",
         view="counterpoint.data.views.named_pictures:image",
         build="counterpoint.networks.towers.build:image_tower",
-        towers=("cnn", "vit", "vit-crop", "vit-map", "mlp", "patches", "sparse"),
+        towers=("cnn", "vit", "vit-crop", "vit-map", "vit-windows", "mlp", "patches", "sparse"),
         able={
-            "drops_keys": ("vit", "vit-crop", "vit-map"),
+            "drops_keys": ("vit", "vit-crop", "vit-map", "vit-windows"),
             "takes_masks": ("vit", "vit-crop", "timm:NAME"),
         },
         draw="counterpoint.data.pictures.sheet:draw_picture",

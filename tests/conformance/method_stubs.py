@@ -156,6 +156,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "ccc-wav2vec2": {"seconds": 0.005, "mask_length": 1, "negatives": 5, "cluster_factor": 2},
     # Of stages of single experts, the last stage moves nothing.
     "clip-moe": {"source": "copies", "balance": 1.0},
+    "dito": {"channels": 4},
     "ebm": {"noise": 0.0},
     "gml": {"queue": 40},
     "jest": {"filter": 0.5},

@@ -10,10 +10,15 @@ from method_stubs import RECIPE, TAGS, All, build, loaded, stub_towers
 from torch import Tensor
 
 from counterpoint import methods
+from counterpoint.methods._adapting import Adapting
 from counterpoint.types import Batch, StepInfo, Target
 
 START = StepInfo(0, 10)
-NAMES = [name for name in methods.names() if getattr(methods.METHODS.get(name), "names", False)]
+NAMES = [
+    name
+    for name in methods.names()
+    if isinstance(kind := methods.METHODS.get(name), type) and issubclass(kind, Adapting)
+]
 STARTING = [name for name in NAMES if methods.METHODS.get(name).starts_as_zero_shot]
 RENAMING = [name for name in NAMES if methods.METHODS.get(name).renames]
 TAGGED = [name for name in NAMES if "tags" in methods.METHODS.get(name).learns]

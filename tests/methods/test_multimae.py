@@ -57,28 +57,32 @@ def test_loss_is_the_mean_over_examples_of_known_hidden_pixels() -> None:
     pixels, _ = method.image_tower.pixels_and_positions(batch["image"])
     side = SIZE // 2
 
-    def of_patch(column: str, row: int, patch: int) -> list[tuple[Tensor, float]]:
+    def of_patch(column: str, row: int, patch: int) -> list[Tensor]:
         y, x = side * (patch // 2), side * (patch % 2)
-        square = batch[column][row, y : y + side, x : x + side].flatten()
+        values = batch[column][row, y : y + side, x : x + side].flatten()
         out = predicted[column][row, patch].view(PIXELS, len(CLASSES) + 1)
         if column == "depth":
-            return [((out[p, -1] - v).abs(), 1.0) for p, v in enumerate(square) if not v.isnan()]
-        return [(F.cross_entropy(out[p, :-1], v.long()), 1.0) for p, v in enumerate(square) if v != UNKNOWN]
+            return [(out[p, -1] - v).abs() for p, v in enumerate(values) if not v.isnan()]
+        return [F.cross_entropy(out[p, :-1], v.long()) for p, v in enumerate(values) if v != UNKNOWN]
 
+    errors = (predicted["image"] - pixels).square().mean(2)
     for number, column in enumerate(("image", "classes", "depth")):
         means = []
         for row, visible in enumerate(index):
             hidden = [k for k in range(PATCHES) if number * PATCHES + k not in visible]
-            if column == "image":
-                errors = [(predicted["image"][row, k] - pixels[row, k]).square().mean() for k in hidden]
-            else:
-                errors = [error for k in hidden for error, _ in of_patch(column, row, k)]
-            means.append(torch.stack(errors).mean())
+            of_row = (
+                [errors[row, hidden]]
+                if column == "image"
+                else [torch.stack(of_patch(column, row, k)) for k in hidden]
+            )
+            means.append(torch.cat(of_row).mean())
         torch.testing.assert_close(losses[column], torch.stack(means).mean())
     target = (pixels - pixels.mean(2, keepdim=True)) / (pixels.var(2, keepdim=True) + 1e-6).sqrt()
-    hidden = [[k for k in range(PATCHES) if k not in visible] for visible in index]
-    error = (predicted["image_standardised"] - target).square().mean(2)
-    means = [error[row, of_row].mean() for row, of_row in enumerate(hidden)]
+    errors = (predicted["image_standardised"] - target).square().mean(2)
+    means = [
+        errors[row, [k for k in range(PATCHES) if k not in visible]].mean()
+        for row, visible in enumerate(index)
+    ]
     torch.testing.assert_close(losses["image_standardised"], torch.stack(means).mean())
 
 

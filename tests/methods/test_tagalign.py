@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from counterpoint.methods import create
+from counterpoint.methods import Arm, create
 from counterpoint.methods.tagalign import TagAlign
+from counterpoint.modalities import PAIR
 from counterpoint.networks import build_towers
+from counterpoint.pairwise.ranks import Ranks
 from counterpoint.recipes import load, override
 from counterpoint.recipes.schema import Towers
 from counterpoint.types import Batch, StepInfo, Target
@@ -77,13 +80,21 @@ def test_towers_texts_and_tags_are_frozen() -> None:
     torch.testing.assert_close(tagalign.tags, tagalign.embed("text", list(TAGS.classes)))
 
 
-def test_shuffled_tags_are_those_of_the_next_picture() -> None:
-    plain, control = method(), method(shuffled=True)
-    control.load_state_dict(plain.state_dict())
-    rolled = batch(plain, [[0, 0, 1], [1, 0, 0], [0, 1, 0]])
-    torch.testing.assert_close(
-        term(control, batch(plain, [[1, 0, 0], [0, 1, 0], [0, 0, 1]])), term(plain, rolled)
-    )
+def test_shuffled_tags_are_those_of_the_next_picture_of_all_processes() -> None:
+    control = method(shuffled=True)
+    tags = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]]
+    whole, expected = batch(control, tags), [tags[-1], *tags[:-1]]
+    assert control.prepare(whole, CLOCK).labels["nouns"].tolist() == expected
+    for rank, part in enumerate(whole.split(2)):
+        two = Ranks(rank, 2)
+        with (
+            patch.object(Ranks, "present", return_value=two),
+            patch.object(Ranks, "counts", return_value=[2, 2]),
+            patch.object(Ranks, "gather", return_value=whole.labels["nouns"]),
+        ):
+            shuffled = control.prepare(part, CLOCK)
+        assert shuffled.labels["nouns"].tolist() == expected[2 * rank : 2 * rank + 2]
+    assert method().prepare(whole, CLOCK) is whole
 
 
 def test_patches_are_projected_and_their_mean_is_the_picture() -> None:
@@ -97,3 +108,9 @@ def test_tags_are_required() -> None:
     towers = build_towers(SIZES, {"text": ["a"]}, 0)
     with pytest.raises(ValueError, match="tagalign learns tags"):
         TagAlign(towers, load("seconds"))
+
+
+def test_it_is_refused_without_a_run_to_go_on_from() -> None:
+    arm = Arm.parse("tagalign,image=vit")
+    with pytest.raises(ValueError, match=r"adapts a pair of towers that is trained already.*from=MODEL"):
+        arm.build(load("seconds"), {"text": ["a"]}, seed=0, columns=PAIR, target=TAGS)

@@ -344,8 +344,8 @@ class Arm:
             is_restored() or before or all("@" in named.get(it, "") for it in built.values())
         ):
             raise ValueError(
-                f"arm {self.spec!r} adapts a pair of towers that is trained already: name it with --from MODEL, a "
-                "run's folder or a library's pair, for example open_clip:ViT-B-32@FILE"
+                f"arm {self.spec!r} adapts a pair of towers that is trained already: name it with --from MODEL, or in "
+                "the arm with from=MODEL, a run's folder or a library's pair, for example open_clip:ViT-B-32@FILE"
             )
         towers = build_towers(
             recipe.towers,

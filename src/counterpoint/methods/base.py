@@ -58,8 +58,7 @@ class Method(Checked, nn.Module, ABC):
         tuned: modalities of the pretrained towers that an arm's ``tune`` is about; all unless given.
         wise: the share of what a run has learned that its weights end with, the rest being what it continued from; None
             for all of it. An arm sets it: ``wise=0.5``.
-        names: it reads the names of classes by the text tower of a pair that is there already, although it reads no
-            column of texts.
+        names: it reads the names of classes or tags by the text tower of a trained pair, and is refused without one.
         closed: it is trained in `on_epoch_start` alone, so that a run of it takes no step.
         regroups: each batch is of one group of the rows, as `groups` says behind every look.
     """

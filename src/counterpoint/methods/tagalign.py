@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -16,6 +17,7 @@ from ..networks.base import Towers
 from ..networks.towers.convnet import ChannelNorm
 from ..networks.towers.parts.regions import grid
 from ..pairwise import Temperature
+from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
 from ..types import Batch, Embeddings, StepInfo, Target, TrainingExamples
 from .base import ONCE, Ranges
@@ -59,7 +61,7 @@ class TagAlign(TowerMethod):
         recipe: gives the width of the embedding.
         target: the label with the tags.
         weight: λ.
-        shuffled: give each picture the tags of the next one in the batch of its process. This is the control.
+        shuffled: give each picture the tags of the next one in the batch of all processes. This is the control.
         blocks: of g; each is two convolutions and a gate. The start of the gate is not confirmed by the released code.
         temperature: where τ_1 and τ_2 start; they are kept in [0.01, 1].
 
@@ -77,6 +79,7 @@ class TagAlign(TowerMethod):
     default_label: ClassVar[str] = "nouns"
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2), "weight": (0.1, 3.0)}
     epoch_start_every = ONCE
+    names: ClassVar[bool] = True
     tags: Tensor
 
     def __init__(
@@ -122,6 +125,16 @@ class TagAlign(TowerMethod):
         ]
         self.tags.copy_(torch.cat(parts))
 
+    def prepare(self, batch: Batch, clock: StepInfo) -> Batch:
+        """Shuffle the tags of the whole batch where that is asked for."""
+        assert self.target is not None
+        if not self.shuffled:
+            return batch
+        ranks, tags = Ranks.present(), batch.labels[self.target.label]
+        counts = ranks.counts(len(batch), tags.device)
+        shuffled = ranks.gather(tags, counts).roll(1, 0)[ranks.rows(counts)]
+        return replace(batch, labels={**batch.labels, self.target.label: shuffled})
+
     def features(self, column: str, inputs: Tensor) -> Tensor:
         if column == self.picture:
             # The head is linear: the mean of projected patches is the projection of their mean.
@@ -140,7 +153,6 @@ class TagAlign(TowerMethod):
         terms = {"infonce": self.objective(v, t)}
         if self.weight:
             tags = batch.labels[self.target.label] == 1
-            tags = tags.roll(1, 0) if self.shuffled else tags
             loss = self.tagging(v, self.tags.to(v), targets=tags, weights=tags.any(1).to(v))
             terms["tags"] = self.weight * loss
         return terms

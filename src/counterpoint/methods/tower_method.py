@@ -336,9 +336,15 @@ class TowerMethod(Method):
             ValueError: for boxes that are empty, flipped or outside, and a side that the tower cannot take.
         """
         boxes = in_central_square(check_boxes(boxes, len(pictures)), *pictures.shape[2:])
-        pooled = pool_boxes(self.patch_features(pictures, side), boxes)
+        pooled = self.region_features(self.patch_features(pictures, side), boxes)
         z = self._embed_features(pooled.flatten(0, 1), head)
         return z.view(*pooled.shape[:2], z.shape[1])
+
+    def region_features(
+        self, maps: Float[Tensor, "n w h v"], boxes: Float[Tensor, "n k 4"]
+    ) -> Float[Tensor, "n k d"]:
+        """Return the features of boxes that the head of pictures reads: the means of the features of patches."""
+        return pool_boxes(maps, boxes)
 
     def _embed_features(self, features: Float[Tensor, "m w"], head: str) -> Float[Tensor, "m d"]:
         """Return unit-norm embeddings of features of the image tower, in evaluation mode."""

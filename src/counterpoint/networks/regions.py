@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from .base import ImageTower
-from .towers.convnet import ChannelNorm
+from .heads import Linear
+from .towers.convnet import ChannelNorm, Convolution
 from .towers.parts.regions import grid
 
 
@@ -63,7 +64,7 @@ def in_central_square(boxes: Float[Tensor, "n k 4"], height: int, width: int) ->
 
 
 def pool_boxes(maps: Float[Tensor, "n d h w"], boxes: Float[Tensor, "n k 4"]) -> Float[Tensor, "n k d"]:
-    """Return the mean of maps over boxes: torchvision's ``roi_align`` to one cell, with a sample for each cell.
+    """Return the mean of maps over boxes: `align_boxes` to one cell, with a sample for each cell of the maps.
 
     The box of the whole picture gives the mean of all cells. A box of NaN gives NaN.
 
@@ -71,15 +72,29 @@ def pool_boxes(maps: Float[Tensor, "n d h w"], boxes: Float[Tensor, "n k 4"]) ->
         maps: of patches.
         boxes: left, top, right and bottom in shares of the sides.
     """
+    pooled = align_boxes(maps, boxes, cells=1, samples=0).flatten(2)
+    return pooled.masked_fill(boxes.isnan().any(2, keepdim=True), torch.nan)
+
+
+def align_boxes(
+    maps: Float[Tensor, "n d h w"], boxes: Float[Tensor, "n k 4"], cells: int, samples: int
+) -> Float[Tensor, "n k d cells cells"]:
+    """Return maps resampled over boxes, by torchvision's ``roi_align``; of an empty box for a box of NaN.
+
+    Args:
+        maps: of patches.
+        boxes: left, top, right and bottom in shares of the sides.
+        cells: rows and columns of the result.
+        samples: rows and columns of the samples whose mean a cell is; 0 for about one for each cell of the maps.
+    """
     from torchvision.ops import roi_align  # here, as it imports torch._dynamo: over a second
 
     height, width = maps.shape[2:]
     corners = boxes.to(maps).flatten(0, 1) * maps.new_tensor([width, height, width, height])
     picture = torch.arange(len(maps), device=maps.device).repeat_interleave(boxes.shape[1])
     rois = torch.cat([picture[:, None].to(maps), corners.nan_to_num()], 1)
-    pooled: Tensor = roi_align(maps, rois, output_size=1, sampling_ratio=0, aligned=True)
-    missing = corners.isnan().any(1, keepdim=True)
-    return pooled.flatten(1).masked_fill(missing, torch.nan).view(len(maps), boxes.shape[1], maps.shape[1])
+    aligned: Tensor = roi_align(maps, rois, output_size=cells, sampling_ratio=samples, aligned=True)
+    return aligned.view(len(maps), boxes.shape[1], *aligned.shape[1:])
 
 
 def pool_masks(maps: Float[Tensor, "n d h w"], masks: Bool[Tensor, "n k H W"]) -> Float[Tensor, "n k d"]:
@@ -119,9 +134,8 @@ class Pyramid(nn.Module):
 
     def __init__(self, tower: ImageTower, channels: int, scales: Sequence[float]) -> None:
         super().__init__()
-        grid(tower)  # so that a tower without patches is refused at once
         self.tower, self.out_channels = tower, channels
-        self.levels = nn.ModuleList(_level(tower.width, channels, scale) for scale in scales)
+        self.levels = pyramid_levels(tower, channels, scales)
 
     def forward(self, images: Float[Tensor, "n 3 H W"]) -> OrderedDict[str, Tensor]:
         """Return a map of each scale, by its number, of pictures in [0, 1]."""
@@ -143,6 +157,55 @@ def pyramid(tower: ImageTower, channels: int = 256, scales: Sequence[float] = (4
     return Pyramid(tower, channels, scales)
 
 
+def pyramid_levels(
+    tower: ImageTower, channels: int, scales: Sequence[float] = (4, 2, 1, 0.5)
+) -> nn.ModuleList:
+    """Return the layers from a tower's map of patches to the maps of a `Pyramid`, without the tower.
+
+    Raises:
+        LookupError: for a tower without features of patches.
+        ValueError: for another scale than 4, 2, 1 and ½.
+    """
+    grid(tower)  # so that a tower without patches is refused at once
+    return nn.ModuleList(_level(tower.width, channels, scale) for scale in scales)
+
+
+class RegionHead(nn.Module):
+    """The head of a detector: boxes of a map to vectors, by one convolution and two linear layers.
+
+    Boxes are resampled to 7 × 7 cells with 2 × 2 samples each.
+
+    >>> head = RegionHead(4, 8)
+    >>> head(torch.zeros(2, 4, 6, 6), torch.tensor([[[0.0, 0.0, 1.0, 1.0]]] * 2)).shape
+    torch.Size([2, 1, 8])
+
+    Args:
+        channels: of the map.
+        out: the width of a vector.
+    """
+
+    cells, samples = 7, 2
+
+    def __init__(self, channels: int, out: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            Convolution(channels, channels, 3, padding=1, bias=False),
+            ChannelNorm(channels),
+            nn.GELU(),
+            nn.Flatten(),
+            nn.Linear(channels * self.cells**2, 4 * channels),
+            nn.GELU(),
+            Linear(4 * channels, out),
+        )
+
+    def forward(
+        self, maps: Float[Tensor, "n d h w"], boxes: Float[Tensor, "n k 4"]
+    ) -> Float[Tensor, "n k out"]:
+        """Return a vector of each box."""
+        aligned = align_boxes(maps, boxes, self.cells, self.samples)
+        return self.layers(aligned.flatten(0, 1)).unflatten(0, aligned.shape[:2])
+
+
 def _level(width: int, channels: int, scale: float) -> nn.Module:
     steps: dict[float, list[nn.Module]] = {
         4: [
@@ -153,7 +216,7 @@ def _level(width: int, channels: int, scale: float) -> nn.Module:
         ],
         2: [nn.ConvTranspose2d(width, width // 2, 2, stride=2)],
         1: [],
-        0.5: [nn.MaxPool2d(2)],
+        0.5: [nn.MaxPool2d(2, ceil_mode=True)],
     }
     if scale not in steps:
         raise ValueError(f"scale {scale:g} of a pyramid: there are {', '.join(f'{s:g}' for s in steps)}")

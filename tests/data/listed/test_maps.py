@@ -239,3 +239,56 @@ def test_a_torn_file_of_coco_is_refused(tmp_path: Path) -> None:
     file.write_text(file.read_text()[:-30])
     with pytest.raises(DamagedFileError, match="instances_train2014"):
         load_any(f"coco:{file}")
+
+
+def captioned(root: Path, form: str) -> str:
+    """Return the folder or file of captions of the pictures of `coco`."""
+    coco(root)
+    (root / "val2014").symlink_to(root / "train2014")
+    sentences = {k: f"a square {k}" for k in range(N)}
+    folder = root / "annotations"
+    if form == "karpathy":
+        images = [
+            {
+                "filepath": "train2014",
+                "filename": f"{k}.png",
+                "split": "train",
+                "cocoid": k,
+                "sentences": [{"raw": it}],
+            }
+            for k, it in sentences.items()
+        ]
+        (folder / "dataset_coco.json").write_text(json.dumps({"images": images}))
+        return f"coco:{root}"
+    said = json.loads((folder / "instances_train2014.json").read_text())
+    for split, own in {"train2014": range(8), "val2014": range(8, N)}.items():
+        images = [image for image in said["images"] if image["id"] in own]
+        annotations = [it for it in said["annotations"] if it["image_id"] in own]
+        captions = [{"image_id": k, "caption": sentences[k]} for k in own]
+        parts = {"instances": {**said, "images": images, "annotations": annotations}}
+        parts["captions"] = {"images": images, "annotations": captions}
+        for kind, content in parts.items():
+            (folder / f"{kind}_{split}.json").write_text(json.dumps(content))
+    return f"coco:{root}"
+
+
+@pytest.mark.parametrize("form", ["karpathy", "published"])
+def test_captions_of_coco_have_the_maps_and_boxes_that_are_named(tmp_path: Path, form: str) -> None:
+    source = captioned(tmp_path, form)
+    data = load_any(f"{source},columns=image+text+map+boxes")
+    assert dict(data.columns) == {"image": "image", "text": "text", "map": "map", "boxes": "boxes"}
+    assert data.read("map", ROWS).pixels.unique().tolist() == [1, 2]
+    assert data.read("boxes", ROWS).corners.shape == (N, 2, 4)
+    assert list(load_any(source).columns) == ["image", "text"]
+    with pytest.raises(ValueError, match="column of COCO 'audio'"):
+        load_any(f"{source},columns=image+audio")
+    instances = tmp_path / "annotations" / "instances_train2014.json"
+    content = json.loads(instances.read_text())
+    del content["annotations"][0]["segmentation"]
+    instances.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="its annotations give no map"):
+        load_any(f"{source},columns=image+text+map")
+    for file in (tmp_path / "annotations").glob("instances_*.json"):
+        file.unlink()
+    with pytest.raises(ValueError, match=r"no instances_.*\.json lies beside it"):
+        load_any(f"{source},columns=image+text+map")

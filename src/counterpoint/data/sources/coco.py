@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
 from pydantic import BaseModel
 
 from ...files import read_json
+from ...modalities import PAIR
 from ...raw import UNKNOWN
+from ...registry import unknown
 from ..cache import cache_folder, writing
 from ._files.asset import Asset, digest_of
 from ._files.locations import leads_out, state_of
@@ -23,6 +26,7 @@ from ._source import Shard, Source
 _KARPATHY = "dataset_coco.json"
 _CAPTIONS, _INSTANCES = "captions_", "instances_"
 _OBJECTS = "objects"
+_LOCATED = ("map", "boxes")
 _SPLITS = {**SPLITS, "restval": "train"}  # pictures of COCO's validation set that Karpathy trains on
 _REMEDY = "copy it again from where it was published"
 
@@ -39,7 +43,9 @@ class Coco(Source):
     ``instances_train2017.json`` and the like are pictures without captions, whose categories are the tags ``objects``:
     one of these files, with that of the other split where it is there, or a folder with such files alone. Where all
     annotations have a ``segmentation`` there is a column ``map`` with the category of each pixel, the smaller instance
-    over the larger one; where all have a ``bbox`` there is a column ``boxes``. Run lengths may be compressed.
+    over the larger one; where all have a ``bbox`` there is a column ``boxes``. Run lengths may be compressed. Captions
+    have these columns where ``--columns image text map boxes`` names them, from the files of instances of the same
+    pictures, in the same folder or in ``annotations``.
 
     Source: Lin et al., "Microsoft COCO" (2014), arXiv 1405.0312; the splits are those of Karpathy and Fei-Fei, "Deep
     Visual-Semantic Alignments for Generating Image Descriptions" (2015), arXiv 1412.2306.
@@ -47,11 +53,20 @@ class Coco(Source):
 
     precedence = 0
     head = "coco:"
+    takes = frozenset({"columns"})
 
     def recognises(self, written: str) -> bool:
         return written.startswith(self.head) and bool(_files(written))
 
     def shards(self, written: str, options: SourceOptions, ledger: Ledger) -> list[Shard]:
+        """List the files.
+
+        Raises:
+            UnknownNameError: for a column that COCO does not give.
+        """
+        for name in options.columns:
+            if name not in (*PAIR, *_LOCATED):
+                raise unknown("column of COCO", name, (*PAIR, *_LOCATED))
         return [
             Shard(file.name, str(file), "coco", state_of([file]), options, split=side)
             for file, side in _files(written).items()
@@ -62,15 +77,26 @@ class Coco(Source):
 
         Raises:
             DamagedFileError: if it has another form.
-            ValueError: for a split that there is not.
+            ValueError: for a split that there is not, and for a column of maps or boxes that instances do not give.
         """
         file = Path(shard.location)
         if file.name.startswith(_INSTANCES):
             content = read_json(file, _Instances, _REMEDY)
             columns = {"image": "image"} | {name: name for name in _located(content)}
             return Records.collect(_whole(_pictures(file, content, shard.split), ledger), columns)
+        named = [name for name in _LOCATED if name in shard.options.columns]
+        assets = _assets(file, named) if named else {}
         each = _of_karpathy(file) if shard.split is None else _published(file, shard.split)
-        return Records.collect(_whole(each, ledger))
+        records = (
+            (
+                name,
+                replace(record, cells={**record.cells, **dict.fromkeys(named, assets.get(record.id or ""))}),
+            )
+            for name, record in each
+        )
+        return Records.collect(
+            _whole(records, ledger), {**PAIR, **{name: name for name in named}}, gaps=bool(named)
+        )
 
 
 def _files(written: str) -> dict[Path, str | None]:
@@ -184,6 +210,27 @@ def _located(content: _Instances) -> list[str]:
     maps = len(content.categories) < UNKNOWN and all(it.segmentation for it in content.annotations)
     boxes = all(it.bbox for it in content.annotations)
     return [name for name, there in (("map", maps), ("boxes", boxes)) if there]
+
+
+def _assets(file: Path, named: Sequence[str]) -> dict[str, Asset]:
+    """Return where the instances of the pictures of a file of captions are, by the ids of the pictures.
+
+    Raises:
+        ValueError: where there is no file of instances, or one that lacks a column.
+    """
+    kind = "*" if file.name == _KARPATHY else file.stem.removeprefix(_CAPTIONS)
+    folders = (file.parent, file.parent / "annotations")
+    found = [path for folder in folders for path in sorted(folder.glob(f"{_INSTANCES}{kind}.json"))]
+    columns = ", ".join(named)
+    if not found:
+        raise ValueError(f"{file}: --columns names {columns}, and no {_INSTANCES}{kind}.json lies beside it")
+    assets: dict[str, Asset] = {}
+    for path in found:
+        content = read_json(path, _Instances, _REMEDY)
+        if missing := [name for name in named if name not in _located(content)]:
+            raise ValueError(f"{path}: --columns names {columns}, and its annotations give no {missing[0]}")
+        assets |= {str(number): asset for number, asset in _written(path, content).items()}
+    return assets
 
 
 def _written(file: Path, content: _Instances) -> dict[int, Asset]:

@@ -128,7 +128,7 @@ def build_towers(
     A random tower's weights depend on the seed and the tower's modality, not on what else is built; the global
     generator is not touched. ``@WEIGHTS`` after a name reads pretrained ones, all of them or none.
 
-    - images: ``cnn``, ``vit``, ``vit-crop``, ``vit-map``, ``mlp``, ``patches``, ``sparse``,
+    - images: ``cnn``, ``vit``, ``vit-crop``, ``vit-map``, ``vit-windows``, ``mlp``, ``patches``, ``sparse``,
       ``timm:NAME[@hub|@package|@PATH]``
     - text: ``transformer``, ``reader``, ``bag``, ``transformers:NAME[@hub|@package|@PATH]``,
       ``sentence-transformers:NAME[@hub|@PATH]``; ``pixels`` draws the text, and is the tower of pictures itself

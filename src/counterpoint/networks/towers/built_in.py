@@ -10,12 +10,14 @@ from .cropped_positions import CroppedPositionsTransformer
 from .perceptron import PatchPerceptron, PixelPerceptron
 from .sparse import SparseTransformer
 from .transformer import ProbedTransformer, VisionTransformer
+from .windowed import WindowedTransformer
 
 IMAGE_TOWERS: Mapping[str, type[ImageTower]] = {
     "cnn": ConvNet,
     "vit": VisionTransformer,
     "vit-crop": CroppedPositionsTransformer,
     "vit-map": ProbedTransformer,
+    "vit-windows": WindowedTransformer,
     "mlp": PixelPerceptron,
     "patches": PatchPerceptron,
     "sparse": SparseTransformer,
