@@ -100,3 +100,4 @@ from .user_loss import LossError as LossError
 from .uta import UTA as UTA
 from .whitened_cse import WhitenedCSE as WhitenedCSE
 from .zero_shot import ZeroShotPair as ZeroShotPair
+from .zorro import Zorro as Zorro
