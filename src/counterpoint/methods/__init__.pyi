@@ -82,6 +82,7 @@ from .proxy_anchor import ProxyAnchor as ProxyAnchor
 from .rebar import REBAR as REBAR
 from .sbcl import SBCL as SBCL
 from .scav import SCAV as SCAV
+from .secla import SECLA as SECLA
 from .segment import Segment as Segment
 from .sepclr import SepCLR as SepCLR
 from .siamlip import SiamLIP as SiamLIP

@@ -14,6 +14,7 @@ from ..methods import Needs
 from ..methods.tower_method import TowerMethod
 from ..modalities import PAIR
 from ..networks import ImageTower, TextTower, Tower, initialise
+from ..networks.towers.boxes import BoxPerceptron
 from ..networks.towers.maps import MapPatches, MapSquare
 from ..networks.towers.series import SeriesTower, Standardised
 from ..networks.towers.sound import SoundTower
@@ -184,6 +185,8 @@ def stub_towers(reads: dict[str, str], seed: int = 0) -> dict[str, Tower]:
     towers: list[Tower] = [StubImage(), StubText(), StubSound(), StubSeries(), stub_table()]
     if "map" in reads.values():
         towers.append(stub_map())
+    if "boxes" in reads.values():
+        towers.append(BoxPerceptron())
     by_modality = {tower.modality: tower for tower in towers}
     if other := set(reads.values()) - set(by_modality):
         raise ValueError(f"there is no small tower of {', '.join(sorted(other))}: give towers=")
@@ -230,6 +233,10 @@ def loaded(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtyp
             views[name] = torch.randint(0, 4, (size, side, side), dtype=torch.uint8, generator=generator)
         elif view.modality == "text":
             views[name] = torch.randint(1, WordTokenizer.end, (size, 5), generator=generator)
+        elif view.modality == "boxes":
+            sides = torch.rand(size, 3, 2, 2, generator=generator, dtype=dtype).sort(2).values
+            views[name] = sides.flatten(2)
+            views[name][::4, 1:] = torch.nan
         else:
             raise ValueError(f"no batch can be made of {view.modality}: give batch=")
     tags = torch.randint(-1, 2, (size, len(TAGS.classes)), generator=generator)

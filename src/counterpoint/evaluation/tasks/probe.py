@@ -39,8 +39,9 @@ class Probe(EmbedderTask):
     accuracy on classes with so many training rows (`counterpoint.evaluation.shots`); and
     ``logistic_LABEL_on_CLASS`` of each of up to 12 classes. The first head has the plain names; others are
     ``logistic_LABEL_top1[local]``, those of joint columns of the model ``logistic_LABEL_top1[audio+video]``. Main
-    metrics are the ``logistic_LABEL_top1``, that of the first of `main_labels` before all. Rows without the label have no outcome; where training has fewer than two classes, no row has one (NaN).
-    Rows that lack the column count for nothing.
+    metrics are the ``logistic_LABEL_top1``, that of the first of `main_labels` before all. Rows without the label have
+    no outcome; where training has fewer than two classes, no row has one (NaN). Rows that lack the column count for
+    nothing.
 
     Args:
         labels: which labels; all that the data has unless given.
