@@ -23,6 +23,7 @@ from .clip import CLIP as CLIP
 from .clip_adapter import CLIPAdapter as CLIPAdapter
 from .clip_rocket import CLIPRocket as CLIPRocket
 from .clippo import CLIPPO as CLIPPO
+from .coavt import CoAVT as CoAVT
 from .coca import CoCa as CoCa
 from .cocoop import CoCoOp as CoCoOp
 from .collossl import ColloSSL as ColloSSL

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ..base import ImageTower, Tower
 from ..decoder import sine_cosine_positions
 from ..heads import Linear
+from ..towers.maps import MapPatches
 from ..towers.transformer import Embedding
 
 
@@ -17,8 +18,9 @@ class ColumnTokens(nn.Module):
 
         tokens = W norm(states) + column + positions
 
-    States are the patches of an image tower, and the parts of an example of another one: words, or times. A tower that
-    knows no parts gives one token. Positions are those of `sine_cosine_positions`, as a convolutional tower has none.
+    States are the patches of a tower of pictures or maps, and the parts of an example of another one: words, or times.
+    A tower that knows no parts gives one token. Positions are those of `sine_cosine_positions`, as a convolutional
+    tower has none.
 
     Args:
         states: the width of the tower's states.
@@ -42,7 +44,7 @@ class ColumnTokens(nn.Module):
         Raises:
             LookupError: for a tower that hides its states.
         """
-        if isinstance(tower, ImageTower):
+        if isinstance(tower, ImageTower | MapPatches):
             maps = tower.patches(inputs)
             rows, columns = maps.shape[2:]
             states = maps.flatten(2).mT
