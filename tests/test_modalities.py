@@ -87,6 +87,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/dreamlip.py": "patches, and sentences of captions",
     "methods/pcd.py": "patches",
     "methods/pixpro.py": "patches",
+    "methods/secla.py": "boxes of pictures, and names",
     "methods/tagalign.py": "tags of captions, and patches",
     "methods/_queue.py": "prefers pictures where there are other columns too",
     "methods/moco_dual_view.py": "its noise is of pixels",

@@ -10,10 +10,22 @@ from counterpoint import methods
 from counterpoint.modalities import PAIR
 
 OTHER_HEADS = {
-    *("align", "amcl", "brivl", "coca", "convirt", "cwcl", "ebm", "fusemix", "guided-ntxent", "hydra"),
+    *(
+        "align",
+        "amcl",
+        "brivl",
+        "coavt",
+        "coca",
+        "convirt",
+        "cwcl",
+        "ebm",
+        "fusemix",
+        "guided-ntxent",
+        "hydra",
+    ),
     "kernel-uniformity",
     *("lat", "lit", "m3col", "mcl", "mochi", "moco", "moco-dual-view", "msclap", "multimodn"),
-    *("sbcl", "supcon-bins", "sy-con", "whitened-cse"),
+    *("sbcl", "supcon-bins", "sy-con", "whitened-cse", "zorro"),
 }
 OF_OTHERS = {name for name in methods.names() if not {*columns_of(name)} & {*PAIR}}
 """Methods of neither pictures nor texts, which share no tower with the others."""

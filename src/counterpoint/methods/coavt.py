@@ -244,14 +244,14 @@ class CoAVT(JointMethod):
         counts = ranks.counts(len(states), states.device)
         states, tokens = (longest(part, ranks) for part in (states, tokens))
         with torch.no_grad():
-            everyones_q = ranks.everyones(q.flatten(1)).unflatten(1, q.shape[1:])
+            everyones_q = ranks.everyones(q.flatten(1)).view(sum(counts), *q.shape[1:])
             s = torch.einsum("ikd,jd->ijk", everyones_q, ranks.everyones(t)).amax(-1)
             s, of_all = (s * self.objective.temperature.inverse()).cpu(), ranks.everyones(texts).cpu()
             same = of_all[:, None] == of_all
             usable = ~same.all(1)
             # Every rank draws for all rows, so that the draw does not depend on the number of ranks.
             text, state = (drawn_negatives(scores, same) for scores in (s, s.T))
-        everyones = ranks.everyones(states.flatten(1)).unflatten(1, states.shape[1:])
+        everyones = ranks.everyones(states.flatten(1)).view(sum(counts), *states.shape[1:])
         everyones_tokens = ranks.everyones(tokens)
         here = torch.arange(sum(counts))[ranks.rows(counts)]
         of_states = torch.cat([here, here, state[here]]).to(states.device)

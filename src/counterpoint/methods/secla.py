@@ -119,7 +119,7 @@ class SECLA(TowerMethod):
     def encode(self, batch: Batch) -> Embeddings:
         maps = self.image_tower.patches(batch[self.picture])
         regions = pool_boxes(maps, batch[self.boxes])
-        names, number = batch[self.text].clamp_min(0).unique(return_inverse=True)
+        names, number = torch.unique(batch[self.text].clamp_min(0), return_inverse=True)
         of_names = self.features(self.text, self.get_buffer("tokens")[names])[number]
         return {self.picture: maps.mean((2, 3)), self.boxes: regions.nan_to_num(), self.text: of_names}
 

@@ -116,7 +116,7 @@ class Zorro(JointMethod):
         has = torch.stack([batch.has(column) for column in self.columns], 1)
         every = torch.ones_like(has[:1]) if len(has) else has.new_ones(1, len(self.columns))
         # All columns always, so that every output and every parameter has a part in each step.
-        for pattern in torch.cat([every, has]).unique(dim=0):
+        for pattern in torch.unique(torch.cat([every, has]), dim=0):
             columns = [
                 column for column, is_there in zip(self.columns, pattern.tolist(), strict=True) if is_there
             ]
