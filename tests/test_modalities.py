@@ -95,6 +95,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/pcd.py": "patches",
     "methods/pixpro.py": "patches",
     "methods/radio.py": "teachers see pictures",
+    "methods/secla.py": "boxes of pictures, and names",
     "methods/tagalign.py": "tags of captions, and patches",
     "methods/_queue.py": "prefers pictures where there are other columns too",
     "methods/moco_dual_view.py": "its noise is of pixels",

@@ -284,6 +284,29 @@ def filip_loops(
     return average([cross_entropy(row, i) for logits in (rows, columns) for i, row in enumerate(logits)])
 
 
+def secla_loops(
+    objective: Any, x: Tensor, y: Tensor, x_mask: Tensor | None = None, y_mask: Tensor | None = None
+) -> Tensor:
+    scale = inverse(objective.temperature)
+
+    def members(z: Tensor, mask: Tensor | None, i: int) -> list[Tensor]:
+        return [v for n, v in enumerate(z[i]) if mask is None or mask[i, n]]
+
+    def score(own: list[Tensor], other: list[Tensor]) -> Tensor:
+        best = average if objective.pooling == "mean" else max
+        return scale * average([best([total(list(a * b)) for b in other]) for a in own])
+
+    xs, ys = ([members(z, m, i) for i in range(len(z))] for z, m in ((x, x_mask), (y, y_mask)))
+    columns = [[score(own, other) for other in xs] for own in ys]
+    loss = average([cross_entropy(row, i) for i, row in enumerate(columns)])
+    if objective.directions == "names":
+        return loss
+    rows = [[score(own, other) for other in ys] for own in xs]
+    loss = loss + average([cross_entropy(row, i) for i, row in enumerate(rows)])
+    apart = average([(rows[i][i] - columns[i][i]) ** 2 for i in range(len(xs))])
+    return loss + objective.agreement * apart
+
+
 def grouping_loops(objective: Any, patches: Tensor, texts: Tensor) -> Tensor:
     scale, groups = inverse(objective.infonce.temperature), []
     for of_picture, of_texts in zip(patches, texts, strict=True):
@@ -460,5 +483,23 @@ CASES = (
             swap=other_bag,
         )
         for masked in (False, True)
+    ),
+    *(
+        Case(
+            "secla",
+            secla_loops,
+            partial(bags, masked=masked),
+            {"temperature": warm, **options},
+            label,
+            cells=6,
+            matrices=matrices,
+            swap=other_bag,
+        )
+        for label, masked, options, matrices in (
+            ("", False, {}, (1, 4)),
+            ("masked", True, {"agreement": 1.0}, (1, 4)),
+            ("names", True, {"directions": "names"}, (1, 4)),
+            ("mean", True, {"pooling": "mean"}, (1, 4)),
+        )
     ),
 )

@@ -181,6 +181,10 @@ LIMITS: Mapping[str, Limit] = {
     },
     "diht → infonce, both ways": Limit(L.DiHTLoss(TAU, beta=0.0), _both_ways),
     "filip, single tokens → infonce": Limit(_singly(L.FILIPLoss(temperature=TAU)), _infonce),
+    "secla, no agreement → filip, twice": Limit(
+        _bags(L.SECLALoss(agreement=0.0, temperature=TAU)), _times(2, _bags(L.FILIPLoss(temperature=TAU)))
+    ),
+    "secla, single vectors → infonce, both ways": Limit(_singly(L.SECLALoss(temperature=TAU)), _both_ways),
     "grouped-infonce → infonce": Limit(L.GroupedInfoNCELoss(1, temperature=TAU), _infonce),
     **{
         f"guided-ntxent, {rule} → ntxent": Limit(

@@ -21,6 +21,7 @@ from counterpoint.methods.options import options_of, required
 from counterpoint.modalities import MODALITIES
 from counterpoint.networks.base import ImageTower, TextTower, Tower
 from counterpoint.networks.init import initialise, seeded
+from counterpoint.networks.towers.boxes import BoxPerceptron
 from counterpoint.networks.towers.sound import SoundTower
 from counterpoint.networks.towers.transformer import TextTransformer, VisionTransformer
 from counterpoint.networks.towers.wav2vec2 import WaveEncoder
@@ -232,6 +233,7 @@ def towers_of(
     reads = Arm.parse(f"{name},on={on}").reads(columns)
     available |= {"map": stub_map()} if "map" in reads.values() else {}
     available |= {"talk": stub_talk(seed)} if "talk" in reads.values() else {}
+    available |= {"boxes": BoxPerceptron()} if "boxes" in reads.values() else {}
     if getattr(methods.METHODS.get(name), "names", False):
         reads = {**reads, "text": "text"}
     return {column: available[modality] for column, modality in reads.items()}

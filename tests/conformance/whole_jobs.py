@@ -69,9 +69,11 @@ ARMS = {
 }
 """Methods with state beside their weights, and options under which it moves in so short a run."""
 UNTRAINED = {
+    "coavt": ("it takes three columns", "tests/methods/test_coavt.py"),
     "conan": ("it takes pairs of texts", "tests/methods/test_conan.py"),
     "dpo": ("it takes two columns of conversations", "tests/methods/test_dpo.py"),
     "llm-vem": ("it takes a table", "tests/methods/test_llm_vem.py"),
+    "secla": ("it takes boxes", "tests/methods/test_secla.py"),
     "tagalign": ("it goes on from a run", "tests/methods/test_tagalign.py"),
 }
 """Methods that cannot learn from the data here, each with the reason and the file that tests it instead."""

@@ -11,11 +11,23 @@ from counterpoint.methods import METHODS
 from counterpoint.modalities import PAIR
 
 OTHER_HEADS = {
-    *("align", "amcl", "brivl", "coca", "convirt", "cwcl", "ebm", "fusemix", "guided-ntxent", "hydra"),
+    *(
+        "align",
+        "amcl",
+        "brivl",
+        "coavt",
+        "coca",
+        "convirt",
+        "cwcl",
+        "ebm",
+        "fusemix",
+        "guided-ntxent",
+        "hydra",
+    ),
     "kernel-uniformity",
     *("lat", "limoe", "lit", "lm-supcon", "m3col", "mcl", "mochi", "moco", "moco-dual-view", "msclap"),
     *("multimodn",),
-    *("sbcl", "supcon-bins", "sy-con", "whitened-cse"),
+    *("sbcl", "supcon-bins", "sy-con", "whitened-cse", "zorro"),
 }
 OF_OTHERS = {name for name in methods.names() if not {*columns_of(name)} & {*PAIR}}
 """Methods of neither pictures nor texts, which share no tower with the others."""

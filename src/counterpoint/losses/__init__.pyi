@@ -69,6 +69,7 @@ from .proxy_anchor import ProxyAnchorLoss as ProxyAnchorLoss
 from .rocket import GlobalLocalLoss as GlobalLocalLoss
 from .sbcl import SBCLLoss as SBCLLoss
 from .scav import SCAVLoss as SCAVLoss
+from .secla import SECLALoss as SECLALoss
 from .siglip import SigLIPLoss as SigLIPLoss
 from .simcse import SimCSELoss as SimCSELoss
 from .soft_infonce import SoftInfoNCELoss as SoftInfoNCELoss

@@ -26,6 +26,7 @@ from .clip_adapter import CLIPAdapter as CLIPAdapter
 from .clip_moe import CLIPMoE as CLIPMoE
 from .clip_rocket import CLIPRocket as CLIPRocket
 from .clippo import CLIPPO as CLIPPO
+from .coavt import CoAVT as CoAVT
 from .coca import CoCa as CoCa
 from .cocoop import CoCoOp as CoCoOp
 from .collossl import ColloSSL as ColloSSL
@@ -92,6 +93,7 @@ from .radio import Radio as Radio
 from .rebar import REBAR as REBAR
 from .sbcl import SBCL as SBCL
 from .scav import SCAV as SCAV
+from .secla import SECLA as SECLA
 from .segment import Segment as Segment
 from .sepclr import SepCLR as SepCLR
 from .sft import SFT as SFT
@@ -112,3 +114,4 @@ from .user_loss import LossError as LossError
 from .uta import UTA as UTA
 from .whitened_cse import WhitenedCSE as WhitenedCSE
 from .zero_shot import ZeroShotPair as ZeroShotPair
+from .zorro import Zorro as Zorro

@@ -191,6 +191,19 @@ _ALL = (
         pairwise=("clip",),
     ),
     StudyPreset(
+        "sound-and-sight",
+        "sounds with pictures or clips, and texts where there are any: what one network of several columns gains over "
+        f"models of two columns by themselves, of which there is one for every pair, {MOST_PAIRS} at most",
+        {
+            "two columns alone, by one vector or by sequences": ("clip", "scav"),
+            "one transformer, in which no column reads another": ("zorro",),
+            "a joint encoder of two columns, and a text": ("coavt",),
+        },
+        "zorro",
+        {"retrieval": ("*_R@1",)},
+        pairwise=("clip", "scav"),
+    ),
+    StudyPreset(
         "gaps",
         "rows with gaps: which classifier of several columns stands what is missing; give --labels",
         {

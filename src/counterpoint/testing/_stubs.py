@@ -17,6 +17,7 @@ from ..methods import Needs
 from ..methods.tower_method import TowerMethod
 from ..modalities import PAIR
 from ..networks import ImageTower, TextTower, Tower, initialise
+from ..networks.towers.boxes import BoxPerceptron
 from ..networks.towers.chat import Chat
 from ..networks.towers.language import Llama
 from ..networks.towers.maps import MapPatches, MapSquare
@@ -221,6 +222,8 @@ def stub_towers(reads: dict[str, str], seed: int = 0, kind: Any = None) -> dict[
     towers: list[Tower] = [StubImage(), stub_text(kind), StubSound(), StubSeries(), stub_table()]
     if "map" in reads.values():
         towers.append(stub_map())
+    if "boxes" in reads.values():
+        towers.append(BoxPerceptron())
     if "talk" in reads.values():
         towers.append(stub_talk(seed))
     by_modality = {tower.modality: tower for tower in towers}
@@ -278,6 +281,10 @@ def loaded(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtyp
             )
         elif view.modality == "text":
             views[name] = torch.randint(1, WordTokenizer.end, (size, 5), generator=generator)
+        elif view.modality == "boxes":
+            sides = torch.rand(size, 3, 2, 2, generator=generator, dtype=dtype).sort(2).values
+            views[name] = sides.flatten(2)
+            views[name][::4, 1:] = torch.nan
         else:
             raise ValueError(f"no batch can be made of {view.modality}: give batch=")
     tags = torch.randint(-1, 2, (size, len(TAGS.classes)), generator=generator)

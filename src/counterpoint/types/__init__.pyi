@@ -16,6 +16,7 @@ from .models import ColumnEmbedder as ColumnEmbedder
 from .models import Embedder as Embedder
 from .models import EncodesPatches as EncodesPatches
 from .models import EnergyModel as EnergyModel
+from .models import JointEmbedder as JointEmbedder
 from .models import JudgesLabels as JudgesLabels
 from .models import PairScorer as PairScorer
 from .models import PairStates as PairStates

@@ -38,6 +38,19 @@ class ColumnEmbedder(Protocol):
 
 
 @runtime_checkable
+class JointEmbedder(Protocol):
+    """A model that embeds several columns of an example together, beside each by itself.
+
+    Attributes:
+        joint_columns: the names that it takes for this, which are those of columns joined by +: ``audio+video``. Inputs
+            of such a column are a mapping from each of its columns to raw inputs of the same examples.
+    """
+
+    @property
+    def joint_columns(self) -> tuple[str, ...]: ...
+
+
+@runtime_checkable
 class Classifier(Protocol):
     """A model that says which class of one label an example is of, from those of its columns that there are.
 
