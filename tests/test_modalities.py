@@ -83,6 +83,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/swav.py": "small crops are of pictures",
     "methods/text_shearing.py": "several captions of a picture",
     "methods/_adapting.py": "a text tower reads the names of classes",
+    "methods/lmpt.py": "captions, and the names of classes",
     "methods/_captioning.py": "captions of pictures",
     "methods/dreamlip.py": "patches, and sentences of captions",
     "methods/pcd.py": "patches",

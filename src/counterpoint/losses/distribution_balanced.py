@@ -49,7 +49,7 @@ class DistributionBalancedLoss(ClassLoss):
     >>> w, even = torch.eye(2), torch.tensor([0.5, 0.5])   # r = 1 of both tags, no shift
     >>> loss = DistributionBalancedLoss(negative_scale=1.0, gamma=0.0, balance=1.0)
     >>> round(loss(w[:1], w, even, targets=torch.tensor([[True, False]])).item(), 4)
-    1.1066
+    1.1067
     """
 
     family = "tags"

@@ -58,6 +58,7 @@ from .linear import LinearClassifier as LinearClassifier
 from .linear_text import LinearText as LinearText
 from .lit import LiT as LiT
 from .llm_vem import LLMVEM as LLMVEM
+from .lmpt import LMPT as LMPT
 from .logit_adjusted import LogitAdjusted as LogitAdjusted
 from .lp_plus_plus import LPPlusPlus as LPPlusPlus
 from .luab import LUAB as LUAB
