@@ -46,6 +46,7 @@ from .isogclr import ISogCLRLoss as ISogCLRLoss
 from .joint_entropy import JointEntropyLoss as JointEntropyLoss
 from .kernel_infonce import KernelInfoNCELoss as KernelInfoNCELoss
 from .llave import LLaVELoss as LLaVELoss
+from .local_negatives import LocalNegativesLoss as LocalNegativesLoss
 from .logit_adjusted import LogitAdjustedLoss as LogitAdjustedLoss
 from .m3co import M3CoLoss as M3CoLoss
 from .macl import MACLLoss as MACLLoss

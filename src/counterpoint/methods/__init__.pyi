@@ -42,6 +42,7 @@ from .dual_encoder import DualEncoder as DualEncoder
 from .ebm import EBM as EBM
 from .filip import FILIP as FILIP
 from .frozen import Teacher as Teacher
+from .fsc_clip import FSCCLIP as FSCCLIP
 from .fusemix import FuseMix as FuseMix
 from .gml import GML as GML
 from .guided_ntxent import GuidedNTXent as GuidedNTXent

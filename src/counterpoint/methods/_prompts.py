@@ -52,7 +52,7 @@ class PromptLearner(nn.Module):
             ValueError: for a name that is too long beside the context.
         """
         tokenizer = tower.tokenizer
-        count, first = self.context.shape[-2], _first(tower)
+        count, first = self.context.shape[-2], first_token(tower)
         tokens = tokenizer([f"{name}." for name in names])
         lengths = inside(tokens, tokenizer.end, begins_with_end=tower.begins_with_end).sum(1)
         fits = (lengths + count <= tokenizer.context) & ~tokenizer.too_long([f"{name}." for name in names])
@@ -70,12 +70,12 @@ class PromptLearner(nn.Module):
         self, tower: TextTower, prompts: Int[Tensor, "C L"], context: Float[Tensor, "C M w"]
     ) -> Float[Tensor, "C W"]:
         """Return what the tower says of prompts with a context each."""
-        first = _first(tower)
+        first = first_token(tower)
         positions = torch.arange(first, first + context.shape[1], device=prompts.device)
         return tower.with_vectors(prompts, context, positions.expand(len(prompts), -1))
 
 
-def _first(tower: TextTower) -> int:
+def first_token(tower: TextTower) -> int:
     """Return the position of the first token of a caption that is its own: 1 where a start token comes before it."""
     if tower.begins_with_end:
         return 1
@@ -86,4 +86,4 @@ def _own_tokens(tower: TextTower, words: str) -> Int[Tensor, " M"]:
     """Return the tokens of words, without those that every caption begins and ends with."""
     tokens = tower.tokenizer([words])
     count = int(inside(tokens, tower.tokenizer.end, begins_with_end=tower.begins_with_end).sum()) - 1
-    return tokens[0, _first(tower) : count]
+    return tokens[0, first_token(tower) : count]
