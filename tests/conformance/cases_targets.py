@@ -24,7 +24,6 @@ from case_tools import (
 from torch import Tensor
 
 from counterpoint import losses
-from counterpoint.pairwise import Temperature
 
 LABELS = 9
 
@@ -497,7 +496,7 @@ CASES = (
         "local-negatives",
         local_negatives_loops,
         alternatives,
-        {"temperature": lambda: Temperature(3.0)},
+        {"temperature": warm},
         stop_gradient=True,
         unit=False,
         swap=turned_alternatives,

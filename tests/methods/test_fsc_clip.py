@@ -82,7 +82,7 @@ def test_captions_without_negatives_train_as_pairs() -> None:
     given = loaded(method, 6, dtype=F64)
     assert {view.like for name, view in method.views.items() if "." in name} == {"text"}
     empty = method.text_tower.tokenizer([""]).expand(6, -1)
-    none = {**given.views, **{name: empty for name in method.negatives}}
+    none = {**given.views, **dict.fromkeys(method.negatives, empty)}
     losses = run(method, type(given)(given.ids, none, given.labels))
     assert losses["clip"] > 0
     assert losses["local_negatives"] == losses["global_negatives"] == 0

@@ -84,8 +84,8 @@ class LocalNegativesLoss(Loss):
 
     def of_logits(self, logits: Float[Tensor, "B A"], valid: Bool[Tensor, "B A"]) -> Float[Tensor, ""]:
         """Return the loss of scores of captions and their negatives, of which ``valid`` says which there are."""
-        alternatives = valid.sum(1, keepdim=True).clamp_min(1)
-        target = torch.where(valid, self.smoothing / alternatives, 0.0).to(logits)
+        alternatives = valid.sum(1, keepdim=True).clamp_min(1).to(logits)
+        target = torch.where(valid, self.smoothing / alternatives, 0.0)
         target[:, 0] += 1 - self.smoothing
         # A finite number in place of −∞, whose product with 0 is no number.
         log_p = logits.masked_fill(~valid, torch.finfo(logits.dtype).min).log_softmax(1)
