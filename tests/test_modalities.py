@@ -86,6 +86,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/swav.py": "small crops are of pictures",
     "methods/text_shearing.py": "several captions of a picture",
     "methods/_adapting.py": "a text tower reads the names of classes",
+    "methods/lmpt.py": "captions, and the names of classes",
     "methods/_captioning.py": "captions of pictures",
     "methods/_matching.py": "pictures with texts",
     "methods/albef.py": "pictures with texts, and words of texts",

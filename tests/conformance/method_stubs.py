@@ -162,6 +162,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "gml": {"queue": 40},
     "jest": {"filter": 0.5},
     "lm-supcon": {"alternate": False},
+    "lmpt": {"vectors": 2},
     "swav": {"prototypes": 10},
     "mcl": {"stages": 1},
     "mlcd": {"clusters": 10, "positives": 3, "share": 1.0},

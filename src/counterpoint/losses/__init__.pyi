@@ -14,6 +14,7 @@ from .boost import BoostLoss as BoostLoss
 from .bpkd import BPKDLoss as BPKDLoss
 from .cacr import CACRLoss as CACRLoss
 from .circle import CircleLoss as CircleLoss
+from .class_embedding import ClassEmbeddingLoss as ClassEmbeddingLoss
 from .comic import COMICLoss as COMICLoss
 from .contrastive import ContrastiveLoss as ContrastiveLoss
 from .contrastive_divergence import ContrastiveDivergenceLoss as ContrastiveDivergenceLoss
@@ -27,6 +28,7 @@ from .dcl import DCLLoss as DCLLoss
 from .decoupled_softmax import DecoupledSoftmaxLoss as DecoupledSoftmaxLoss
 from .decoupled_uniformity import DecoupledUniformityLoss as DecoupledUniformityLoss
 from .diht import DiHTLoss as DiHTLoss
+from .distribution_balanced import DistributionBalancedLoss as DistributionBalancedLoss
 from .dpo import DPOLoss as DPOLoss
 from .filip import FILIPLoss as FILIPLoss
 from .focal import FocalLoss as FocalLoss
@@ -45,6 +47,7 @@ from .isogclr import ISogCLRLoss as ISogCLRLoss
 from .joint_entropy import JointEntropyLoss as JointEntropyLoss
 from .kernel_infonce import KernelInfoNCELoss as KernelInfoNCELoss
 from .llave import LLaVELoss as LLaVELoss
+from .local_negatives import LocalNegativesLoss as LocalNegativesLoss
 from .logit_adjusted import LogitAdjustedLoss as LogitAdjustedLoss
 from .m3co import M3CoLoss as M3CoLoss
 from .macl import MACLLoss as MACLLoss

@@ -49,6 +49,7 @@ from .dual_encoder import DualEncoder as DualEncoder
 from .ebm import EBM as EBM
 from .filip import FILIP as FILIP
 from .frozen import Teacher as Teacher
+from .fsc_clip import FSCCLIP as FSCCLIP
 from .fusemix import FuseMix as FuseMix
 from .gml import GML as GML
 from .guided_ntxent import GuidedNTXent as GuidedNTXent
@@ -67,6 +68,7 @@ from .linear_text import LinearText as LinearText
 from .lit import LiT as LiT
 from .llm_vem import LLMVEM as LLMVEM
 from .lm_supcon import LMSupCon as LMSupCon
+from .lmpt import LMPT as LMPT
 from .logit_adjusted import LogitAdjusted as LogitAdjusted
 from .lp_plus_plus import LPPlusPlus as LPPlusPlus
 from .luab import LUAB as LUAB

@@ -18,7 +18,7 @@ from torch import Tensor
 from ...networks.base import Input, Tokenizer
 from ...networks.towers.parts.pooling import inside
 from ...registry import unknown
-from . import wordnet
+from . import false_captions, wordnet
 from .keys import uniform
 from .stopwords import STOP_WORDS
 
@@ -69,6 +69,7 @@ class TextView:
             caption.
         sentence: only the first sentence is taken.
         piece: the number of a sentence among those that are drawn, in place of a caption; see `drawn_sentence`.
+        false: the way in which the caption is made false, of `false_captions.FALSE`; one that cannot be is empty.
         masked: the share of tokens that are asked for; see `masked_words`.
     """
 
@@ -79,6 +80,7 @@ class TextView:
     slot: int | None = None
     sentence: bool = False
     piece: int | None = None
+    false: str = ""
     masked: float = 0.0
 
     def within(self, other: TextView) -> TextView:
@@ -148,7 +150,16 @@ class TextView:
             texts = [without_stop_words(t) if d else t for t, d in zip(texts, drop, strict=True)]
         if self.edit:
             texts = self._edit(texts, keys)
+        if self.false:
+            texts = self._falsify(texts, keys)
         return texts
+
+    def _falsify(self, texts: list[str], keys: UInt64[np.ndarray, " n"]) -> list[str]:
+        falsify = false_captions.FALSE[self.false]
+        related = {} if self.false == "shuffle" else false_captions.load()
+        sentences = [text.split() for text in texts]
+        draws = uniform(keys, f"false {self.false}", max(map(len, sentences), default=0) + 2).tolist()
+        return [" ".join(falsify(words, related, d)) for words, d in zip(sentences, draws, strict=True)]
 
     def _edit(self, texts: list[str], keys: UInt64[np.ndarray, " n"]) -> list[str]:
         sentences = [text.split() for text in texts]
@@ -326,6 +337,8 @@ def text(name: str, augmentation: CaptionOptions) -> TextView:
       where the example has fewer.
     - ``piece:2``: the third of some sentences that are drawn from all captions behind the first. Views that are
       ``like`` one view draw them together, without replacement as far as there are enough.
+    - ``false:swap``, ``false:replace``, ``false:shuffle``: the caption of the view that it is ``like``, made false; the
+      empty caption where that cannot be. The first two need WordNet.
     - ``masked``, ``masked:25``: as ``plain``, with 15 or another number of hundredths of its tokens masked.
     - ``strong``, ``simclr``: and one edit of Easy Data Augmentation: synonym, swap or deletion.
       ``augmentation.synonyms=False`` leaves the synonyms out; they need WordNet.
@@ -342,6 +355,8 @@ def text(name: str, augmentation: CaptionOptions) -> TextView:
         if kind == "piece":
             return TextView(clean=augmentation.clean_text, piece=int(number))
         return TextView(clean=augmentation.clean_text, slot=int(number), sentence=kind == "sentence")
+    if kind == "false" and number in false_captions.FALSE:
+        return TextView(clean=augmentation.clean_text, false=number)
     if kind == "masked" and (not number or (number.isdecimal() and 0 < int(number) <= 100)):
         return TextView(clean=augmentation.clean_text, masked=int(number or 15) / 100)
     if name not in TEXT_VIEWS:
