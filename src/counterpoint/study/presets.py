@@ -335,7 +335,8 @@ _ALL = (
     ),
     StudyPreset(
         "matching",
-        "pictures with texts: what a joint encoder of both, asked of the best answers alone, adds to comparing vectors. "
+        "pictures with texts: what a joint encoder of both, asked of the best answers alone, adds to comparing "
+        "vectors. "
         "Scores by it are marked [joint]; compare with --budget time too, as a step of it costs several times as much",
         {
             "vectors alone": ("clip",),
