@@ -43,6 +43,7 @@ class SFT(SpeakingMethod):
     """
 
     family = "speaking"
+    papers = ("deepstack",)
     tunable: ClassVar[Ranges] = {}
 
     def __init__(
