@@ -92,6 +92,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/albef.py": "pictures with texts, and words of texts",
     "methods/lm_supcon.py": "templates of texts",
     "methods/softmask.py": "pictures with texts",
+    "methods/_speaking.py": "replies to requests about pictures",
     "methods/dreamlip.py": "patches, and sentences of captions",
     "methods/pcd.py": "patches",
     "methods/pixpro.py": "patches",

@@ -10,11 +10,11 @@ from .lab import (
     Lab,
     Result,
     Score,
-    ThresholdOrigin,
     TrainedScores,
     TrainingComparison,
     below,
     decides,
+    effects,
     mean,
     secondary,
 )
@@ -25,11 +25,6 @@ CLAIM = (
     "weights in another order."
 )
 REFUTED = "shuffled weights do as well, or equal weights do"
-SMALLEST = ThresholdOrigin(
-    kind="convention",
-    text="0.02 nats a word, 1 percent of the 2 nats that such words have by equal weights; chosen before the run",
-)
-
 EQUAL, SHUFFLED, WEIGHTED = "sft", "shuffled weights", "CAL"
 DECIDED = ("thing", "colour", "number")
 STEPS = 40
@@ -66,15 +61,16 @@ def run(lab: Lab) -> Iterator[Result]:
     def nats(arm: str) -> Score:
         return mean(of_kind[kind][arm] for kind in DECIDED).about(arm)
 
-    for number, other in enumerate((SHUFFLED, EQUAL), 1):
-        yield from decides(
+    yield from decides(
+        *(
             below(
                 nats(WEIGHTED) - nats(other),
                 name=f"{number}: nats of decided words, CAL − {other}",
-                delta=0.02,
-                source=SMALLEST,
-            ),
+                **effects.convention("nats"),
+            )
+            for number, other in enumerate((SHUFFLED, EQUAL), 1)
         )
+    )
     yield from secondary(
         below(of_kind["filler"][WEIGHTED] - of_kind["filler"][EQUAL], name="nats of filler, CAL − sft"),
     )

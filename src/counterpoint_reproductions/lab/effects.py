@@ -22,11 +22,12 @@ from typing import Literal, TypedDict
 from counterpoint.catalog.evidence import ThresholdOrigin
 from counterpoint.catalog.verdicts import Role
 
-Kind = Literal["share", "correlation", "count"]
+Kind = Literal["share", "correlation", "count", "nats"]
 CONVENTIONS: dict[Kind, tuple[float, str]] = {
     "share": (0.01, "accuracy, recall, precision, mAP, F1, IoU and error rates"),
     "correlation": (0.05, "correlations and AUROC"),
     "count": (0.1, "counts of steps and seconds, as a share of the baseline's"),
+    "nats": (0.02, "nats a word or token"),
 }
 """Smallest effects of interest by the kind of metric, with the metrics of that kind; equal to the usual margins."""
 POWER_OF_A_THIRD = 1.53
