@@ -26,6 +26,8 @@ LOOKS = (
         "counterpoint.diagnostics.assistants.captions",
         "counterpoint diagnose MODEL --what lens --image PICTURE",
     ),
+    ("counterpoint.diagnostics.assistants.concepts", "counterpoint diagnose MODEL --what states"),
+    ("counterpoint.diagnostics.assistants.modalities", "counterpoint diagnose MODEL --what states"),
     ("counterpoint.diagnostics.assistants", "counterpoint diagnose MODEL --what language"),
     ("counterpoint.evaluation.in_context", "counterpoint diagnose MODEL --what in-context"),
     ("counterpoint.diagnostics", "counterpoint diagnose RUN"),

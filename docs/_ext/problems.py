@@ -11,6 +11,7 @@ from counterpoint import catalog
 from counterpoint.catalog.evidence import Evidence
 from counterpoint.catalog.render import measured
 from counterpoint.methods import METHODS, Arm
+from counterpoint.methods.options import required
 from counterpoint.study.presets import PRESETS, StudyPreset
 
 PLACE = re.compile(r"^<!-- problems((?: [\w-]+)*) -->$", re.MULTILINE)
@@ -35,15 +36,16 @@ def problems(place: re.Match[str]) -> str:
 def answer(preset: StudyPreset) -> str:
     """Return the arms to take, those whose papers' claims all held here; that it is open without any.
 
-    A claim is about a method as it is, so that an arm with other options is none of them, and so is one of the method
-    that the others are held against. A paper names its own method first (``multimodn``, ``conan-embedding``): one that
-    it compares with, as cross-entropy is, answers nothing.
+    A claim is about a method as it is, so that an arm with options beyond those that the method cannot do without is
+    none of them, and so is one of the method that the others are held against. A paper names its own method first
+    (``multimodn``, ``conan-embedding``): one that it compares with, as cross-entropy is, answers nothing.
     """
     arms = {arm: Arm.parse(arm) for arm in preset.arms}
     held = [
         f"`{arm}`"
         for arm, parsed in arms.items()
-        if parsed.method != arms[preset.baseline].method and not parsed.options
+        if parsed.method != arms[preset.baseline].method
+        if {*parsed.options} <= {*required(METHODS.get(parsed.method))}
         if any(slug.startswith(parsed.method) for slug in _papers(preset, arm))
         if _verdicts(preset, arm) == {"reproduced"}
     ]

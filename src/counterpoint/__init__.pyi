@@ -23,6 +23,7 @@ from .exporting import export as export
 from .models import load as load
 from .raw import Boxes as Boxes
 from .raw import Clips as Clips
+from .raw import Exchange as Exchange
 from .raw import Maps as Maps
 from .raw import Series as Series
 from .raw import Table as Table

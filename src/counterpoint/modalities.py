@@ -79,7 +79,12 @@ class Modality:
         form: in which files are read before a tower says otherwise.
         count: ``count(data) -> int`` returns how many places such a file has, where ``read`` may keep fewer.
         rate: ``rate(data) -> int`` returns how many places of such a file make a second, 0 where it does not say.
-        pack: ``pack(arrays, form) -> raw`` makes one raw form of what was read.
+        pack: ``pack(arrays, form) -> raw`` makes one raw form of what was read, or of the texts of each row; texts are
+            their own raw form without it.
+        group: texts of a row come in groups of so many, as a request and its reply are two.
+        derive: ``derive(data, parts) -> data`` adds a column of this modality, made of other columns, to data without
+            one, where an arm asks for it; none where the column must be there.
+        option: a further name of the option that names its tower in an arm.
         held: in users' tables, where each is a path or the bytes of a file (``"files"``), one or more texts
             (``"texts"``), or one or more cells with numbers and words (``"values"``).
         fitted_on: training rows that a tower's input is fitted on, at most; 0 for all.
@@ -116,6 +121,9 @@ class Modality:
     count: Reference | None = None
     rate: Reference | None = None
     pack: Reference | None = None
+    group: int = 1
+    derive: Reference | None = None
+    option: str = ""
     held: Literal["files", "texts", "values"] = "files"
     fitted_on: int = 0
     arrays: bool = False
@@ -184,7 +192,7 @@ MODALITIES = Modalities(
         accept="counterpoint.data.pictures.single:accept_pictures",
         view="counterpoint.data.views.named_pictures:image",
         build="counterpoint.networks.towers.build:image_tower",
-        towers=("cnn", "vit", "vit-crop", "vit-map", "vit-windows", "mlp", "patches"),
+        towers=("cnn", "vit", "vit-crop", "vit-map", "vit-windows", "mlp", "patches", "sparse"),
         able={
             "drops_keys": ("vit", "vit-crop", "vit-map", "vit-windows"),
             "takes_masks": ("vit", "vit-crop", "timm:NAME"),
@@ -204,7 +212,8 @@ MODALITIES = Modalities(
         check="counterpoint.raw:check_texts",
         view="counterpoint.data.views.captions:text",
         build="counterpoint.networks.towers.build:text_tower",
-        towers=("transformer", "bag", "pixels"),
+        towers=("transformer", "reader", "bag", "pixels"),
+        able={"masks_words": ("reader",)},
         paired="plain",
         contrasted="plain",
         share="counterpoint.data.views.captions:share",
@@ -316,10 +325,31 @@ MODALITIES = Modalities(
         pack="counterpoint.data.reading.regions:pack_boxes",
         arrays=True,
     ),
+    Modality(
+        "talk",
+        check="counterpoint.raw:check_conversations",
+        view="counterpoint.data.views.conversations:talk",
+        build="counterpoint.networks.towers.build:talk_tower",
+        towers=("llama",),
+        paired="plain",
+        contrasted="plain",
+        draw="counterpoint.data.pictures.sheet:draw_conversation",
+        tell="counterpoint.data.pictures.sheet:tell_conversation",
+        sample="counterpoint.exporting._comparison:sample_conversations",
+        noun="conversations",
+        letter="d",
+        pack="counterpoint.raw:pack_conversations",
+        group=2,
+        derive="counterpoint.data.derived.conversations:ConversationData",
+        option="lm",
+        held="texts",
+    ),
 )
 """The modalities that are known."""
 PAIR = {"image": "image", "text": "text"}
 """The columns of data of pictures and captions, with their modalities."""
+PAIR_PASSES = "pairs"
+"""The unit beside the modalities in which a method counts passes: of pairs through a joint encoder."""
 
 
 def noun_of(column: str) -> str:
@@ -337,5 +367,5 @@ def leading(passes: Iterable[Mapping[str, float]]) -> str:
     >>> leading([{"text": 1, "audio": 2}, {"text": 1}]), leading([{"text": 1}])
     ('audio', 'text')
     """
-    there = dict.fromkeys(modality for of_arm in passes for modality in of_arm)
+    there = dict.fromkeys(modality for of_arm in passes for modality in of_arm if modality != PAIR_PASSES)
     return min(there, key=lambda modality: (modality != "image", modality == "text"), default="image")

@@ -21,7 +21,7 @@ from counterpoint.evaluation.statistic import calibration_error
 from counterpoint.networks.tiny_vlm import default_model_path, world
 from counterpoint.recipes.schema import Optimizer
 from counterpoint.recipes.tiny_vlm import Language, TinyVLM
-from counterpoint.training.tiny_vlm.conversations import Exchange
+from counterpoint.training.tiny_vlm.conversations import GroundedExchange
 from counterpoint.training.tiny_vlm.train import learn_to_speak, read_world
 from counterpoint.types import Prompt
 
@@ -89,16 +89,16 @@ def tuned(seed: int, scenes: int, steps: int, pictures: int, folder: str) -> Arr
     return outcomes
 
 
-def mostly_yes(data: Scenes, row: int, seed: int) -> list[Exchange]:
+def mostly_yes(data: Scenes, row: int, seed: int) -> list[GroundedExchange]:
     """Return questions after things of one scene, answered yes three times of four."""
-    exchanges: list[Exchange] = []
+    exchanges: list[GroundedExchange] = []
     for time in range(4):
         draws = Rng(seed, row, f"mostly yes {time}")
         pair = questions("existence", data.scene(row), draws, data.config(row))
         answers = {question.answer: question for question in pair}
         if answers:
             one = answers["yes" if draws.happens("yes", YES) else "no"]
-            exchanges.append(Exchange(prompt(one), one.answer.capitalize() + "."))
+            exchanges.append(GroundedExchange(prompt(one), one.answer.capitalize() + "."))
     return exchanges
 
 

@@ -51,12 +51,12 @@ def test_captioner_takes_no_prompt_and_other_models_need_one(
     run: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main([*run, "--prompt", "what is it"]) != 0
-    assert "--prompt is of vision-language models" in capsys.readouterr().err
+    assert "is a run of a captioner, which takes none" in capsys.readouterr().err
     assert main(["generate", "--model", "tiny-vlm", *run[3:]]) != 0
     assert "--prompt is missing" in capsys.readouterr().err
     monkeypatch.setattr(models, "load", lambda reference: object())
     assert main(run) != 0
-    assert "writes no captions" in capsys.readouterr().err
+    assert "which writes nothing" in capsys.readouterr().err
 
 
 def test_captioner_as_assistant() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -169,6 +170,61 @@ def comic_loops(
             terms.append(-weight[c] * (1 - q.detach()) ** gamma * q.log())
         if terms:
             losses.append(total(terms))
+    return average(losses)
+
+
+def rare_tags(g: torch.Generator, n: int, d: int, masked: bool = False, counted: bool = False) -> Inputs:
+    """Tags with the share, or the number, of the examples that have each."""
+    z, bank, rarity, given = tags(g, n, d, masked=masked, rarity=True)
+    return z, bank, (rarity - 1) * (20 if counted else 0.9) + 0.05, given
+
+
+def balanced_loops(
+    objective: Any,
+    z: Tensor,
+    bank: Tensor,
+    frequency: Tensor,
+    bias: Tensor | None = None,
+    *,
+    targets: Tensor,
+    known: Tensor | None = None,
+) -> Tensor:
+    losses, o = [], objective
+    for i, row in enumerate(scores(z, bank)):
+        certain = [c for c in range(len(bank)) if known is None or known[i, c]]
+        own = sum(1 / float(frequency[c]) for c in certain if targets[i, c])
+        terms = []
+        for c in certain:
+            r = 1 / float(frequency[c]) / own if own else math.inf
+            w = o.alpha + 1 / (1 + math.exp(-o.beta * (r - o.mu)))
+            s = row[c] - o.kappa * (1 / frequency[c] - 1).log() / o.negative_scale
+            p = 1 / (1 + (-s).exp()) if targets[i, c] else 1 / (1 + (o.negative_scale * s).exp())
+            w = w if targets[i, c] else w / o.negative_scale
+            terms.append(-o.balance * w * (1 - p) ** o.gamma * p.log())
+        losses += [total(terms)] if terms else []
+    return average(losses)
+
+
+def class_embedding_loops(
+    objective: Any,
+    z: Tensor,
+    bank: Tensor,
+    counts: Tensor,
+    *,
+    targets: Tensor,
+    known: Tensor | None = None,
+) -> Tensor:
+    n = [max(float(count), 1.0) for count in counts]
+    weights = [each**-objective.weight_power for each in n]
+    losses = []
+    for i, row in enumerate(scores(z, bank)):
+        terms = []
+        for c, cosine in enumerate(row):
+            if known is None or known[i, c]:
+                over = objective.margin / n[c] ** objective.margin_power - (1 - cosine)
+                cost = 1 - cosine if targets[i, c] else over.clamp_min(0)
+                terms.append(weights[c] / sum(weights) * cost)
+        losses += [total(terms)] if terms else []
     return average(losses)
 
 
@@ -403,6 +459,8 @@ def job_class_vectors(rank: int, size: int, name: str) -> tuple[Tensor, Tensor]:
     own = slice(*{1: (0, 7), 2: ((0, 3), (3, 7))[rank]}[size])
     if name in ("bce", "asymmetric", "comic"):
         z, bank, *more, given = tags(g, 7, 5, rarity=name == "comic")
+    elif name in ("distribution-balanced", "class-embedding"):
+        z, bank, *more, given = rare_tags(g, 7, 5)
     elif name == "gml":
         z, bank, *more, given = keyed(g, 7, 5)
     elif name == "mlcd":
@@ -470,6 +528,33 @@ CASES = (
         tag_loops,
         partial(tags, bias=True, masked=True),
         {"gamma_positive": 0.5, "gamma_negative": 0.5, "margin": 0.3},
+        "known",
+        fixed=(1, 2),
+        swap=turned_tags,
+    ),
+    Case("distribution-balanced", balanced_loops, rare_tags, fixed=(1, 2), swap=turned_tags),
+    Case(
+        "distribution-balanced",
+        balanced_loops,
+        partial(rare_tags, masked=True),
+        {"mu": 0.5, "negative_scale": 5.0, "gamma": 0.5},
+        "known",
+        fixed=(1, 2),
+        swap=turned_tags,
+    ),
+    Case(
+        "class-embedding",
+        class_embedding_loops,
+        partial(rare_tags, counted=True),
+        {"margin": 3.0},
+        fixed=(1, 2),
+        swap=turned_tags,
+    ),
+    Case(
+        "class-embedding",
+        class_embedding_loops,
+        partial(rare_tags, counted=True, masked=True),
+        {"margin": 3.0, "weight_power": 0.5},
         "known",
         fixed=(1, 2),
         swap=turned_tags,

@@ -146,6 +146,22 @@ def sy_con_batch_loops(
     return average(losses)
 
 
+def soft_infonce_loops(
+    objective: Any, q: Tensor, k: Tensor, teacher: Tensor, queue: Tensor, alpha: float
+) -> Tensor:
+    scale, keys, losses = inverse(objective.temperature), [*k.detach(), *queue], []
+    for i in range(len(q)):
+        p = torch.stack([scale * product(q[i], key) for key in keys]).softmax(0)
+        soft = torch.stack([scale * product(teacher[i].detach(), key) for key in keys]).softmax(0).detach()
+        y = [alpha * float(soft[j]) + (1 - alpha) * (j == i) for j in range(len(keys))]
+        losses.append(-total([y[j] * (1 - p[j]) ** objective.gamma * p[j].log() for j in range(len(keys))]))
+    return average(losses)
+
+
+def taught(g: torch.Generator, n: int, d: int) -> Inputs:
+    return *two(g, n, d), unit(g, n, d), unit(g, K, d), {"alpha": 0.4}
+
+
 def with_queue(g: torch.Generator, n: int, d: int) -> Inputs:
     return *two(g, n, d), unit(g, K, d)
 
@@ -237,6 +253,17 @@ CASES = (
         fixed=(4, 5, 7, 8),
         stop_gradient=True,
         matrices=(4, 1),
+    ),
+    Case("soft-infonce", soft_infonce_loops, taught, TAU, fixed=(3, 4), stop_gradient=True, matrices=(2, 1)),
+    Case(
+        "soft-infonce",
+        soft_infonce_loops,
+        taught,
+        {**TAU, "gamma": 2.0},
+        "focal",
+        fixed=(3, 4),
+        stop_gradient=True,
+        matrices=(2, 1),
     ),
     Case("sy-con-batch", sy_con_batch_loops, three_by_two, TAUS, stop_gradient=True, matrices=(2, 4)),
 )

@@ -151,4 +151,38 @@ _COMPARED = tuple(
     for distance in ("euclidean", "squared", "dtw")
     for masked in (False, True)
 )
-CASES = (*_ALIGNED, *_COMPARED)
+
+
+def likelihoods(g: torch.Generator, n: int, d: int, weighted: bool = False) -> Inputs:
+    """Log-likelihoods of a good reply and of a worse one, under a model and under a reference."""
+    policy, reference = (-10 * torch.rand(n, 2, generator=g, dtype=torch.float64) for _ in range(2))
+    return (
+        (policy, reference, torch.rand(n, generator=g, dtype=torch.float64))
+        if weighted
+        else (policy, reference)
+    )
+
+
+def dpo_loops(objective: Any, policy: Tensor, reference: Tensor, weights: Tensor | None = None) -> Tensor:
+    reference = reference.detach()
+    w = torch.ones(len(policy)) if weights is None else weights
+    terms = []
+    for i in range(len(policy)):
+        good, worse = (policy[i, k] - reference[i, k] for k in range(2))
+        terms.append(w[i] * (1 + (-objective.beta * (good - worse)).exp()).log())
+    return total(terms) / w.sum()
+
+
+_PREFERRED = tuple(
+    Case(
+        "dpo",
+        dpo_loops,
+        partial(likelihoods, weighted=weighted),
+        {"beta": 0.3},
+        label,
+        unit=False,
+        stop_gradient=True,
+    )
+    for label, weighted in (("", False), ("weighted", True))
+)
+CASES = (*_ALIGNED, *_COMPARED, *_PREFERRED)

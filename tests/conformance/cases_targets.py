@@ -284,6 +284,29 @@ def filip_loops(
     return average([cross_entropy(row, i) for logits in (rows, columns) for i, row in enumerate(logits)])
 
 
+def secla_loops(
+    objective: Any, x: Tensor, y: Tensor, x_mask: Tensor | None = None, y_mask: Tensor | None = None
+) -> Tensor:
+    scale = inverse(objective.temperature)
+
+    def members(z: Tensor, mask: Tensor | None, i: int) -> list[Tensor]:
+        return [v for n, v in enumerate(z[i]) if mask is None or mask[i, n]]
+
+    def score(own: list[Tensor], other: list[Tensor]) -> Tensor:
+        best = average if objective.pooling == "mean" else max
+        return scale * average([best([total(list(a * b)) for b in other]) for a in own])
+
+    xs, ys = ([members(z, m, i) for i in range(len(z))] for z, m in ((x, x_mask), (y, y_mask)))
+    columns = [[score(own, other) for other in xs] for own in ys]
+    loss = average([cross_entropy(row, i) for i, row in enumerate(columns)])
+    if objective.directions == "names":
+        return loss
+    rows = [[score(own, other) for other in ys] for own in xs]
+    loss = loss + average([cross_entropy(row, i) for i, row in enumerate(rows)])
+    apart = average([(rows[i][i] - columns[i][i]) ** 2 for i in range(len(xs))])
+    return loss + objective.agreement * apart
+
+
 def grouping_loops(objective: Any, patches: Tensor, texts: Tensor) -> Tensor:
     scale, groups = inverse(objective.infonce.temperature), []
     for of_picture, of_texts in zip(patches, texts, strict=True):
@@ -295,6 +318,50 @@ def grouping_loops(objective: Any, patches: Tensor, texts: Tensor) -> Tensor:
     flat = list(texts.flatten(0, 1))
     s = [[scale * total(list(g * t)) for t in flat] for g in groups]
     return average([cross_entropy(row, i) for way in (s, transposed(s)) for i, row in enumerate(way)])
+
+
+def alternatives(g: torch.Generator, n: int, d: int, masked: bool = False) -> Inputs:
+    """Patches, and the tokens of three texts a picture; with a mask the first of several has no negative."""
+    patches, tokens = torch.randn(2, n, 3 * 4 * d, generator=g, dtype=torch.float64)
+    given = {"mask": torch.rand(n, 3, 4, generator=g) < 0.7} if masked else {}
+    if masked:
+        given["mask"][:, 0, 0] = True
+        given["mask"][0, 1:] = n == 1
+    return patches.view(n, 12, d)[:, :5], tokens.view(n, 3, 4, d), given
+
+
+def turned_alternatives(inputs: Inputs) -> Inputs:
+    """The caption changes places with its first negative."""
+    patches, tokens, given = inputs
+    return patches, tokens[:, [1, 0, 2]], {name: mask[:, [1, 0, 2]] for name, mask in given.items()}
+
+
+def local_negatives_loops(
+    objective: Any, patches: Tensor, tokens: Tensor, *, mask: Tensor | None = None
+) -> Tensor:
+    scale, losses = inverse(objective.temperature), []
+    for i, (of_picture, texts) in enumerate(zip(patches, tokens, strict=True)):
+        s = []
+        for k, text in enumerate(texts):
+            cosines = []
+            for place, t in enumerate(text):
+                if mask is not None and not mask[i, k, place]:
+                    continue
+                a = [float((t * v).sum().detach()) for v in of_picture]
+                a = [(value - min(a)) / (max(a) - min(a)) for value in a]
+                u = torch.stack([w * v for w, v in zip(a, of_picture, strict=True)]).sum(0)
+                cosines.append((scale * total(list(u * t)) / u.norm() / t.norm()).exp())
+            if cosines:
+                s.append(total(cosines).log())
+        if len(s) > 1:
+            p = [score.exp() / total([other.exp() for other in s]) for score in s]
+            terms = []
+            for k, of_text in enumerate(p):
+                y = (k == 0) * (1 - objective.smoothing) + objective.smoothing / len(s)
+                others = total([*p[:k], *p[k + 1 :]])
+                terms.append(y * others**objective.gamma * -of_text.log())
+            losses.append(total(terms))
+    return average(losses)
 
 
 # Hinges
@@ -448,6 +515,25 @@ CASES = (
         for masked in (False, True)
     ),
     Case("grouping", grouping_loops, bags, {"temperature": warm}),
+    Case(
+        "local-negatives",
+        local_negatives_loops,
+        alternatives,
+        {"temperature": warm},
+        stop_gradient=True,
+        unit=False,
+        swap=turned_alternatives,
+    ),
+    Case(
+        "local-negatives",
+        local_negatives_loops,
+        partial(alternatives, masked=True),
+        {"temperature": 3.0, "smoothing": 0.2, "gamma": 0.5},
+        "masked",
+        stop_gradient=True,
+        unit=False,
+        swap=turned_alternatives,
+    ),
     *(
         Case(
             "filip",
@@ -460,5 +546,23 @@ CASES = (
             swap=other_bag,
         )
         for masked in (False, True)
+    ),
+    *(
+        Case(
+            "secla",
+            secla_loops,
+            partial(bags, masked=masked),
+            {"temperature": warm, **options},
+            label,
+            cells=6,
+            matrices=matrices,
+            swap=other_bag,
+        )
+        for label, masked, options, matrices in (
+            ("", False, {}, (1, 4)),
+            ("masked", True, {"agreement": 1.0}, (1, 4)),
+            ("names", True, {"directions": "names"}, (1, 4)),
+            ("mean", True, {"pooling": "mean"}, (1, 4)),
+        )
     ),
 )

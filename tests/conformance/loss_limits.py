@@ -153,10 +153,21 @@ _ntxent = L.NTXentLoss(TAU)
 _moco = _queued(L.MoCoLoss(TAU))
 _TRUE = torch.eye(BATCH, dtype=torch.bool)
 
+_TAGS = (torch.arange(BATCH)[:, None] * torch.arange(1, BATCH + 1)) % 3 == 0
+
+
+def _balanced(x: Tensor, y: Tensor) -> Tensor:
+    loss = L.DistributionBalancedLoss(0.5, 0.0, kappa=0.0, negative_scale=1.0, gamma=0.0, balance=1.0)
+    return loss(x, y, _TAGS.float().mean(0), targets=_TAGS)
+
+
 LIMITS: Mapping[str, Limit] = {
     "align-uniform, no uniformity → alignment": Limit(L.AlignUniformLoss(uniformity=0.0), _alignment),
     "amcl → dcl": Limit(_amcl(TAU), _times(0.5, L.DCLLoss(TAU))),
     "amcl, constant regulariser → amcl": Limit(_amcl(TAU, beta=0.3), _amcl(TAU)),
+    "distribution-balanced, equal weights → bce": Limit(
+        _balanced, lambda x, y: L.BCELoss()(x, y, targets=_TAGS)
+    ),
     "cacr, attraction alone → alignment": Limit(L.CACRLoss(beta=0.0), _alignment),
     "modular-contrast, one caption → infonce": Limit(_modular, _infonce),
     "contrastive-gap → infonce": Limit(L.ContrastiveGapLoss(TAU, alignment=0.0, uniformity=0.0), _infonce),
@@ -181,6 +192,10 @@ LIMITS: Mapping[str, Limit] = {
     },
     "diht → infonce, both ways": Limit(L.DiHTLoss(TAU, beta=0.0), _both_ways),
     "filip, single tokens → infonce": Limit(_singly(L.FILIPLoss(temperature=TAU)), _infonce),
+    "secla, no agreement → filip, twice": Limit(
+        _bags(L.SECLALoss(agreement=0.0, temperature=TAU)), _times(2, _bags(L.FILIPLoss(temperature=TAU)))
+    ),
+    "secla, single vectors → infonce, both ways": Limit(_singly(L.SECLALoss(temperature=TAU)), _both_ways),
     "grouped-infonce → infonce": Limit(L.GroupedInfoNCELoss(1, temperature=TAU), _infonce),
     **{
         f"guided-ntxent, {rule} → ntxent": Limit(

@@ -21,6 +21,7 @@ from counterpoint.methods.options import options_of, required
 from counterpoint.modalities import MODALITIES
 from counterpoint.networks.base import ImageTower, TextTower, Tower
 from counterpoint.networks.init import initialise, seeded
+from counterpoint.networks.towers.boxes import BoxPerceptron
 from counterpoint.networks.towers.sound import SoundTower
 from counterpoint.networks.towers.transformer import TextTransformer, VisionTransformer
 from counterpoint.networks.towers.wav2vec2 import WaveEncoder
@@ -39,6 +40,8 @@ from counterpoint.testing._stubs import (
     ready,
     stub_map,
     stub_table,
+    stub_talk,
+    stub_text,
 )
 from counterpoint.testing._stubs import RECIPE as RECIPE
 from counterpoint.testing._stubs import SIZE as SIZE
@@ -109,11 +112,8 @@ def tiny_transformer() -> TextTower:
 
 
 PICTURES: dict[str, Callable[[], ImageTower]] = {
-    "cim": finer_vit,
-    "clip-moe": tiny_vit,
-    "dbot": tiny_vit,
-    "multimae": tiny_vit,
-    "uta": tiny_vit,
+    **dict.fromkeys(("cim", "radio"), finer_vit),
+    **dict.fromkeys(("clip-moe", "dbot", "multimae", "uta"), tiny_vit),
 }
 """Towers of pictures for methods that need another one than `StubImage`, and for their teachers."""
 TEXTS: dict[str, Callable[[], TextTower]] = {"clip-moe": tiny_transformer}
@@ -161,6 +161,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "ebm": {"noise": 0.0},
     "gml": {"queue": 40},
     "jest": {"filter": 0.5},
+    "lm-supcon": {"alternate": False},
+    "lmpt": {"vectors": 2},
     "swav": {"prototypes": 10},
     "mcl": {"stages": 1},
     "mlcd": {"clusters": 10, "positives": 3, "share": 1.0},
@@ -231,6 +233,8 @@ def towers_of(
     columns = columns_of(name)
     reads = Arm.parse(f"{name},on={on}").reads(columns)
     available |= {"map": stub_map()} if "map" in reads.values() else {}
+    available |= {"talk": stub_talk(seed)} if "talk" in reads.values() else {}
+    available |= {"boxes": BoxPerceptron()} if "boxes" in reads.values() else {}
     if getattr(methods.METHODS.get(name), "names", False):
         reads = {**reads, "text": "text"}
     return {column: available[modality] for column, modality in reads.items()}
@@ -259,7 +263,7 @@ def build(
     """A method on the stub towers, started from a seed as a run starts it; of its own kind of label unless given."""
     recipe = recipe or RECIPES.get(name, RECIPE)
     image = image or PICTURES.get(name, StubImage)
-    text = TEXTS.get(name, StubText)()
+    text = TEXTS[name]() if name in TEXTS else stub_text(methods.METHODS.get(name))
     towers = ready(towers_of(name, image(), text, recipe, on, seed), seed)
     towers = {f"{prefix}{c}" if c in MODALITIES else c: tower for c, tower in towers.items()}
     if name == "diht-distilled":

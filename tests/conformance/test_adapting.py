@@ -14,14 +14,15 @@ from counterpoint.methods._adapting import Adapting
 from counterpoint.types import Batch, StepInfo, Target
 
 START = StepInfo(0, 10)
-NAMES = [
+ALL = [
     name
     for name in methods.names()
     if isinstance(kind := methods.METHODS.get(name), type) and issubclass(kind, Adapting)
 ]
+NAMES = [name for name in ALL if "classes" in methods.METHODS.get(name).learns]
 STARTING = [name for name in NAMES if methods.METHODS.get(name).starts_as_zero_shot]
 RENAMING = [name for name in NAMES if methods.METHODS.get(name).renames]
-TAGGED = [name for name in NAMES if "tags" in methods.METHODS.get(name).learns]
+TAGGED = [name for name in ALL if "tags" in methods.METHODS.get(name).learns]
 every = pytest.mark.parametrize("name", NAMES)
 CLASSES = ("a", "b", "c", "d", "e")
 
@@ -32,7 +33,7 @@ def words(name: str) -> dict[str, Any]:
 
 
 def built(name: str, classes: tuple[str, ...] = CLASSES, **options: Any) -> Any:
-    if name in ("coop", "cocoop"):
+    if name in ("coop", "cocoop", "lmpt"):
         options = {"words": "a small red", **options}
     elif name != "zero-shot":
         options = {"template": "a small red {}.", **options}
@@ -143,26 +144,44 @@ def fitted_to_tags(name: str, given: Batch, **options: Any) -> Any:
     return method
 
 
+@pytest.fixture(scope="module")
+def tagged() -> Batch:
+    return loaded(build("lmpt"), 20)
+
+
 @pytest.mark.parametrize("name", TAGGED)
-def test_tags_have_a_probability_each(name: str, given: Batch) -> None:
-    method = fitted_to_tags(name, given)
-    labels = given.labels["tags"]
+def test_tags_have_a_probability_each(name: str, tagged: Batch) -> None:
+    method = fitted_to_tags(name, tagged)
+    labels = tagged.labels["tags"]
     known = labels >= 0
     with torch.no_grad():
-        p = method.probabilities(method.logits(method.encode(given), given))
+        p = method.probabilities(method.logits(method.encode(tagged), tagged))
     assert p.shape == labels.shape
     assert not torch.allclose(p.sum(1), torch.ones(len(p)))
     share = (labels == 1).sum() / known.sum()
     assert abs(float(p[known].mean() - share)) < 0.03
+    classified = method.classify({"image": torch.randint(0, 256, (7, 3, 8, 8), dtype=torch.uint8)})
+    assert classified.shape == (7, 3)
 
 
 @pytest.mark.parametrize("name", TAGGED)
-def test_rows_of_unknown_tags_change_nothing(name: str, given: Batch) -> None:
-    labels = {**given.labels, "tags": given.labels["tags"].clone()}
+def test_rows_of_unknown_tags_change_nothing(name: str, tagged: Batch) -> None:
+    labels = {**tagged.labels, "tags": tagged.labels["tags"].clone()}
     labels["tags"][12:] = -1
-    some = given.map(lambda tensor: tensor[:12])
-    one, other = fitted_to_tags(name, some), fitted_to_tags(name, Batch(given.ids, given.views, labels))
-    torch.testing.assert_close(scores(other, given), scores(one, given), rtol=1e-5, atol=1e-5)
+    some = tagged.map(lambda tensor: tensor[:12])
+    one, other = fitted_to_tags(name, some), fitted_to_tags(name, Batch(tagged.ids, tagged.views, labels))
+    torch.testing.assert_close(scores(other, tagged), scores(one, tagged), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", TAGGED)
+def test_tags_leave_the_pair_alone_and_are_saved(name: str, tagged: Batch) -> None:
+    before, after = built(name, target=TAGS), fitted_to_tags(name, tagged)
+    again, states = fitted_to_tags(name, tagged), (before.state_dict(), after.state_dict())
+    pair = ("towers.", "projections.", "objective.")
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0] if key.startswith(pair))
+    assert all(torch.equal(again.state_dict()[key], tensor) for key, tensor in states[1].items())
+    before.load_state_dict(states[1])
+    assert torch.equal(scores(before, tagged), scores(after, tagged))
 
 
 @pytest.mark.parametrize("name", RENAMING)

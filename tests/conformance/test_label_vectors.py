@@ -21,6 +21,8 @@ OF_CLASSES = (
     "gml",
     "proxy-anchor",
     "mlcd",
+    "distribution-balanced",
+    "class-embedding",
 )
 
 

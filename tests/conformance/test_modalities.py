@@ -147,7 +147,21 @@ def rectangles(rows: Sequence[int]) -> cp.Boxes:
     return cp.Boxes.of(drawn)
 
 
+def exchanges(rows: Sequence[int]) -> list[tuple[cp.Exchange, ...]]:
+    """One exchange a row, whose reply says what a row of `WORDS` says."""
+    return [(cp.Exchange(f"what is number {row} of them?", WORDS[row % len(WORDS)]),) for row in rows]
+
+
 CASES = {
+    "talk": Case(
+        keys={"talk_width": 32, "talk_layers": 1, "talk_context": 64},
+        raw=exchanges,
+        refused=(
+            (lambda raw: "a text", "conversations must be a list"),
+            (lambda raw: raw[:0], "the list of conversations is empty"),
+            (lambda raw: [*raw, ("a request alone",)], "conversation 2 must be a list of pairs"),
+        ),
+    ),
     "image": Case(
         keys={"image_size": 16, "image": "patches"},
         raw=pictures,
@@ -360,7 +374,7 @@ def test_examples_are_drawn(modality: Modality, case: Case) -> None:
 
 @pytest.mark.parametrize(("modality", "case"), CHECKED)
 def test_an_entry_is_whole(modality: Modality, case: Case) -> None:
-    assert modality.letter == modality.name[0] or modality.letter == "b"
+    assert modality.letter == modality.name[0] or modality.letter in ("b", "d")
     assert modality.noun != modality.name or modality.name == "series"
     assert all(ending.startswith(".") and ending == ending.lower() for ending in modality.endings)
     assert not any(modality.endings & other.endings for other in MODALITIES if other is not modality)

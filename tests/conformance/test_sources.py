@@ -135,6 +135,21 @@ def write_coco(root: Path, rows: list[Row]) -> str:
     return f"coco:{root}"
 
 
+def write_llava(root: Path, rows: list[Row]) -> str:
+    """Write pictures with a request and a reply each, in LLaVA's JSON."""
+    entries = []
+    for row in rows:
+        put(root / "images" / f"{row.number}.png", row.png)
+        turns = [
+            {"from": "human", "value": "<image>\nWhat is it?"},
+            {"from": "gpt", "value": row.text},
+        ]
+        identity, split = f"row {row.number}", row.split
+        entries.append({"id": identity, "image": f"{row.number}.png", "split": split, "conversations": turns})
+    put(root / "talk.json", json.dumps(entries).encode())
+    return str(root / "talk.json")
+
+
 def write_divided(root: Path, rows: list[Row]) -> str:
     """Write a folder for each split, with a table and its pictures."""
     for split in dict.fromkeys(row.split for row in rows):
@@ -204,6 +219,7 @@ OF_SOURCES: dict[str, Callable[[Path, list[Row]], str]] = {
     "divided": write_divided,
     "folder": as_file(""),
     "ljspeech": write_spoken,
+    "llava": write_llava,
     "ptbxl": write_hearts,
     "table": as_file(".csv"),
     "ts": write_series,

@@ -33,6 +33,7 @@ from counterpoint.types import Batch
 from fixtures.tiny import TraitsData
 
 ARMS = {
+    "albef": "albef,queue=12",
     "swav": "swav,queue=12,frozen_steps=2,prototypes=16",
     "byol": "byol,self_label=cosine,positive=0.5",
     "m-dyr": "m-dyr,warmup=0.3",
@@ -60,14 +61,19 @@ ARMS = {
     "moco": "moco,queue=12",
     "moco-dual-view": "moco-dual-view,queue=12",
     "pcd": "pcd,teacher={reference},queue=12",
+    "radio": "radio,teacher={reference},sample=7",
+    "softmask": "softmask,queue=12",
     "supcon-bins": "supcon-bins,labels=area,bins=3",
     "sy-con": "sy-con,queue=12",
     "text-shearing": "text-shearing",
 }
 """Methods with state beside their weights, and options under which it moves in so short a run."""
 UNTRAINED = {
+    "coavt": ("it takes three columns", "tests/methods/test_coavt.py"),
     "conan": ("it takes pairs of texts", "tests/methods/test_conan.py"),
+    "dpo": ("it takes two columns of conversations", "tests/methods/test_dpo.py"),
     "llm-vem": ("it takes a table", "tests/methods/test_llm_vem.py"),
+    "secla": ("it takes boxes", "tests/methods/test_secla.py"),
     "tagalign": ("it goes on from a run", "tests/methods/test_tagalign.py"),
 }
 """Methods that cannot learn from the data here, each with the reason and the file that tests it instead."""

@@ -98,6 +98,36 @@ def test_equal_texts_are_right_for_each_other() -> None:
     assert scores.constant("p2t_R@1") == 0.5
 
 
+class Joint(Line):
+    """A `Line` that embeds pulses and tables together too, as their sum."""
+
+    joint_columns = ("pulse+table", "pulse+touch")
+
+    def embed(self, column: str, inputs: Any, head: str = "default") -> Tensor:
+        if column == "pulse+table":
+            return super().embed("pulse", inputs["pulse"] + inputs["table"])
+        return super().embed(column, inputs, head)
+
+
+def test_a_joint_column_is_one_more_column() -> None:
+    data = Made(
+        {"pulse": "pulse", "table": "table", "text": "text"},
+        pulse=[0.0, 0.5, 1.0, None],
+        table=[1.0, 1.0, 1.0, 1.0],
+        text=["a 1.1", "b 1.4", "c 2.0", "d 3.0"],
+    )
+    model = Joint("pulse", "table", "text")
+    scores = create("retrieval")(model, data, np.arange(4))
+    # Sums are 1, 1.5 and 2; the fourth row has none.
+    assert scores.examples["pb2t_R@1"].to_list() == [1.0, 1.0, 1.0, None]
+    assert {name.partition("_")[0] for name in scores.metrics} == {*ways(data.columns), "pb2t", "t2pb"}
+    data.labels = {"kind": Classes(("early", "late"), np.array([0, 1, 1, 1]), ("{} 0", "{} 2"))}
+    probe = create("probe")(model, data, np.arange(4))
+    assert probe.examples["knn_kind_top1[pulse+table]"].null_count() == 1
+    assert "knn_kind_top1[pulse+touch]" not in probe.metrics
+    assert probe.value("knn_kind_top1[pulse+table]") == 1
+
+
 def test_two_columns_of_texts_have_their_names() -> None:
     data = Made(
         {"question": "text", "answer": "text"},

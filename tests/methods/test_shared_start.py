@@ -7,16 +7,34 @@ import torch
 from method_stubs import build, columns_of
 
 from counterpoint import methods
+from counterpoint.methods import METHODS
 from counterpoint.modalities import PAIR
 
 OTHER_HEADS = {
-    *("align", "amcl", "brivl", "coca", "convirt", "cwcl", "ebm", "fusemix", "guided-ntxent", "hydra"),
+    *(
+        "align",
+        "amcl",
+        "brivl",
+        "coavt",
+        "coca",
+        "convirt",
+        "cwcl",
+        "ebm",
+        "fusemix",
+        "guided-ntxent",
+        "hydra",
+    ),
     "kernel-uniformity",
-    *("lat", "limoe", "lit", "m3col", "mcl", "mochi", "moco", "moco-dual-view", "msclap", "multimodn"),
-    *("sbcl", "supcon-bins", "sy-con", "whitened-cse"),
+    *("lat", "limoe", "lit", "lm-supcon", "m3col", "mcl", "mochi", "moco", "moco-dual-view", "msclap"),
+    *("multimodn",),
+    *("sbcl", "supcon-bins", "sy-con", "whitened-cse", "zorro"),
 }
 OF_OTHERS = {name for name in methods.names() if not {*columns_of(name)} & {*PAIR}}
 """Methods of neither pictures nor texts, which share no tower with the others."""
+READING = {
+    name for name in methods.names() if "masks_words" in getattr(METHODS.get(name), "asks", {}).values()
+}
+"""Methods with a tower of texts that knows a mask token, and so has a table of one more row than clip's."""
 LINEAR_HEADS = [n for n in methods.names() if n not in OTHER_HEADS | OF_OTHERS]
 
 
@@ -27,7 +45,8 @@ LINEAR_HEADS = [n for n in methods.names() if n not in OTHER_HEADS | OF_OTHERS]
 def test_towers_start_alike(name: str) -> None:
     clip, other = build("clip").towers.state_dict(), build(name).towers.state_dict()
     assert other
-    assert all(torch.equal(clip[k], other[k]) for k in clip.keys() & other.keys())
+    shared = {k for k in clip.keys() & other.keys() if not (name in READING and k == "text.words.weight")}
+    assert all(torch.equal(clip[k], other[k]) for k in shared)
 
 
 @pytest.mark.parametrize("name", LINEAR_HEADS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -93,6 +94,30 @@ def test_masked_patches_are_predicted_from_tokens_that_go_through_the_student() 
     loss.backward()
     assert method.mask_token.weight.grad.any()
     assert method.passes() == {"image": 2}
+
+
+def test_predictions_are_compared_with_the_teacher_at_any_side() -> None:
+    method = build("uta")
+    pictures = torch.randint(0, 256, (3, 3, 20, 20), dtype=torch.uint8)
+    features = method.teacher_features(pictures)
+    seen = method.image_tower.input(pictures)
+    (true,) = method.teacher(seen)
+    predicted, given = features["patches"]
+    torch.testing.assert_close(given, true.patches)
+    head, maps = method.projections["image"], method.image_tower.patches(seen)
+    torch.testing.assert_close(predicted, head(maps.flatten(2).mT), rtol=1e-4, atol=1e-5)
+    assert features["summary"][0].shape == (3, 1, 8)
+    assert method.training
+    finer, same = method.teacher_features(pictures, side=16)["patches"]
+    assert finer.shape == given.shape
+    torch.testing.assert_close(same, given)
+    # A trained method is read without its teachers, which are loaded when it is compared with them.
+    models, method.teacher.models = method.teacher.models, ()
+    with patch("counterpoint.methods.frozen._teacher", lambda *_: models[0]):
+        torch.testing.assert_close(method.teacher_features(pictures)["patches"][1], given)
+    method.teacher.models = ()
+    with pytest.raises(ValueError, match="cannot be read"):
+        method.teacher_features(pictures)
 
 
 def test_masks_follow_from_the_step_and_differ_between_pictures() -> None:

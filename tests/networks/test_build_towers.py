@@ -48,7 +48,8 @@ def test_sizes_come_from_the_recipe() -> None:
 
 
 @pytest.mark.parametrize(
-    ("image", "text"), [(image, "transformer") for image in IMAGE_TOWERS] + [("cnn", "bag")]
+    ("image", "text"),
+    [(image, "transformer") for image in IMAGE_TOWERS] + [("cnn", "bag"), ("cnn", "reader")],
 )
 def test_batch_without_examples_no_features_gradients_of_zero(image: str, text: str) -> None:
     names = Towers(image=image, text=text, image_size=32, vocabulary=270)

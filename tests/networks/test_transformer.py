@@ -11,7 +11,7 @@ from torch import Tensor
 
 from counterpoint.networks import BytePairTokenizer, TextTransformer, VisionTransformer, initialise
 from counterpoint.networks.towers.parts.pooling import Packing, inside
-from counterpoint.networks.towers.transformer import TransformerBlock
+from counterpoint.networks.towers.transformer import TextReader, TransformerBlock
 
 CAPTIONS = ["a red car", "a blue car on a red road", "woman", "grinning face"]
 
@@ -185,3 +185,20 @@ def test_prompts_do_not_see_padding() -> None:
     prompts = torch.randn(2, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     whole = tower.prompted(tower.tokenizer(CAPTIONS), prompts)[1]
     torch.testing.assert_close(tower.prompted(tower.tokenizer(CAPTIONS[2:3]), prompts)[1], whole[2:3])
+
+
+def test_a_reader_sees_words_behind_and_no_padding() -> None:
+    tokenizer = BytePairTokenizer.train(["a red car", "a blue car"], 300, context=8)
+    tower = TextReader(tokenizer, width=16, depth=2, heads=2).eval()
+    assert tower.token_table.num_embeddings == tokenizer.vocabulary + 1
+    tokens = tokenizer(["a red car", "a"])
+    changed = tokens.clone()
+    changed[0, -2] = tokenizer.vocabulary  # the last word, hidden behind the mask token
+    states, other = tower.states(tokens), tower.states(changed)
+    assert not torch.allclose(states[0, 1], other[0, 1])
+    assert torch.equal(states[1], other[1])
+    alone = tower.states(tokenizer(["a"]))
+    torch.testing.assert_close(states[1:, : alone.shape[1]], alone)
+    assert not states[1, alone.shape[1] :].any()
+    causal = TextTransformer(tokenizer, width=16, depth=2, heads=2)
+    assert causal.token_table.num_embeddings == tokenizer.vocabulary

@@ -10,7 +10,7 @@ from counterpoint.data.synthetic.scenes.words.vocabulary import concepts_in
 from counterpoint.data.synthetic.scenes.world import Scenes
 from counterpoint.evaluation.languages import ClosedVocabulary
 from counterpoint.evaluation.tasks.fidelity import named, questions
-from counterpoint_reproductions import contextual_lens, image_induced_fidelity_loss
+from counterpoint_reproductions import contextual_lens, cox_lmm, image_induced_fidelity_loss
 
 WORLD = Scenes.parse(f"scenes:tiny,{contextual_lens.DIALS},train=1,validation=1,test=40")
 
@@ -79,3 +79,11 @@ def test_training_reads_what_the_assistant_is_given() -> None:
     reply = labels[1][labels[1] >= 0]
     assert learner.tokenizer.decode(reply, skip_special_tokens=True) == seen.reply
     assert reply[-1] == learner.tokenizer.eos_token_id
+
+
+def test_true_words_of_a_scene_are_all_forms_of_what_is_in_it() -> None:
+    for row in WORLD.splits.test["as trained"][:10]:
+        scene, true = WORLD.scene(int(row)), cox_lmm.truths(WORLD.scene(int(row)))
+        assert true <= cox_lmm.known(WORLD, int(row))
+        assert concepts_in(" and ".join(sorted(true)), "en") == set(scene.counts())
+        assert {thing.colour for thing in scene if thing.colour} <= true

@@ -240,6 +240,18 @@ def test_mean_ranks_are_shown_over_several_tasks(
     assert bool(printed) == bool(shown)
 
 
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("regions", "scenes:basic,retold=3"), ("distil", "scenes:basic"), ("dense", "scenes:basic")],
+)
+def test_regions_and_maps_are_compared_by_all_arms(name: str, data: str) -> None:
+    preset = find(name)
+    of_maps = ",maps=classes" if name == "distil" else ""
+    loaded = load_any(f"{data},train=24,validation=4,test=6{of_maps}")
+    assert preset.arms_for(loaded) == preset.arms
+    assert preset.tasks_for(loaded) == tuple(preset.tasks)
+
+
 def test_unequal_tasks_and_a_missing_baseline_are_refused() -> None:
     with pytest.raises(ValueError, match="the same tasks of every arm"):
         mean_ranks({"a": np.zeros(2), "b": np.zeros(3)}, "a")

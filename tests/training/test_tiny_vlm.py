@@ -27,7 +27,7 @@ from counterpoint.training.tiny_vlm.conversations import (
     DETAILED,
     LEVELS,
     RATING,
-    Exchange,
+    GroundedExchange,
     Packer,
     corpus,
     exchanges,
@@ -227,7 +227,9 @@ class TestPacks:
     def test_facts_stand_where_reply_begins_and_the_picture_is_seen(
         self, world: Scenes, recipe: TinyVLM, blind: float
     ) -> None:
-        told = [[Exchange("Is the cat red?", "No.", "blue"), Exchange("Is there a cat?", "Yes.")]]
+        told = [
+            [GroundedExchange("Is the cat red?", "No.", "blue"), GroundedExchange("Is there a cat?", "Yes.")]
+        ]
         tokenizer = train_tokenizer([" Is the cat red? blue there a"] * 20, 300)
         changed = recipe.model_copy(update={"blind": blind})
         packs = Packer(corpus(told, tokenizer), tokenizer, changed)(np.arange(1), np.random.default_rng(0))

@@ -17,12 +17,13 @@ from .common.terminal import Terminal, print_json
 class GenerateOptions:
     """Let a vision-language model reply about a picture, decoded by a method, and say what that cost.
 
-    Of the run of a captioner (cappa, coca): let it write a caption of the picture.
+    Of the run of a captioner (cappa, coca): let it write a caption of the picture. Of the run of a method that speaks
+    (sft): let it reply to the prompt.
     """
 
     model: str
     """A vision-language model: a folder as transformers saves it, a name on the Hugging Face hub, or tiny-vlm; or the
-    run of a captioner."""
+    run of a captioner, or of a method that speaks."""
     image: Path
     """A picture file."""
     prompt: str = ""
@@ -36,7 +37,7 @@ class GenerateOptions:
     temperature: Positive = 1.0
     """Temperature of the sampling."""
     beams: Count = 1
-    """Captions that a captioner follows at once (beam search)."""
+    """Texts that the model of a run follows at once (beam search)."""
     max_new_tokens: Count = 64
     """Tokens after which the reply is cut off."""
     seed: Seed = 0
@@ -57,11 +58,11 @@ def main(arguments: Sequence[str]) -> int:
     if not options.image.is_file():
         raise FileNotFoundError(f"there is no picture {options.image}")
     if is_run(Path(options.model)) or is_checkpoint(Path(options.model)):
-        return _caption(options)
+        return _of_run(options)
     if not options.prompt:
         raise ValueError("--prompt is missing: only the run of a captioner writes without one")
     if options.beams > 1:
-        raise ValueError("--beams is of captioners: leave it out")
+        raise ValueError("--beams is of the model of a run: leave it out")
 
     console = Terminal(stderr=options.json)
     with console.status("loading torch") as status:
@@ -104,39 +105,58 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _caption(options: GenerateOptions) -> int:
-    """Print the caption that the model of a run writes."""
-    for name in ("prompt", "lead", "decoding"):
+def _of_run(options: GenerateOptions) -> int:
+    """Print the caption, or the reply to the prompt, that the model of a run writes."""
+    for name in ("lead", "decoding"):
         if getattr(options, name) != getattr(GenerateOptions, name):
             raise ValueError(
-                f"--{name} is of vision-language models, and {options.model} is a run: leave it out"
+                f"--{name} is of vision-language models of transformers, and {options.model} is a run: leave it out"
             )
     console = Terminal(stderr=options.json)
     with console.status("loading torch") as status:
         from ..decoding import CaptioningAssistant, read_picture
+        from ..methods._speaking import SpeakingMethod
         from ..models import load
         from ..types import Captioner, Prompt
 
         picture = read_picture(options.image)
         status.update(f"loading {options.model}")
         model = load(options.model)
-        if not isinstance(model, Captioner):
-            raise ValueError(
-                f"{options.model} is a run of {type(model).__name__}, which writes no captions: train cappa or coca"
-            )
         status.update("writing")
-        assistant = CaptioningAssistant(
-            model,
-            beams=options.beams,
-            do_sample=options.sample,
-            temperature=options.temperature,
-            max_new_tokens=options.max_new_tokens,
-        )
-        (caption,) = assistant.reply([Prompt("", picture)], seed=options.seed)
+        if isinstance(model, SpeakingMethod):
+            if not options.prompt:
+                raise ValueError(
+                    f"--prompt is missing: {options.model} is a run of a model that replies to one"
+                )
+            (text,) = model.reply(
+                [Prompt(options.prompt, picture)],
+                seed=options.seed,
+                beams=options.beams,
+                sample=options.sample,
+                temperature=options.temperature,
+                max_tokens=options.max_new_tokens,
+            )
+        elif isinstance(model, Captioner):
+            if options.prompt:
+                raise ValueError(
+                    f"--prompt: {options.model} is a run of a captioner, which takes none; leave it out"
+                )
+            assistant = CaptioningAssistant(
+                model,
+                beams=options.beams,
+                do_sample=options.sample,
+                temperature=options.temperature,
+                max_new_tokens=options.max_new_tokens,
+            )
+            (text,) = assistant.reply([Prompt("", picture)], seed=options.seed)
+        else:
+            raise ValueError(
+                f"{options.model} is a run of {type(model).__name__}, which writes nothing: train sft, cappa or coca"
+            )
     if options.json:
-        print_json({"caption": caption})
+        print_json({"reply" if isinstance(model, SpeakingMethod) else "caption": text})
     else:
-        console.print(caption or Text("(nothing)", style="dim"), soft_wrap=True)
+        console.print(text or Text("(nothing)", style="dim"), soft_wrap=True)
     return 0
 
 

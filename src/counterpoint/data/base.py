@@ -204,6 +204,14 @@ class Data(ABC):
         """
         return {}
 
+    def kind_of_word(self, word: str) -> str:
+        """Return what a word of a text about the rows speaks of, such as a colour; empty where that is not known."""
+        return ""
+
+    def edited_reply(self, row: int, reply: str, seed: int) -> str | None:
+        """Return a false reply in the words of a true one about a row's picture; None where none is known."""
+        return None
+
     def key(self, row: int) -> str:
         """Return what the user calls a row: its id, unless the data says otherwise."""
         return str(self.ids[row])

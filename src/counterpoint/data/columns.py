@@ -33,6 +33,15 @@ def named(wanted: Sequence[str], columns: Mapping[str, str]) -> list[str]:
     return [next(free, "other") if name == ANY else name for name in wanted]
 
 
+def parts_of(column: str) -> tuple[str, ...]:
+    """Return the columns of a joint one.
+
+    >>> parts_of("audio+video")
+    ('audio', 'video')
+    """
+    return tuple(column.split("+"))
+
+
 def subject(columns: Mapping[str, str]) -> str | None:
     """Return the column that is classified: the first that is no text, else the first; None if there is none.
 
@@ -61,12 +70,15 @@ def way(columns: Mapping[str, str], query: str, answer: str) -> str:
     'i2t'
     >>> way({"question": "text", "answer": "text"}, "question", "answer")
     'question2answer'
+    >>> way({"video": "video", "audio": "audio", "text": "text"}, "text", "video+audio")
+    't2va'
     """
     firsts = {modality: column for column, modality in reversed(tuple(columns.items()))}
     letters = {column: MODALITIES.get(modality).letter for modality, column in firsts.items()}
     counts = Counter(letters.values())
-    if all(counts[letters.get(column, "")] == 1 for column in (query, answer)):
-        return f"{letters[query]}2{letters[answer]}"
+    sides = [parts_of(column) for column in (query, answer)]
+    if all(counts[letters.get(part, "")] == 1 for parts in sides for part in parts):
+        return "2".join("".join(letters[part] for part in parts) for parts in sides)
     return f"{query}2{answer}"
 
 

@@ -8,13 +8,13 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from ..modalities import PAIR
-from ..types import ColumnEmbedder, Embedder, PairScorer, PairStates
+from ..types import ColumnEmbedder, Embedder, JointEmbedder, PairScorer, PairStates
 from .base import Data, Rows
-from .columns import TEXT
+from .columns import TEXT, parts_of
 from .labels import Classes
 
 BATCH = 256
@@ -66,16 +66,32 @@ class EmbeddingCache:
         """The columns that data and model have both, each with its modality, in the order of the data."""
         return {column: it for column, it in self.data.columns.items() if column in self.columns}
 
+    @property
+    def joint(self) -> dict[str, tuple[str, ...]]:
+        """The joint columns of the model whose columns the data has, each with these."""
+        names = self.model.joint_columns if isinstance(self.model, JointEmbedder) else ()
+        joint = {name: parts_of(name) for name in names}
+        return {name: parts for name, parts in joint.items() if {*parts} <= self.shared.keys()}
+
+    def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
+        """Return which rows have a value in a column, in all columns of a joint one."""
+        parts = self.joint.get(column, (column,))
+        return np.logical_and.reduce([self.data.present(part, rows) for part in parts])
+
     def column(self, column: str, rows: Rows, head: str = "default") -> Float[Tensor, "n d"]:
-        """Return embeddings of some rows of a column of the data, as evaluation sees them."""
-        if self.data.columns[column] == TEXT:
+        """Return embeddings of some rows of a column of the data or of a joint one, as evaluation sees them."""
+        if self.data.columns.get(column) == TEXT:
             return self.texts(self.data.read(column, rows), head, column)
         head = self._head(head)
         if (column, head) not in self._rows:
-            self._rows[column, head] = _Memo(
-                lambda part: self.raw(column, self.data.read(column, np.array(part)), head)
-            )
+            self._rows[column, head] = _Memo(lambda part: self._of_rows(column, np.array(part), head))
         return self._rows[column, head]([int(row) for row in rows])
+
+    def _of_rows(self, column: str, rows: Rows, head: str) -> Float[Tensor, "n d"]:
+        if column not in self.joint:
+            return self.raw(column, self.data.read(column, rows), head)
+        inputs = {part: self.data.read(part, rows) for part in self.joint[column]}
+        return self._checked(self.model.embed(column, inputs, head), len(rows), column, head)
 
     def images(self, rows: Rows, head: str = "default") -> Float[Tensor, "n d"]:
         """Return embeddings of the rows' pictures."""
@@ -158,11 +174,13 @@ class EmbeddingCache:
 
     @torch.no_grad()
     def _embed(self, column: str, inputs: Any, head: str) -> Float[Tensor, "n d"]:
-        z = self.model.embed(column, inputs, head)
-        if z.ndim != 2 or len(z) != len(inputs):
+        return self._checked(self.model.embed(column, inputs, head), len(inputs), column, head)
+
+    def _checked(self, z: Tensor, count: int, column: str, head: str) -> Float[Tensor, "n d"]:
+        if z.ndim != 2 or len(z) != count:
             raise ValueError(
-                f"the model embedded {len(inputs)} {column} inputs as a tensor of shape {tuple(z.shape)}; "
-                f"it must be ({len(inputs)}, d)"
+                f"the model embedded {count} {column} inputs as a tensor of shape {tuple(z.shape)}; "
+                f"it must be ({count}, d)"
             )
         if not torch.isfinite(z).all():
             bad = int((~torch.isfinite(z)).any(1).sum())

@@ -114,6 +114,9 @@ class Correspondences(Items):
         """Return both pictures of some items."""
 
 
+YES_OR_NO = ("yes", "no")
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """A question about a picture.
@@ -131,6 +134,23 @@ class Question:
     answer: str
     options: tuple[str, ...] = ()
     reason: str = ""
+
+    @property
+    def closed(self) -> str:
+        """The question with its possible answers, as a model is asked.
+
+        >>> Question("colour", "Is the cat red?", "yes", ("yes", "no")).closed
+        'Is the cat red? Answer yes or no.'
+        """
+        if not self.options:
+            return self.text
+        *most, last = self.options
+        return f"{self.text} Answer {', '.join(most)} or {last}."
+
+    @property
+    def asked(self) -> str:
+        """The question: with its possible answers where these are yes and no, else by itself."""
+        return self.closed if self.answer in YES_OR_NO else self.text
 
 
 class Questions(Items):

@@ -19,6 +19,8 @@ DEFAULT_LABELLED: dict[str, tuple[str, ...]] = {"tags": ("multi_label",), "numbe
 """Tasks, before the probe of classes, where training learns a label of another kind."""
 DEFAULT_CLASSIFYING = ("classification",)
 """Tasks, before those for models that embed, for models that learned the classes of a label."""
+DEFAULT_SPEAKING = ("likelihood", "answers")
+"""Tasks for models of runs that answer in words, unless others are named."""
 DEFAULT_ANSWERING = ("answers", "pope", "chair", "mme")
 """Tasks for models that answer in words, unless others are named."""
 

@@ -60,10 +60,7 @@ def prompt(question: Question) -> str:
     >>> prompt(Question("colour", "Is the cat red?", "yes", ("yes", "no")))
     'Is the cat red? Answer yes or no.'
     """
-    if not question.options:
-        return question.text
-    *most, last = question.options
-    return f"{question.text} Answer {', '.join(most)} or {last}."
+    return question.closed
 
 
 def _user(text: str, picture: bool) -> Message:

@@ -6,13 +6,12 @@ import re
 import string
 from collections.abc import Iterator, Sequence
 
-from ..data.items import ObjectAnnotations, Question, Questions
+from ..data.items import YES_OR_NO, ObjectAnnotations, Question, Questions
 from ..types import Assistant, Prompt
 from .item_scores import batches
 
 HELD = 256
 """Pictures that are held at once."""
-YES_OR_NO = ("yes", "no")
 _ARTICLES = ("a", "an", "the")
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 

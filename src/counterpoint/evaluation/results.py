@@ -15,7 +15,14 @@ from ..data.columns import fits
 from ..data.embeddings import EmbeddingCache
 from ..registry import unknown
 from ..types import Assistant, Embedder, Scores
-from ._registry import DEFAULT_ANSWERING, DEFAULT_CLASSIFYING, DEFAULT_LABELLED, DEFAULT_TASKS, create
+from ._registry import (
+    DEFAULT_ANSWERING,
+    DEFAULT_CLASSIFYING,
+    DEFAULT_LABELLED,
+    DEFAULT_SPEAKING,
+    DEFAULT_TASKS,
+    create,
+)
 from .statistic import name_of
 from .task import ModelKind, NotApplicableError, Task, check_asks, check_columns, check_data, is_classifier
 
@@ -118,17 +125,17 @@ def _finite(bounds: tuple[float, float] | None) -> list[float | None] | None:
     return None if bounds is None else [end if math.isfinite(end) else None for end in bounds]
 
 
-def default_tasks(data: Data, *, classifies: bool = False) -> tuple[str, ...]:
+def default_tasks(data: Data, *, classifies: bool = False, speaks: bool = False) -> tuple[str, ...]:
     """Return the default tasks, less those that ask for labels, or for embeddings of columns, that are not there.
 
     Args:
         data: what is asked about.
         classifies: True for models that learned the classes of a label: these are asked for first.
+        speaks: True for models of runs that answer in words.
     """
     there = tuple(data.columns.values())
-    return applicable(
-        data, [name for name in _usual(data, classifies) if fits(create(name).modalities, there)]
-    )
+    usual = DEFAULT_SPEAKING if speaks else _usual(data, classifies)
+    return applicable(data, [name for name in usual if fits(create(name).modalities, there)])
 
 
 def _usual(data: Data, classifies: bool) -> tuple[str, ...]:
@@ -180,22 +187,25 @@ def evaluate(
             raise ValueError(
                 f"the test set {name!r} of {data.name!r} is empty: leave it out, or put rows in it"
             )
-    answers = isinstance(model, Assistant)
+    answers, embeds = isinstance(model, Assistant), isinstance(model, Embedder)
     classifies = is_classifier(model)
-    kinds: list[ModelKind] = ["assistant" if answers else "embedder"]
+    kinds: list[ModelKind] = [] if answers and not embeds else ["embedder"]
+    if answers:
+        kinds.append("assistant")
     if classifies:
         kinds.append("classifier")
-    usual = DEFAULT_ANSWERING if answers else _usual(data, classifies)
+    usual = _usual(data, classifies)
+    if answers:
+        usual = applicable(data, DEFAULT_SPEAKING) if embeds else DEFAULT_ANSWERING
     wanted = [create(named) if isinstance(named, str) else named for named in tasks or usual]
     for task in wanted:
         check_asks(task, *kinds)
-    one = model if isinstance(model, Assistant) else EmbeddingCache.of(model, data)
+    one = EmbeddingCache.of(model, data) if isinstance(model, Embedder) else model
     if tasks is None and isinstance(one, EmbeddingCache):
         wanted = [task for task in wanted if fits(task.modalities, tuple(one.columns.values()))]
         if is_classifier(model) and not model.shares_space:
             # Columns of such a model meet in its classifier alone: between their features there is nothing to find.
             wanted = [task for task in wanted if len(task.modalities) < 2]
-    sampling = {"seed": seed} if answers else {}
     by_test: dict[str, tuple[Scores, ...]] = {}
     refused: dict[str, NotApplicableError] = {}
     for name, rows in tests.items():
@@ -203,7 +213,9 @@ def evaluate(
         for task in wanted:
             try:
                 check_columns(task, data)
-                result = task(model if "classifier" in task.asks else one, data, rows, **sampling)
+                itself = {"assistant", "classifier"} & {*task.asks}
+                sampling = {"seed": seed} if "assistant" in task.asks else {}
+                result = task(model if itself else one, data, rows, **sampling)
                 # Of a model that embeds some of the columns, the first that it has counts.
                 main = tuple(name for name in task.main_metrics(data) if name in result.metrics)
                 scores.append(replace(result, main=result.main or main))

@@ -120,6 +120,15 @@ class AnsweringTask(Task):
 
     asks: ClassVar[tuple[ModelKind, ...]] = ("assistant",)
 
+    def can_ask(self, model: Any) -> bool:
+        return isinstance(model, Assistant)
+
+    def check_model(self, model: Any, data: Any) -> None:
+        if not self.can_ask(model):
+            raise ValueError(
+                f"{self.name} asks models that answer in words, as sft trains them: leave the task out"
+            )
+
     @abstractmethod
     def __call__(self, assistant: Assistant, data: PairedData, rows: Rows, *, seed: int = 0) -> Scores:
         """Return the outcomes of every example, and the metrics made of them.

@@ -25,7 +25,7 @@ from ..networks.towers.maps import MapSquare
 from ..networks.towers.series import Standardised
 from ..networks.towers.sound import Waveform
 from ..networks.towers.table import Cells
-from ..raw import UNKNOWN, Boxes, Clips, Maps, Series, Table, Waves
+from ..raw import UNKNOWN, Boxes, Clips, Conversation, Exchange, Maps, Series, Table, Waves
 from ._opening import open_rgb
 
 
@@ -114,6 +114,13 @@ def sample_pictures(model: TowerMethod, column: str) -> tuple[Tensor, list[Image
 def sample_texts(model: TowerMethod, column: str) -> tuple[list[str], list[str]]:
     """Return texts short and long."""
     return list(TEXTS), list(TEXTS)
+
+
+def sample_conversations(model: TowerMethod, column: str) -> tuple[list[Conversation], list[Conversation]]:
+    """Return conversations of one exchange and of two."""
+    pairs = [Exchange(text, other) for text, other in zip(TEXTS, reversed(TEXTS), strict=True)]
+    rows: list[Conversation] = [(pair,) for pair in pairs] + [tuple(pairs[:2])]
+    return rows, rows
 
 
 def sample_sounds(model: TowerMethod, column: str) -> tuple[Waves, Waves]:

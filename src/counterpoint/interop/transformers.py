@@ -20,6 +20,8 @@ from ..networks.base import ImageTower, Pooling, TextTower, Tokenizer, Tower
 from ..networks.exported import ExportedTower, Head, NotExportableError, with_head
 from ..networks.init import seeded
 from ..networks.towers.build import Start
+from ..networks.towers.chat import Chat
+from ..networks.towers.language import LanguageTower
 from ..networks.towers.parts.blocks import dropped_inputs, residual_blocks
 from ..networks.towers.parts.pixels import Normalise, fitted
 from ..networks.towers.parts.pooling import inside, pool
@@ -224,6 +226,32 @@ def _default_pooling(kind: str) -> Pooling:
         return "mean" if kind == "t5" else "first"
     causal = kind in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or kind.endswith("clip_text_model")
     return "end" if causal else "mean"
+
+
+def language_tower(source: TowerSource, context: int, seed: int) -> LanguageTower:
+    """Build ``transformers:NAME@PATH``, ``@hub`` or ``@package``: a causal language model with its tokenizer.
+
+    Without weights, NAME is a folder or hub name whose configuration and tokenizer are taken.
+
+    Raises:
+        ValueError: for weights that are missing, a kind of model without weights, a model that writes no text, and a
+            tokenizer without a chat template.
+    """
+    import transformers
+
+    files = ModelFiles.of(source)
+    if files is None:
+        raise ValueError(f"language model {source}: name a folder, transformers:NAME@PATH")
+    with source.reading():
+        tokenizer = transformers.AutoTokenizer.from_pretrained(**files.arguments)
+        chat = Chat(tokenizer, context)
+        if source.weights is None:
+            config = transformers.AutoConfig.from_pretrained(**files.arguments)
+            with seeded(seed, str(source)):
+                model = transformers.AutoModelForCausalLM.from_config(config)
+        else:
+            model = transformers.AutoModelForCausalLM.from_pretrained(**files.arguments, dtype=torch.float32)
+        return LanguageTower(model, chat)
 
 
 _FULL = ("siglip", "siglip2")
@@ -438,7 +466,7 @@ class TransformersLoader(TowerLoader):
 
     form: ClassVar[str] = "transformers:PATH or transformers:NAME@hub"
     library = "transformers"
-    modalities: ClassVar[tuple[str, ...]] = ("image", "text", "audio", "video", "series")
+    modalities: ClassVar[tuple[str, ...]] = ("image", "text", "audio", "video", "series", "talk")
     embeds = "counterpoint.interop._hugging_face:embeds"
     packages: ClassVar[Mapping[str, Mapping[str, str | bool]]] = {
         "all-MiniLM-L6-v2": {
@@ -466,6 +494,8 @@ class TransformersLoader(TowerLoader):
             return sound_encoder(source, sizes.audio_seconds, start.seed)
         if modality == "video":
             return clip_encoder(source, sizes.image_size, sizes.video_frames, start.seed)
+        if modality == "talk":
+            return language_tower(source, sizes.talk_context, start.seed)
         if modality == "series":
             return series_encoder(source, sizes.series_steps, start.seed, start.standardised)
         if modality == "image":

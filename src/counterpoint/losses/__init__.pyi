@@ -14,6 +14,7 @@ from .boost import BoostLoss as BoostLoss
 from .bpkd import BPKDLoss as BPKDLoss
 from .cacr import CACRLoss as CACRLoss
 from .circle import CircleLoss as CircleLoss
+from .class_embedding import ClassEmbeddingLoss as ClassEmbeddingLoss
 from .comic import COMICLoss as COMICLoss
 from .contrastive import ContrastiveLoss as ContrastiveLoss
 from .contrastive_divergence import ContrastiveDivergenceLoss as ContrastiveDivergenceLoss
@@ -27,6 +28,8 @@ from .dcl import DCLLoss as DCLLoss
 from .decoupled_softmax import DecoupledSoftmaxLoss as DecoupledSoftmaxLoss
 from .decoupled_uniformity import DecoupledUniformityLoss as DecoupledUniformityLoss
 from .diht import DiHTLoss as DiHTLoss
+from .distribution_balanced import DistributionBalancedLoss as DistributionBalancedLoss
+from .dpo import DPOLoss as DPOLoss
 from .filip import FILIPLoss as FILIPLoss
 from .focal import FocalLoss as FocalLoss
 from .gml import GMLLoss as GMLLoss
@@ -44,6 +47,7 @@ from .isogclr import ISogCLRLoss as ISogCLRLoss
 from .joint_entropy import JointEntropyLoss as JointEntropyLoss
 from .kernel_infonce import KernelInfoNCELoss as KernelInfoNCELoss
 from .llave import LLaVELoss as LLaVELoss
+from .local_negatives import LocalNegativesLoss as LocalNegativesLoss
 from .logit_adjusted import LogitAdjustedLoss as LogitAdjustedLoss
 from .m3co import M3CoLoss as M3CoLoss
 from .macl import MACLLoss as MACLLoss
@@ -68,8 +72,10 @@ from .proxy_anchor import ProxyAnchorLoss as ProxyAnchorLoss
 from .rocket import GlobalLocalLoss as GlobalLocalLoss
 from .sbcl import SBCLLoss as SBCLLoss
 from .scav import SCAVLoss as SCAVLoss
+from .secla import SECLALoss as SECLALoss
 from .siglip import SigLIPLoss as SigLIPLoss
 from .simcse import SimCSELoss as SimCSELoss
+from .soft_infonce import SoftInfoNCELoss as SoftInfoNCELoss
 from .soft_top_k import SoftTopKLoss as SoftTopKLoss
 from .spectral import SpectralLoss as SpectralLoss
 from .supcon import SupConLoss as SupConLoss

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..forms import Positive
@@ -83,8 +83,12 @@ class MILLoss(PairwiseLoss):
         *,
         x_mask: Bool[Tensor, "B N"] | None = None,
         y_mask: Bool[Tensor, "B M"] | None = None,
+        groups: Int[Tensor, " B"] | None = None,
     ) -> Float[Tensor, ""]:
-        """Return the loss of unit-norm regions ``x`` and sentences ``y``; masks are True where there is one."""
+        """Return the loss of unit-norm regions ``x`` and sentences ``y``; masks are True where there is one.
+
+        Examples of one group, where groups are given, are no negatives of each other.
+        """
         check_bags(x, y, x_mask, y_mask)
         x, y = upcast(x), upcast(y)
         if self.pooling == "mean":  # linear in both: the mean vectors of the bags will do
@@ -93,14 +97,18 @@ class MILLoss(PairwiseLoss):
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
             h = tile.dot()
             scores = recording.matrix(self.score(h, *of_pairs(tile)), tile.row.z, tile.column.z)
-            everything = LogSumExp(scores * tile.scale)
+            logits = scores * tile.scale
+            if groups is not None:
+                logits = logits.masked_fill(tile.same("group") & (tile.i != tile.j), NEG)
+            everything = LogSumExp(logits)
             return {"row": {"all": everything}, "column": {"all": everything}}
 
         scale = self.temperature.inverse(x.dtype).to(x.device)
+        of_groups = {} if groups is None else {"group": groups}
         r = self.reduce(
             terms,
-            rows=with_mask(x, x_mask),
-            columns=with_mask(y, y_mask),
+            rows=with_mask(x, x_mask) | of_groups,
+            columns=with_mask(y, y_mask) | of_groups,
             shared={"scale": scale},
             bags=(x.shape[1], y.shape[1]),
         )

@@ -2,6 +2,7 @@ from ._registry import METHODS as METHODS
 from ._registry import assemble as assemble
 from ._registry import create as create
 from ._registry import names as names
+from .albef import ALBEF as ALBEF
 from .align import ALIGN as ALIGN
 from .amcl import AMCL as AMCL
 from .arm import Arm as Arm
@@ -13,6 +14,7 @@ from .best_alignment import BestAlignment as BestAlignment
 from .brivl import BriVL as BriVL
 from .byol import BYOL as BYOL
 from .byolip import BYOLIP as BYOLIP
+from .cal import CAL as CAL
 from .cappa import CapPa as CapPa
 from .catlip import CatLIP as CatLIP
 from .ccc_wav2vec2 import CCCWav2Vec2 as CCCWav2Vec2
@@ -24,6 +26,7 @@ from .clip_adapter import CLIPAdapter as CLIPAdapter
 from .clip_moe import CLIPMoE as CLIPMoE
 from .clip_rocket import CLIPRocket as CLIPRocket
 from .clippo import CLIPPO as CLIPPO
+from .coavt import CoAVT as CoAVT
 from .coca import CoCa as CoCa
 from .cocoop import CoCoOp as CoCoOp
 from .collossl import ColloSSL as ColloSSL
@@ -38,12 +41,15 @@ from .dbl import DBL as DBL
 from .dbot import DBOT as DBOT
 from .decoupled_softmax import DecoupledSoftmax as DecoupledSoftmax
 from .diht_distilled import DistilledDiHT as DistilledDiHT
+from .distil import Distil as Distil
 from .dito import Dito as Dito
+from .dpo import DPO as DPO
 from .dreamlip import DreamLIP as DreamLIP
 from .dual_encoder import DualEncoder as DualEncoder
 from .ebm import EBM as EBM
 from .filip import FILIP as FILIP
 from .frozen import Teacher as Teacher
+from .fsc_clip import FSCCLIP as FSCCLIP
 from .fusemix import FuseMix as FuseMix
 from .gml import GML as GML
 from .guided_ntxent import GuidedNTXent as GuidedNTXent
@@ -61,6 +67,8 @@ from .linear import LinearClassifier as LinearClassifier
 from .linear_text import LinearText as LinearText
 from .lit import LiT as LiT
 from .llm_vem import LLMVEM as LLMVEM
+from .lm_supcon import LMSupCon as LMSupCon
+from .lmpt import LMPT as LMPT
 from .logit_adjusted import LogitAdjusted as LogitAdjusted
 from .lp_plus_plus import LPPlusPlus as LPPlusPlus
 from .luab import LUAB as LUAB
@@ -83,15 +91,19 @@ from .pcd import PCD as PCD
 from .pixpro import PixPro as PixPro
 from .protonet import ProtoNet as ProtoNet
 from .proxy_anchor import ProxyAnchor as ProxyAnchor
+from .radio import Radio as Radio
 from .rebar import REBAR as REBAR
 from .sbcl import SBCL as SBCL
 from .scav import SCAV as SCAV
+from .secla import SECLA as SECLA
 from .segment import Segment as Segment
 from .sepclr import SepCLR as SepCLR
+from .sft import SFT as SFT
 from .siamlip import SiamLIP as SiamLIP
 from .siglip import SigLIP as SigLIP
 from .single_loss import SingleLoss as SingleLoss
 from .slip import SLIP as SLIP
+from .softmask import SoftMask as SoftMask
 from .supcon_bins import SupConBins as SupConBins
 from .swalip import SwALIP as SwALIP
 from .swav import SwAV as SwAV
@@ -104,3 +116,4 @@ from .user_loss import LossError as LossError
 from .uta import UTA as UTA
 from .whitened_cse import WhitenedCSE as WhitenedCSE
 from .zero_shot import ZeroShotPair as ZeroShotPair
+from .zorro import Zorro as Zorro

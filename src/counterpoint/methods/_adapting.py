@@ -12,7 +12,7 @@ from typing import ClassVar, Self, TypedDict
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ..networks.base import TextTower, Towers
@@ -103,7 +103,7 @@ class Adapting(Classifying):
         template: str = "a photo of a {}.",
     ) -> None:
         column = next(iter(towers))
-        super().__init__({column: towers[column]}, target)
+        super().__init__(dict([*towers.items()][: self.needs.least]), target)
         if "{}" not in template:
             raise ValueError(f"template={template!r} has no {{}} in the place of the name of a class")
         classes = self.required_target().classes
@@ -160,10 +160,14 @@ class Adapting(Classifying):
     def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         device, labels = self.texts.device, self.classes(examples)
         z = examples.map(lambda batch: self.features(self.column, batch[self.column]))
-        known = (labels >= 0).any(1) if self.of_tags else labels >= 0
+        known = self.labelled(labels)
         self.begin()
         with torch.enable_grad(), torch.autocast(device.type, enabled=False):
             self.fit(z[known].to(self.texts), labels[known].to(device))
+
+    def labelled(self, labels: Int[Tensor, "N ..."]) -> Bool[Tensor, " N"]:
+        """Return which examples have a class, or a tag of which it is known whether it applies."""
+        return (labels >= 0).any(1) if self.of_tags else labels >= 0
 
     def begin(self) -> None:
         """Set all that `fit` starts from."""

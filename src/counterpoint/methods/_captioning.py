@@ -159,7 +159,7 @@ class CaptioningMethod(TowerMethod):
                 generate,
                 self.next_logits,
                 part,
-                start=self.start,
+                prompts=torch.full((len(part), 1), self.start, device=part.device),
                 end=self.tokenizer.end,
                 length=min(max_tokens or self.length, self.length),
                 beams=beams,

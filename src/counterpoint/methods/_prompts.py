@@ -13,22 +13,26 @@ from ..networks.towers.parts.pooling import inside
 
 
 class PromptLearner(nn.Module):
-    """Context vectors before the name of a class and a full stop, shared by all classes.
+    """Context vectors before the name of a class and a full stop, shared by all classes or of each class.
 
     Args:
         tower: of texts, which the vectors are given to; it is no part of the learner.
         words: whose vectors the context starts from; None for vectors that start from N(0, 0.02²).
         vectors: their number, where no words say it.
+        classes: the number of classes, each of which gets vectors of its own; None for vectors that all share.
 
     Raises:
         LookupError: for a tower without a table of the vectors of tokens.
     """
 
-    def __init__(self, tower: TextTower, words: str | None, vectors: int) -> None:
+    def __init__(self, tower: TextTower, words: str | None, vectors: int, classes: int | None = None) -> None:
         super().__init__()
         self.words = words
         count = vectors if words is None else len(_own_tokens(tower, words))
-        self.context = nn.Parameter(torch.zeros(count, tower.token_table.embedding_dim), requires_grad=False)
+        shape = (count, tower.token_table.embedding_dim)
+        self.context = nn.Parameter(
+            torch.zeros(shape if classes is None else (classes, *shape)), requires_grad=False
+        )
 
     def reset_parameters(self) -> None:
         nn.init.zeros_(self.context)
@@ -48,7 +52,7 @@ class PromptLearner(nn.Module):
             ValueError: for a name that is too long beside the context.
         """
         tokenizer = tower.tokenizer
-        count, first = len(self.context), _first(tower)
+        count, first = self.context.shape[-2], first_token(tower)
         tokens = tokenizer([f"{name}." for name in names])
         lengths = inside(tokens, tokenizer.end, begins_with_end=tower.begins_with_end).sum(1)
         fits = (lengths + count <= tokenizer.context) & ~tokenizer.too_long([f"{name}." for name in names])
@@ -66,12 +70,12 @@ class PromptLearner(nn.Module):
         self, tower: TextTower, prompts: Int[Tensor, "C L"], context: Float[Tensor, "C M w"]
     ) -> Float[Tensor, "C W"]:
         """Return what the tower says of prompts with a context each."""
-        first = _first(tower)
+        first = first_token(tower)
         positions = torch.arange(first, first + context.shape[1], device=prompts.device)
         return tower.with_vectors(prompts, context, positions.expand(len(prompts), -1))
 
 
-def _first(tower: TextTower) -> int:
+def first_token(tower: TextTower) -> int:
     """Return the position of the first token of a caption that is its own: 1 where a start token comes before it."""
     if tower.begins_with_end:
         return 1
@@ -82,4 +86,4 @@ def _own_tokens(tower: TextTower, words: str) -> Int[Tensor, " M"]:
     """Return the tokens of words, without those that every caption begins and ends with."""
     tokens = tower.tokenizer([words])
     count = int(inside(tokens, tower.tokenizer.end, begins_with_end=tower.begins_with_end).sum()) - 1
-    return tokens[0, _first(tower) : count]
+    return tokens[0, first_token(tower) : count]

@@ -65,9 +65,9 @@ class AMCL(TowerMethod):
     ) -> None:
         super().__init__(towers)
         widths = recipe.widths
-        self.pairs = len(towers) == 2
-        width = widths.embedding if self.pairs else widths.ssl_output
-        if self.pairs:
+        self.is_pair = len(towers) == 2
+        width = widths.embedding if self.is_pair else widths.ssl_output
+        if self.is_pair:
             self.views = paired(towers)
             each = [linear_heads(towers, width) for _ in range(heads)]
         else:
@@ -78,7 +78,7 @@ class AMCL(TowerMethod):
         self.objective = AMCLLoss(width, beta=beta, tau_min=tau_min, tau_max=tau_max, top_k=top_k)
 
     def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        return torch.cat(self._heads(column, features), dim=-1) if self.pairs else features
+        return torch.cat(self._heads(column, features), dim=-1) if self.is_pair else features
 
     def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         x, y = (self._heads(view.column, z[name]) for name, view in self.views.items())

@@ -53,6 +53,8 @@ class Arm:
     ``dcl,temperature=0.1``                   a loss, on CLIP's towers and heads (see `SingleLoss`)
     ``dcl,on=images``                         the same loss on two views of each picture; so ``on=texts``, ``on=COLUMN``
     ``clip,columns=image+audio``              a method on other columns than the first ones that suit it
+    ``dpo,worse=blind``                       a method that compares replies with the worse ones of a column: short for
+                                              ``columns=image+talk+blind``
     ``supcon,labels=colour``                  a method that learns from another label than the run's
     ``supcon,on=images,sampler=balanced``     a method that learns from labels, of rows that come by their classes (see
                                               `counterpoint.data.loading.samplers`)
@@ -106,7 +108,7 @@ class Arm:
         spec = Spec.parse(text)
         head, options = spec.name, dict(spec.options)
         usual = TOWERS.get(head, {})
-        towers: dict[str, str] = {**usual, **{m: options.pop(m) for m in MODALITIES.names() if m in options}}
+        towers = {**usual, **_towers(text, options)}
         columns, labels = columns_asked(text, options), options.pop("labels", "")
         tune, sampler, origin = options.pop("tune", None), options.pop("sampler", ""), options.pop("from", "")
         shots = _shots(text, options.pop("shots", None))
@@ -210,6 +212,17 @@ class Arm:
         from .classifying import Classifying
 
         return issubclass(self.kind, Classifying)
+
+    @property
+    def speaks(self) -> bool:
+        """True for a method whose model replies to requests about pictures.
+
+        >>> Arm.parse("sft").speaks, Arm.parse("clip").speaks
+        (True, False)
+        """
+        from ._speaking import SpeakingMethod
+
+        return issubclass(self.kind, SpeakingMethod)
 
     @property
     def learns(self) -> tuple[Kind, ...]:
@@ -348,14 +361,15 @@ class Arm:
         if not is_restored():
             for modality in named.keys() - self.towers.keys():
                 say_taken(self.spec, modality, named[modality])
+        tuned = {c: it for c, it in towers.items() if it.modality in (self.kind.tuned or reads.values())}
         if self.tune is not None:
-            check_pretrained(towers, self.tune, f"arm {self.spec!r}")
+            check_pretrained(tuned, self.tune, f"arm {self.spec!r}")
         pair = is_pair(towers)
         if pair:
             recipe = as_wide(recipe, towers)
         # Before the method is built: momentum copies are made of towers that have adapters, or are frozen, already.
         if (way := self.tune or recipe.towers.tune) is not None and self.method != "lit":
-            for tower in pretrained(towers):
+            for tower in pretrained(tuned):
                 tune(tower, "frozen" if way == "none" else way, seed=seed)
         try:
             method = assemble(kind, constructor, towers, recipe, target, **options)
@@ -447,6 +461,18 @@ class Arm:
         from .user_loss import load_loss
 
         return load_loss(*self.loss)
+
+
+def _towers(arm: str, options: dict[str, str]) -> dict[str, str]:
+    """Take the names of towers out of an arm's options, by modality."""
+    towers: dict[str, str] = {}
+    for modality in MODALITIES:
+        names = [name for name in (modality.name, modality.option) if name in options]
+        if len(names) > 1:
+            raise ValueError(f"arm {arm!r}: {' and '.join(names)} name the same tower: leave one out")
+        if names:
+            towers[modality.name] = options.pop(names[0])
+    return towers
 
 
 def _shots(arm: str, text: str | None) -> int | None:

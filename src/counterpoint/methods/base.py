@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..networks.base import Input
 from ..pairwise import Loss, Temperature
 from ..ranges import Checked
-from ..types import Batch, Embeddings, Kind, Stage, StepInfo, TrainingExamples, ViewSpec
+from ..types import Batch, Embeddings, Kind, Pairs, Stage, StepInfo, TrainingExamples, ViewSpec
 from .needs import Needs
 
 Ranges = Mapping[str, tuple[float, float]]
@@ -54,6 +55,7 @@ class Method(Checked, nn.Module, ABC):
         sampler: the way in which rows come, by the classes of the label that it learns from; see
             `counterpoint.data.loading.samplers`. An arm's option ``sampler=`` says otherwise.
         epoch_start_every: epochs from one `on_epoch_start` to the next, or `ONCE`; 0 for a method that takes none.
+        tuned: modalities of the pretrained towers that an arm's ``tune`` is about; all unless given.
         wise: the share of what a run has learned that its weights end with, the rest being what it continued from; None
             for all of it. An arm sets it: ``wise=0.5``.
         names: it reads the names of classes or tags by the text tower of a trained pair, and is refused without one.
@@ -72,6 +74,7 @@ class Method(Checked, nn.Module, ABC):
     further: ClassVar[Mapping[str, tuple[Kind, ...]]] = {}
     asks: ClassVar[Mapping[str, str]] = {}
     carries: ClassVar[tuple[str, str] | None] = None
+    tuned: ClassVar[tuple[str, ...]] = ()
     draws: bool = False
     ordered: bool = False
     stages: tuple[Stage, ...] = ()
@@ -154,9 +157,38 @@ class Method(Checked, nn.Module, ABC):
     def encode(self, batch: Batch) -> Embeddings:
         """Return features of every view, sample by sample."""
 
+    def pairs(self, z: Embeddings, batch: Batch) -> Pairs:
+        """Return which rows of the batch meet in a second round: indices of rows, and labels.
+
+        Called once a step, without gradient; none unless the method says otherwise. A negative is never the row itself,
+        nor a row with an equal id. Both rows of a pair are this rank's own, as in published code, so that a rank with
+        one row has no pair, and the negatives depend on the number of ranks.
+
+        Args:
+            z: what ``targets`` and ``encode`` returned.
+            batch: this rank's part of the batch.
+        """
+        return {}
+
+    def fuse(self, z: Embeddings, pairs: Pairs) -> Embeddings:
+        """Return features of pairs, pair by pair: those of some, where gradient caching asks for a part of them.
+
+        It runs no tower: what towers say is in ``z``.
+        """
+        return {}
+
+    def second_round(self, z: Embeddings, batch: Batch) -> Embeddings:
+        """Return what `losses` reads: ``z``, the pairs and what `fuse` makes of them."""
+        with torch.no_grad():
+            pairs = self.pairs(z, batch)
+        return {**z, **pairs, **self.fuse(z, pairs)} if pairs else z
+
     @abstractmethod
     def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
-        """Return the named terms whose sum is minimised. ``z`` holds what ``targets`` and ``encode`` returned."""
+        """Return the named terms whose sum is minimised.
+
+        ``z`` holds what ``targets``, ``encode``, ``pairs`` and ``fuse`` returned.
+        """
 
     def after_step(self, z: Embeddings, batch: Batch, clock: StepInfo) -> None:
         """Move the state that moves once per optimiser step: losses commit theirs; momentum copies, queues.
@@ -181,7 +213,8 @@ class Method(Checked, nn.Module, ABC):
     def passes(self) -> dict[str, float]:
         """Return how often each tower runs per example and step: the honest unit of what a method costs.
 
-        Counted in inputs of full size: a view of half the side is a quarter of a pass. Whatever else of a class runs
+        Counted in inputs of full size: a view of half the side is a quarter of a pass. A method with a joint encoder
+        adds the pairs of an example that pass through it, under the name ``"pairs"``. Whatever else of a class runs
         towers, the class adds: copies and teachers in `targets`, and looks, of which one at all examples every
         ``epoch_start_every`` epochs is ``1 / epoch_start_every`` of a pass. Those of a method that looks `ONCE`
         do not grow with the steps: see `passes_of_all`.

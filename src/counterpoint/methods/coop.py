@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from ..forms import Count, Positive
 from ..networks.base import Towers
 from ..recipes.schema import Recipe
-from ..types import Target
+from ..types import Kind, Target
 from ._adapting import Adapting, AdaptingOptions, descend, label_loss
 from ._prompts import PromptLearner
 
@@ -39,8 +39,9 @@ class CoOp(Adapting):
     """
 
     family = "few labels"
-    learns = ("classes", "tags")
+    learns: ClassVar[tuple[Kind, ...]] = ("classes", "tags")
     renames = True
+    context_of_class: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -57,10 +58,11 @@ class CoOp(Adapting):
     ) -> None:
         super().__init__(towers, recipe, target=target, **options)
         self.lr, self.epochs, self.steps = lr, epochs, steps
-        self.prompts = PromptLearner(self.text_tower, words, vectors)
-        self.prompts.prompts(
-            self.text_tower, self.required_target().classes
-        )  # refuses names that are too long
+        names = self.required_target().classes
+        self.prompts = PromptLearner(
+            self.text_tower, words, vectors, len(names) if self.context_of_class else None
+        )
+        self.prompts.prompts(self.text_tower, names)  # refuses names that are too long
 
     def begin(self) -> None:
         self.prompts.begin(self.text_tower)

@@ -60,22 +60,46 @@ class Teacher:
             else `counterpoint.load` reads; a tower with its weights, ``timm:NAME@FILE`` or ``cnn@RUN``, has no head.
         tower: the student's, which takes pictures of the same size.
         microbatch: pictures that a teacher sees at a time; 0 for all of them.
+        patches: whether the features of patches are needed; without them a teacher need not have any.
 
     Attributes:
         names: of the models.
         widths: of their features; none where a trained method is read again.
+        grids: rows and columns of their patches.
 
     Raises:
         ValueError: for a model that cannot be read, takes pictures of another size, or has no features of patches.
     """
 
-    def __init__(self, option: str, names: str, tower: ImageTower, microbatch: int = 0) -> None:
+    def __init__(
+        self, option: str, names: str, tower: ImageTower, microbatch: int = 0, *, patches: bool = True
+    ) -> None:
         self.option, self.names, self.microbatch = option, tuple(names.split("+")), microbatch
+        self.patches, self._size = patches, tower.size
         self.models: tuple[TowerMethod | ImageTower, ...] = ()
+        self.widths: tuple[int, ...] = ()
+        self.grids: tuple[tuple[int, int], ...] = ()
         if not is_restored():
-            self.models = tuple(_teacher(option, name, tower.size) for name in self.names)
-        blank = torch.zeros(1, 3, tower.size, tower.size)
-        shapes = [_features(model, blank)[1].shape for model in self.models]
+            self.load()
+
+    def load(self) -> None:
+        """Load the models, where they are not yet; for a trained method that is to be compared with them.
+
+        Raises:
+            ValueError: as the constructor does.
+        """
+        if self.models:
+            return
+        blank = torch.zeros(1, 3, self._size, self._size)
+        models = tuple(_teacher(self.option, name, self._size) for name in self.names)
+        try:
+            shapes = [_features(model, blank, self.patches)[1].shape for model in models]
+        except LookupError as error:
+            names = "+".join(self.names)
+            raise ValueError(
+                f"{self.option}={names!r}: {error}; name a teacher with features of patches"
+            ) from None
+        self.models = models
         self.widths, self.grids = tuple(s[1] for s in shapes), tuple((s[2], s[3]) for s in shapes)
 
     def check_grid(self, grid: tuple[int, int]) -> None:
@@ -106,7 +130,8 @@ class Teacher:
         for model in self.models:
             model.to(images)
             parts = [
-                _features(model, part) for part in torch.split(images, self.microbatch or len(images) or 1)
+                _features(model, part, self.patches)
+                for part in torch.split(images, self.microbatch or len(images) or 1)
             ]
             summary, maps = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
             results.append(PictureStates(summary, maps.flatten(2).mT))
@@ -114,29 +139,36 @@ class Teacher:
 
 
 @torch.no_grad()
-def _features(model: TowerMethod | ImageTower, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return features of pictures ``(B, d)`` and maps of those of their patches ``(B, d, h, w)``."""
+def _features(model: TowerMethod | ImageTower, images: Tensor, patches: bool) -> tuple[Tensor, Tensor]:
+    """Return features of pictures ``(B, d)`` and maps of those of their patches ``(B, d, h, w)``, empty if unneeded."""
     if isinstance(model, ImageTower):
-        return model(images), model.patches(images)
-    column = next(name for name in model.columns if isinstance(model.tower(name), ImageTower))
-    head, maps = model.heads[0], model.image_tower.patches(images)
-    summary = model.project(column, model.features(column, images), head)
-    patches = model.project(column, maps.permute(0, 2, 3, 1).flatten(0, 2), head)
-    return summary, patches.view(len(maps), *maps.shape[2:], -1).permute(0, 3, 1, 2)
+        return _tower_features(model, images, patches)
+    column, head = (
+        next(name for name in model.columns if isinstance(model.tower(name), ImageTower)),
+        model.heads[0],
+    )
+    if type(model).features is TowerMethod.features:
+        summary, maps = _tower_features(model.image_tower, images, patches)
+    else:  # the method reads its tower in a way of its own
+        summary = model.features(column, images)
+        maps = model.image_tower.patches(images)
+    summary = model.project(column, summary, head)
+    projected = model.project(column, maps.permute(0, 2, 3, 1).flatten(0, 2), head)
+    return summary, projected.view(len(maps), *maps.shape[2:], summary.shape[1]).permute(0, 3, 1, 2)
+
+
+def _tower_features(tower: ImageTower, images: Tensor, patches: bool) -> tuple[Tensor, Tensor]:
+    if patches:
+        return tower.summary_and_patches(images)
+    summary = tower(images)
+    return summary, summary[:, :, None, None][..., :0]
 
 
 def _teacher(option: str, name: str, size: int) -> TowerMethod | ImageTower:
     # Towers of other libraries come with the layers that lead into their common space.
-    bare = not Path(name).exists() and "@" in name and TowerSource.parse(name).library in {"", "timm"}
-    model: TowerMethod | ImageTower
-    if bare:
-        model = trained_tower(option, name, size).requires_grad_(False).eval()
-    else:
-        (model,) = frozen(option, name, size)
-    try:
-        _features(model, torch.zeros(1, 3, size, size))
-    except LookupError as error:
-        raise ValueError(f"{option}={name!r}: {error}; name a teacher with features of patches") from None
+    if not Path(name).exists() and "@" in name and TowerSource.parse(name).library in {"", "timm"}:
+        return trained_tower(option, name, size).requires_grad_(False).eval()
+    (model,) = frozen(option, name, size)
     return model
 
 

@@ -61,7 +61,7 @@ class MoCHi(MomentumContrast):
         objective = MoCHiLoss(temperature, hardest=hardest)
         super().__init__(towers, recipe, objective=objective, symmetric=symmetric, **options)
         self.hardest = min(hardest, len(self.long_queue()))
-        self.pairs, self.with_query, self.warmup = pairs, with_query, warmup
+        self.key_pairs, self.with_query, self.warmup = pairs, with_query, warmup
 
     def contrast(
         self, q: Float[Tensor, "B d"], k: Float[Tensor, "B d"], batch: Batch, clock: StepInfo
@@ -70,5 +70,5 @@ class MoCHi(MomentumContrast):
         # The hardest of random vectors are hard by chance.
         if clock.progress < self.warmup or not queue.full:
             return self.of_queue(q, k, batch)
-        drawn = draw(q, self.hardest, self.pairs, self.with_query)
+        drawn = draw(q, self.hardest, self.key_pairs, self.with_query)
         return self.objective(q, k, queue.keys, batch.ids, queue.ids, **drawn)

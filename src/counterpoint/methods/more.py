@@ -74,7 +74,7 @@ class MoRE(TowerMethod):
         hub = hub or ("text" if "text" in towers else next(iter(towers)))
         if hub not in (*towers, "none"):
             raise unknown("hub", hub, (*towers, "none"))
-        self.pairs = [pair for pair in combinations(towers, 2) if hub in ("none", *pair)]
+        self.column_pairs = [pair for pair in combinations(towers, 2) if hub in ("none", *pair)]
         self.views = paired(towers)
         self.projections = nn.ModuleDict(linear_heads(towers, recipe.widths.embedding))
         self.objective = InfoNCELoss(Temperature(temperature, bounds=(0.01, 1.0)))
@@ -91,7 +91,7 @@ class MoRE(TowerMethod):
         units = {
             column: F.normalize(self.project(column, z[column], "global"), dim=-1) for column in self.columns
         }
-        return {f"{a}-{b}": self.term(a, units[a], b, units[b], batch) for a, b in self.pairs}
+        return {f"{a}-{b}": self.term(a, units[a], b, units[b], batch) for a, b in self.column_pairs}
 
     def term(self, a: str, x: Tensor, b: str, y: Tensor, batch: Batch) -> Tensor:
         """Return the loss of two columns over the rows of all ranks that have both; 0 where there is none."""

@@ -127,12 +127,14 @@ class Needs:
 
     def _suited(self, columns: Mapping[str, str]) -> dict[str, str]:
         if self.modalities:
-            # Backwards, so that of several columns of a modality the first one stays.
-            firsts = {modality: column for column, modality in reversed(list(columns.items()))}
-            if not set(self.modalities) <= set(firsts):
-                return dict(columns)  # which `check` refuses, naming them all
-            behind = {column: modality for column, modality in columns.items() if modality == self.more}
-            return {firsts[modality]: modality for modality in self.modalities} | behind
+            left, suited = dict(columns), {}
+            for modality in self.modalities:
+                column = next((name for name, of in left.items() if of == modality), None)
+                if column is None:
+                    return dict(columns)  # which `check` refuses, naming them all
+                suited[column] = left.pop(column)
+            behind = {column: modality for column, modality in left.items() if modality == self.more}
+            return suited | behind
         if self.only:
             return {column: modality for column, modality in columns.items() if modality == self.only}
         if self.most == 1:
@@ -149,8 +151,17 @@ class Needs:
 
 
 def columns_asked(arm: str, options: dict[str, str]) -> tuple[str, ...]:
-    """Take the columns that an arm asks for out of its options: ``columns=a+b``, or ``on=images``, ``on=COLUMN``."""
-    on, stated = options.pop("on", None), options.pop("columns", None)
+    """Take the columns that an arm asks for out of its options.
+
+    They are ``columns=a+b``, ``on=images``, ``on=COLUMN``, or ``worse=COLUMN``, which is ``columns=image+talk+COLUMN``.
+    """
+    on, stated, worse = options.pop("on", None), options.pop("columns", None), options.pop("worse", None)
+    if worse is not None:
+        if stated is not None or on is not None:
+            raise ValueError(
+                f"arm {arm!r}: worse={worse} names columns, and so does another option; leave one out"
+            )
+        return ("image", "talk", worse)
     if on is not None and stated is not None:
         raise ValueError(f"arm {arm!r}: on={on} and columns={stated} say the same thing; leave one out")
     if on == "pairs":

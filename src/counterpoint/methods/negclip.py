@@ -51,7 +51,7 @@ class NegCLIP(TowerMethod):
     family = "two towers"
     needs: ClassVar[Needs] = Needs(3, None, further=(0, 1))
     incomplete: ClassVar[Literal["drop", "use"]] = "use"
-    papers = ("inpaintcoco", "bivlc")
+    papers: tuple[str, ...] = ("inpaintcoco", "bivlc")
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2)}
 
     def __init__(self, towers: Towers, recipe: Recipe, *, temperature: Positive = 0.07) -> None:

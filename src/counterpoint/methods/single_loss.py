@@ -88,15 +88,15 @@ class SingleLoss(TowerMethod):
             views = 2 if len(towers) == 2 else max(2, len(rates))
         # A user's loss may be any module; then it has the facts of a loss that states none.
         facts = type(objective) if isinstance(objective, Loss) else Loss
-        self.pairs = len(towers) == 2
-        most = 2 if self.pairs or not facts.many_views else None
+        self.is_pair = len(towers) == 2
+        most = 2 if self.is_pair or not facts.many_views else None
         if views < 2 or (most is not None and views > most):
             raise ValueError(
                 f"views={views}: {name} on {' and '.join(towers)} takes {'2' if most else '2 or more'}"
             )
         widths = recipe.widths
         self.by_view: tuple[float, ...] = ()
-        if self.pairs:
+        if self.is_pair:
             if head != "mlp":
                 raise ValueError(
                     f"head={head}: two columns have linear heads; give on=COLUMN or leave it out"
@@ -135,7 +135,7 @@ class SingleLoss(TowerMethod):
         return {name: self.tower(view.column)(batch[name], **options) for name, view in self.views.items()}
 
     def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        left_off = self.head == "mlp" and not self.pairs
+        left_off = self.head == "mlp" and not self.is_pair
         return features if left_off else super().project(column, features, head)
 
     def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:

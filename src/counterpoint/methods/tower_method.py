@@ -196,19 +196,30 @@ class TowerMethod(Method):
                 )
             raise unknown("column", column, self.columns)
         tower = self.tower(column)
-        modality = MODALITIES.get(tower.modality)
-        if modality.accept is not None:
-            if isinstance(inputs, list | tuple) and len(inputs) > _AT_ONCE:
-                starts = range(0, len(inputs), _AT_ONCE)
-                return torch.cat([self.embed(column, inputs[n : n + _AT_ONCE], head) for n in starts])
-            inputs = resolve(modality.accept)(inputs, tower.input)
-        raw = resolve(modality.check)(inputs)
+        accepts = MODALITIES.get(tower.modality).accept is not None
+        if accepts and isinstance(inputs, list | tuple) and len(inputs) > _AT_ONCE:
+            starts = range(0, len(inputs), _AT_ONCE)
+            return torch.cat([self.embed(column, inputs[n : n + _AT_ONCE], head) for n in starts])
+        raw = self.raw_inputs(column, inputs)
         device = next(self.parameters()).device
         if isinstance(raw, Raw) and isinstance(tower.input, WindowedInput):
             return self._embed_windows(column, raw, tower.input.window, head)
         return self.embed_prepared(
             column, tower.input(raw.to(device) if isinstance(raw, Tensor) else raw), head
         )
+
+    def raw_inputs(self, column: str, inputs: Any) -> Any:
+        """Return inputs as `embed` takes them in the raw form of a column's modality.
+
+        Raises:
+            FileNotFoundError: for a path without a file.
+            ValueError: for inputs that are not of the modality, or for none.
+        """
+        tower = self.tower(column)
+        modality = MODALITIES.get(tower.modality)
+        if modality.accept is not None:
+            inputs = resolve(modality.accept)(inputs, tower.input)
+        return resolve(modality.check)(inputs)
 
     @torch.no_grad()
     def zero_shot(

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..forms import BelowOne
@@ -27,15 +28,15 @@ from ..networks.masking import (
 from ..networks.towers.transformer import Embedding
 from ..recipes.schema import Recipe
 from ..types import Batch, Embeddings, StepInfo
+from ._taught import PATCHES, SUMMARY, TaughtMethod
 from .frozen import Teacher
-from .needs import Needs
 from .tower_method import TowerMethod, paired
 
-TEACHER, SUMMARY = "teacher.", "summary."
-"""Prefixes of the names of the teacher's outputs, and of what is said of whole pictures."""
+TEACHER = "teacher."
+"""Prefix of the names of the teacher's outputs."""
 
 
-class UTA(TowerMethod):
+class UTA(TaughtMethod):
     """A vision transformer that sees some patches, and aligns each of them with a teacher that sees all.
 
         L = 2 − 2 mean cos(h(f(x_S)_i), g(x)_i),   over i in S and the summary of the picture
@@ -66,8 +67,6 @@ class UTA(TowerMethod):
 
     family = "images"
     papers = ("uta",)
-    consults: ClassVar[bool] = True
-    needs: ClassVar[Needs] = Needs(1, 1, modalities=("image",))
     asks: ClassVar[Mapping[str, str]] = {"": "takes_masks"}
     carries: ClassVar[tuple[str, str]] = ("teacher", "text")
     draws = True
@@ -110,6 +109,11 @@ class UTA(TowerMethod):
     @property
     def carried(self) -> tuple[str, ...]:
         return tuple(column for column in self.columns if column != self.column)
+
+    def predicted(self, images: Float[Tensor, "B 3 H W"]) -> list[Mapping[str, Tensor]]:
+        head = self.projections[self.column]
+        summary, maps = self.image_tower.summary_and_patches(images)
+        return [{SUMMARY: head(summary), PATCHES: head(maps.permute(0, 2, 3, 1))}]
 
     def prepare(self, batch: Batch, clock: StepInfo) -> Batch:
         """Draw the visible patches."""
@@ -165,9 +169,9 @@ class UTA(TowerMethod):
 
 
 def _named(prefix: str, column: str, states: PictureStates) -> Embeddings:
-    return {f"{prefix}{SUMMARY}{column}": states.summary, f"{prefix}{column}": states.patches}
+    return {f"{prefix}{SUMMARY}.{column}": states.summary, f"{prefix}{column}": states.patches}
 
 
 def _tokens(prefix: str, column: str, z: Embeddings) -> Tensor:
     """Return the summary and the patches of all pictures, one after the other."""
-    return torch.cat([z[f"{prefix}{SUMMARY}{column}"][:, None], z[f"{prefix}{column}"]], 1).flatten(0, 1)
+    return torch.cat([z[f"{prefix}{SUMMARY}.{column}"][:, None], z[f"{prefix}{column}"]], 1).flatten(0, 1)

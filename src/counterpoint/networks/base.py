@@ -126,6 +126,7 @@ class Tower(nn.Module, ABC):
         width: the size of a feature vector.
         frozen: no weight moves, and the tower stays in evaluation mode (dropout, batch statistics) whatever
             its parent does; set by ``tune``.
+        untuned: names of linear layers that get no low-rank updates.
         weights_set: the weights are already as the run should start; ``initialise`` leaves them alone.
         projected: features lie in a space that both towers of a pretrained pair share.
         memory: answers in place of a frozen tower with what it said of the same inputs before; None asks the tower.
@@ -140,6 +141,7 @@ class Tower(nn.Module, ABC):
     name: str = ""
     width: int
     frozen: bool = False
+    untuned: ClassVar[tuple[str, ...]] = ()
     weights_set: bool = False
     projected: bool = False
     memory: Callable[[Tower, Tensor], Tensor] | None = None
@@ -329,6 +331,16 @@ class ImageTower(Tower, ABC):
         """
         raise LookupError(f"{type(self).__name__} has no features of single places of a picture")
 
+    def summary_and_patches(
+        self, images: Float[Tensor, "B 3 H W"]
+    ) -> tuple[Float[Tensor, "B width"], Float[Tensor, "B width h w"]]:
+        """Return what `forward` and `patches` do; a tower that pools by the mean does so in one pass.
+
+        Raises:
+            LookupError: for a tower without features of single places.
+        """
+        return self(images), self.patches(images)
+
     def encode_visible(
         self,
         images: Float[Tensor, "B 3 H W"],
@@ -357,6 +369,7 @@ class TextTower(Tower, ABC):
     Attributes:
         tokenizer: the tokenizer whose ids it takes.
         begins_with_end: whether its captions begin with the end token too.
+        masks_words: it reads the mask token, whose id is the tokenizer's ``vocabulary``.
         pooling: how the states of the tokens become one vector; None where the model has its own way. A
             method may set it.
     """
@@ -365,6 +378,7 @@ class TextTower(Tower, ABC):
     takes_dropout: ClassVar[bool] = True
     tokenizer: Tokenizer
     begins_with_end: bool = False
+    masks_words: ClassVar[bool] = False
     pooling: Pooling | None = "end"
 
     @property

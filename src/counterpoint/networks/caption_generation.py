@@ -1,4 +1,4 @@
-"""Captions written token by token by the generation of ``transformers``: greedy, beam search, and sampling."""
+"""Texts about pictures written token by token by the generation of ``transformers``: greedy, beams, and sampling."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transformers import GenerationConfig, GenerationMixin, PretrainedConfig, Pr
 from transformers.modeling_outputs import CausalLMOutput
 
 NextLogits = Callable[[Int[Tensor, "B L"], Float[Tensor, "B P W"]], Float[Tensor, "B V"]]
-"""From the tokens so far, a start token first, and the states of pictures to logits of the next token."""
+"""From the tokens so far and the states of pictures to logits of the next token."""
 
 
 class _Generator(PreTrainedModel, GenerationMixin):  # type: ignore[misc] # untyped
@@ -42,7 +42,7 @@ def generate(
     next_logits: NextLogits,
     context: Float[Tensor, "B P W"],
     *,
-    start: int,
+    prompts: Int[Tensor, "B L"],
     end: int,
     length: int,
     beams: int = 1,
@@ -51,21 +51,21 @@ def generate(
     top_p: float = 1.0,
     seed: int = 0,
 ) -> list[Int[Tensor, " _"]]:
-    """Return the tokens of a caption of each picture, without the start and the end token.
+    """Return the tokens that are written behind the prompt of each picture, without the end token.
 
     Args:
         next_logits: of a decoder.
         context: states of the pictures.
-        start, end: ids of the tokens that a caption starts with and ends in.
-        length: tokens after which a caption is cut off.
-        beams: captions that are followed at once; 1 takes the likeliest token.
+        prompts: the tokens that are there; of a captioner the start token.
+        end: id of the token that a text ends in.
+        length: tokens after which a text is cut off.
+        beams: texts that are followed at once; 1 takes the likeliest token.
         sample: draws tokens.
         temperature: of the sampling.
         top_p: draws from the likeliest tokens that together have this probability.
         seed: of the sampling.
     """
     config = GenerationConfig(
-        bos_token_id=start,
         eos_token_id=end,
         pad_token_id=end,
         max_new_tokens=length,
@@ -74,12 +74,11 @@ def generate(
         use_cache=False,
         **({"temperature": temperature, "top_p": top_p, "top_k": 0} if sample else {}),
     )
-    inputs = torch.full((len(context), 1), start, device=context.device)
     devices = [context.device] if context.is_cuda else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         written = _Generator(next_logits, context.device).generate(
-            inputs, attention_mask=torch.ones_like(inputs), context=context, generation_config=config
-        )[:, 1:]
+            prompts, attention_mask=torch.ones_like(prompts), context=context, generation_config=config
+        )[:, prompts.shape[1] :]
     ended = (written == end).cumsum(1) > 0
     return [tokens[~stopped] for tokens, stopped in zip(written, ended, strict=True)]

@@ -61,6 +61,7 @@ def _add_lora(tower: Tower, rank: int, seed: int) -> None:
         for name, m in tower.named_modules()
         if (isinstance(m, nn.Linear) or type(m).__name__ == "Conv1D")
         and not any(name.startswith(f"{a}.") for a in attention)
+        and name not in tower.untuned
     ]
     convolutions = [name for name, m in tower.named_modules() if isinstance(m, nn.Conv2d) and m.groups == 1]
     targets = "|".join(map(re.escape, attention + linear or convolutions))

@@ -2,6 +2,10 @@ from .boxes import Boxes as Boxes
 from .boxes import check_boxes as check_boxes
 from .clips import Clips as Clips
 from .clips import check_clips as check_clips
+from .conversations import Conversation as Conversation
+from .conversations import Exchange as Exchange
+from .conversations import check_conversations as check_conversations
+from .conversations import pack_conversations as pack_conversations
 from .examples import WINDOWS as WINDOWS
 from .examples import Raw as Raw
 from .examples import ends as ends

@@ -46,7 +46,8 @@ class Towers(Section):
     image: str = "cnn"
     """Tower of pictures (see: counterpoint list towers): cnn, vit; timm:NAME; open_clip:NAME@FOLDER."""
     text: str = "transformer"
-    """Tower of texts: transformer or bag; transformers:NAME; pixels draws texts, for the tower of pictures to read."""
+    """Tower of texts: transformer, reader (both ways) or bag; transformers:NAME; pixels draws texts, for the tower of
+    pictures to read."""
     audio: str = "mel"
     """Tower of sounds: mel, wav2vec2, or spectra, which does not know their order; transformers:NAME;
     timm:NAME, of spectrograms; resemblyzer:ge2e, of voices."""
@@ -56,6 +57,8 @@ class Towers(Section):
     """Tower of series of measurements: dilated (convolutions) or transformer; fracast:fracast-0, of a forecaster."""
     table: str = "mlp"
     """Tower of a row of numbers and classes."""
+    talk: str = "llama"
+    """Tower of conversations: llama, a small language model; transformers:PATH."""
     image_size: Count = 48
     """Height and width of pictures, and of the frames of clips, in pixels."""
     image_width: Count | None = None
@@ -80,6 +83,12 @@ class Towers(Section):
     """Frames of a clip that are seen."""
     series_steps: Count = 1000
     """Steps of a series that are seen."""
+    talk_context: Count = 96
+    """Tokens of a conversation that are read."""
+    talk_width: Count = 128
+    """Width of a llama."""
+    talk_layers: Count = 2
+    """Layers of a llama."""
     tune: Literal["full", "lora", "biases", "frozen"] | None = None
     """Parts of pretrained towers that are trained, where neither arm nor method says: all unless given."""
     keep: bool = False
@@ -89,7 +98,10 @@ class Towers(Section):
     @property
     def names(self) -> dict[str, str]:
         """The names of towers, by modality."""
-        return {name: getattr(self, name) for name in ("image", "text", "audio", "video", "series", "table")}
+        return {
+            name: getattr(self, name)
+            for name in ("image", "text", "audio", "video", "series", "table", "talk")
+        }
 
     def sizes(self, modality: str) -> dict[str, Any]:
         """Return what a tower of a modality goes by beside its name; of clips also the tower inside for their frames.
@@ -98,7 +110,9 @@ class Towers(Section):
         {'text_layers': None, 'context': 24, 'vocabulary': 2048}
         """
         image = ("image", "image_size", "image_width", "image_layers", "image_patch")
-        further = {"text": ("context", "vocabulary"), "video": image}.get(modality, ())
+        further = {"text": ("context", "vocabulary"), "talk": ("vocabulary",), "video": image}.get(
+            modality, ()
+        )
         own = [name for name in type(self).model_fields if name.startswith(f"{modality}_")]
         return {name: getattr(self, name) for name in (*own, *further)}
 

@@ -53,7 +53,8 @@ class ArmCost:
     Attributes:
         seconds_per_step: the median of a few; 0 where the loss was not finite.
         seconds_range: the least and the greatest of those.
-        passes: of one example through towers per step, by modality (momentum copies counted), in inputs of full size.
+        passes: of one example through towers per step, by modality (momentum copies counted), in inputs of full size;
+            and of pairs through a joint encoder, under ``"pairs"``.
         parameters: of the method, momentum copies included.
         peak_memory_bytes: of the process while it trained those steps.
         batch_size: examples of a step, at most those that there are.
@@ -260,7 +261,7 @@ class Design(FolderDesign):
     """A recipe by name (counterpoint list recipes) or a YAML file; the options below change it."""
     budget: Budget = "steps"
     """Budget that is the same for every arm: optimiser steps, passes through the tower of pictures (through the first
-    one that is of no texts where there are no pictures), or time."""
+    one that is of no texts where there are no pictures) and of pairs through a joint encoder, or time."""
     tune: Annotated[Natural, Field(strict=True)] = 0
     """Trials per arm of a random search on validation (learning rate, temperature, loss weight)."""
     margin: Margin = 0.01

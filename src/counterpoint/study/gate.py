@@ -17,7 +17,7 @@ import torch
 from ..data.base import Data, Examples
 from ..data.columns import ANY, fits, named, subject
 from ..evaluation import Task, create, default_tasks
-from ..evaluation.task import ClassifierTask, check_asks, check_data, check_rows, is_classifier
+from ..evaluation.task import ClassifierTask, ModelKind, check_asks, check_data, check_rows, is_classifier
 from ..execution import ResourceRequest
 from ..methods.arm import Arm
 from ..methods.base import Method
@@ -134,7 +134,8 @@ def of_all(data: Data, arms: Collection[Arm], labels: str = "") -> tuple[str, ..
     An arm of pictures and sounds beside one of pictures and captions leaves those that need no captions. Arms that all
     learn the classes of one label are asked for these first.
     """
-    tasks = default_tasks(data, classifies=_learn_classes(data, arms, labels))
+    speaks = all(arm.speaks for arm in arms)
+    tasks = default_tasks(data, classifies=_learn_classes(data, arms, labels), speaks=speaks)
     shared = _of_those(tasks, [arm.embeds(data.columns) for arm in arms])
     if shared and (left := [task for task in tasks if task not in shared]):
         _LOG.info(
@@ -157,10 +158,13 @@ def check_asked(arms: Iterable[Arm], tasks: Sequence[Task], data: Data) -> None:
     Raises:
         ValueError: naming the task, and the arm, the label or the split.
     """
-    for task in tasks:
-        check_asks(task, "embedder", "classifier")
-        check_data(task, data)
     arms = tuple(arms)
+    kinds: list[ModelKind] = ["embedder", "classifier"]
+    if any(arm.speaks for arm in arms):
+        kinds.append("assistant")
+    for task in tasks:
+        check_asks(task, *kinds)
+        check_data(task, data)
     of_some = {task.name for arm in arms for task in askable(arm, tasks, data)}
     check_modalities(arms[0], [task for task in tasks if task.name not in of_some], data)
     for arm in arms:
@@ -173,7 +177,8 @@ def check_asked(arms: Iterable[Arm], tasks: Sequence[Task], data: Data) -> None:
 def askable(arm: Arm, tasks: Iterable[Task], data: Data) -> list[Task]:
     """Return the tasks that an arm can be asked, by the columns that its model embeds."""
     there = tuple(arm.embeds(data.columns).values())
-    return [task for task in tasks if fits(task.modalities, there)]
+    asked = [task for task in tasks if fits(task.modalities, there)]
+    return [task for task in asked if "assistant" not in task.asks or arm.speaks]
 
 
 def check_folder(folder: Path) -> None:

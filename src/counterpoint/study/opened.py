@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,9 @@ from ..data.derived.relabelled import RelabelledData
 from ..data.embeddings import EmbeddingCache
 from ..data.source import load_any
 from ..evaluation.task import asked_column
+from ..methods.arm import Arm
+from ..modalities import MODALITIES, resolve
+from ..spec import of_seed
 from ..training.run import Run
 
 if TYPE_CHECKING:
@@ -31,7 +35,22 @@ def open_data(of: Run | Design) -> Data:
     """
     data = load_any(of.data, of.recipe.towers.image_size)
     data.check_splits()
-    return relabelled(data, of.labels)
+    return relabelled(with_derived(data, (of.arm,) if isinstance(of, Run) else of.arms), of.labels)
+
+
+def with_derived(data: Data, arms: Iterable[str]) -> Data:
+    """Return data with the columns that arms read, it lacks, and can be made of its other columns.
+
+    Raises:
+        ValueError: for data that they cannot be made of.
+    """
+    for arm in arms:
+        parsed = Arm.parse(of_seed(arm, 0))
+        for name in dict.fromkeys((*parsed.kind.needs.modalities, *parsed.columns)):
+            if name in MODALITIES and name not in (*data.columns, *data.columns.values()):
+                derive = resolve(MODALITIES.get(name).derive)
+                data = data if derive is None else derive(data)
+    return data
 
 
 def relabelled(data: Data, labels: str) -> Data:

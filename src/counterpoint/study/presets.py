@@ -191,6 +191,19 @@ _ALL = (
         pairwise=("clip",),
     ),
     StudyPreset(
+        "sound-and-sight",
+        "sounds with pictures or clips, and texts where there are any: what one network of several columns gains over "
+        f"models of two columns by themselves, of which there is one for every pair, {MOST_PAIRS} at most",
+        {
+            "two columns alone, by one vector or by sequences": ("clip", "scav"),
+            "one transformer, in which no column reads another": ("zorro",),
+            "a joint encoder of two columns, and a text": ("coavt",),
+        },
+        "zorro",
+        {"retrieval": ("*_R@1",)},
+        pairwise=("clip", "scav"),
+    ),
+    StudyPreset(
         "gaps",
         "rows with gaps: which classifier of several columns stands what is missing; give --labels",
         {
@@ -310,8 +323,8 @@ _ALL = (
     ),
     StudyPreset(
         "dense",
-        "what is where, from pictures alone: which pre-training gives the features that a detector or a segmenter "
-        "needs; take --recipe cpu-dense, whose towers keep a fine grid",
+        "patches without labels: which pre-training on pictures alone gives the features that a detector or a "
+        "segmenter needs; take --recipe cpu-dense, whose towers keep a fine grid",
         {
             "whole pictures": ("byol",),
             "patches at the same place of two crops": ("pixpro", "pixpro,propagate=false"),
@@ -319,6 +332,54 @@ _ALL = (
         },
         "byol",
         {"segmentation_probe": ("miou", "miou_band"), "probe": ("logistic_*_top1",)},
+    ),
+    StudyPreset(
+        "matching",
+        "pictures with texts: what a joint encoder of both, asked of the best answers alone, adds to comparing "
+        "vectors. "
+        "Scores by it are marked [joint]; compare with --budget time too, as a step of it costs several times as much",
+        {
+            "vectors alone": ("clip",),
+            "a joint encoder beside them": ("albef", "softmask"),
+        },
+        "clip",
+        {
+            "retrieval": ("*_R@1", "*_R@1[joint]"),
+            "sugarcrepe": ("accuracy", "accuracy[joint]"),
+        },
+    ),
+    StudyPreset(
+        "regions",
+        "names for regions: which training on pictures and captions finds the words for a part of a picture; take "
+        "--recipe cpu-dense, whose towers keep a fine grid",
+        {
+            "whole pictures": ("clip", "clip,image=vit-crop", "focal"),
+            "patches and words": ("filip", "mil"),
+            "sentences of long captions": ("dreamlip",),
+        },
+        "clip",
+        {"regions": ("named", "read"), "segmentation": ("miou",), "retrieval": ("*_R@1",)},
+    ),
+    StudyPreset(
+        "distil",
+        "from large to small: what a teacher adds to a smaller tower, for segmenting. The teachers are runs of "
+        "segment, clip and moco with the seeds of the comparison, in runs/segment/seed-0 and so on (counterpoint "
+        "compare segment clip,columns=image+text moco); their pictures and patches are those of the students, which "
+        "--towers.image-width makes smaller",
+        {
+            "maps of classes alone": ("segment",),
+            "and a segmenter's logits": tuple(
+                f'segment,distil={distil},teacher="runs/segment/seed-{{seed}}"'
+                for distil in ("pixel", "channel", "bpkd")
+            ),
+            "features of frozen towers, without maps": (
+                'uta,image=vit,teacher="runs/clip/seed-{seed}"',
+                'pcd,teacher="runs/moco/seed-{seed}"',
+                'radio,teacher="runs/clip/seed-{seed}+runs/segment/seed-{seed}"',
+            ),
+        },
+        "segment",
+        {"segmentation_probe": ("miou", "miou_band")},
     ),
     StudyPreset(
         "league",

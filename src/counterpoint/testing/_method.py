@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..methods import METHODS, Arm, Method, assemble, create
 from ..methods.options import options_of, read
-from ..modalities import MODALITIES
+from ..modalities import MODALITIES, PAIR_PASSES
 from ..networks import Tower
 from ..registry import UnknownNameError
 from ..training.step import caching
@@ -78,7 +78,7 @@ class MethodCase:
         if self.towers is not None:
             towers = _stubs.ready(self.towers(), seed)
         else:
-            towers = _stubs.stub_towers(arm.reads(columns) if arm else columns, seed)
+            towers = _stubs.stub_towers(arm.reads(columns) if arm else columns, seed, self.kind)
             if getattr(self.kind, "names", False):
                 towers |= _stubs.stub_towers({"text": "text"}, seed)
         towers = {f"{prefix}{name}" if name in MODALITIES else name: tower for name, tower in towers.items()}
@@ -172,7 +172,7 @@ def _facts(case: MethodCase) -> None:
     heads = method.heads
     expect(len(set(heads)) == len(heads) > 0, "heads with names of their own", heads)
     expect(heads[0] == "global" or "global" not in heads, "the head 'global' first", heads)
-    passes = set(method.passes())
+    passes = set(method.passes()) - {PAIR_PASSES}
     expect(embedded <= passes <= taken, f"passes() of {sorted(embedded)}", sorted(passes))
     documented = inspect.getdoc(case.kind) not in (None, inspect.getdoc(type(method).__base__))
     expect(documented, "a docstring of the class", "none")
@@ -393,7 +393,7 @@ def step(method: Any, batch: Batch, microbatch: int, seed: int = 0) -> float:
     else:
         with torch.no_grad():
             z = method.targets(batch)
-        z |= method.encode(batch)
+        z = method.second_round(z | method.encode(batch), batch)
         losses = method.losses(z, batch, LATE)
         torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call] # torch's
     method.after_step({name: value.detach() for name, value in z.items()}, batch, LATE)

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..data.views.captions import masked_words
 from ..frames import of_boxes
 from ..methods import Needs
 from ..methods.tower_method import TowerMethod
 from ..modalities import PAIR
 from ..networks import ImageTower, TextTower, Tower, initialise
+from ..networks.towers.boxes import BoxPerceptron
+from ..networks.towers.chat import Chat
+from ..networks.towers.language import Llama
 from ..networks.towers.maps import MapPatches, MapSquare
 from ..networks.towers.series import SeriesTower, Standardised
 from ..networks.towers.sound import SoundTower
 from ..networks.towers.table import Cells, ColumnStatistics, TablePerceptron
-from ..raw import Boxes, Maps, Series, Waves, ends
+from ..raw import Boxes, Exchange, Maps, Series, Waves, ends
 from ..recipes.schema import Recipe, Towers, Widths
 from ..types import Batch, Kind, StepInfo, Target
 
@@ -45,6 +51,7 @@ INPUTS: dict[str, Any] = {
         0, 256, (6, 3, 10, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
     ),
     "text": [" ".join(_WORDS[k : k + 4]) for k in range(6)],
+    "talk": [(Exchange("what runs?", " ".join(_WORDS[k : k + 3])),) for k in range(6)],
     "audio": Waves.of(list(torch.randn(6, 40, generator=torch.Generator().manual_seed(1)).numpy()), 8000),
     "series": Series(torch.randn(6, 40, 3, generator=torch.Generator().manual_seed(1))),
     "map": Maps(
@@ -123,6 +130,16 @@ class StubText(TextTower):
         return torch.tanh(self.linear(self.words(tokens))) * (tokens > 0)[..., None]
 
 
+class StubReader(StubText):
+    """`StubText` with a vector of the mask token."""
+
+    masks_words = True
+
+    def __init__(self, width: int = 10) -> None:
+        super().__init__(width)
+        self.words = nn.Embedding(WordTokenizer.vocabulary + 1, width)
+
+
 class StubSound(SoundTower):
     """A linear layer on windows of four samples, read as the mean of its states."""
 
@@ -164,7 +181,11 @@ def columns_for(needs: Needs) -> dict[str, str]:
     if needs.more:
         return {column: column for column in (*needs.modalities, needs.more)}
     if set(needs.modalities) - set(PAIR):
-        return {column: column for column in needs.modalities}
+        before = [needs.modalities[:k].count(it) for k, it in enumerate(needs.modalities)]
+        return {
+            f"{it} {count + 1}" if count else it: it
+            for it, count in zip(needs.modalities, before, strict=True)
+        }
     if needs.further:
         pair = list(PAIR.values())
         return {**PAIR, **{BEHIND[k]: pair[k] for k in reversed(needs.further)}}
@@ -176,16 +197,35 @@ def stub_table() -> Tower:
     return TablePerceptron(Cells([ColumnStatistics(name=name) for name in CELLS]))
 
 
+@cache
+def _chat() -> Chat:
+    return Chat.fit([INPUTS["talk"]], vocabulary=280, context=24)
+
+
+def stub_talk(seed: int = 0) -> Tower:
+    """Return a language model that knows the words of `INPUTS`, with weights from a seed."""
+    return Llama(_chat(), width=8, layers=2, seed=seed)
+
+
 def stub_map() -> Tower:
     """Return a tower of maps of the classes of `INPUTS`."""
     return MapPatches(MapSquare(SIZE, classes=INPUTS["map"].classes))
 
 
-def stub_towers(reads: dict[str, str], seed: int = 0) -> dict[str, Tower]:
-    """Return towers of columns, one for each modality, with weights from a seed."""
-    towers: list[Tower] = [StubImage(), StubText(), StubSound(), StubSeries(), stub_table()]
+def stub_text(kind: Any) -> TextTower:
+    """Return a tower of texts for a method, which knows the mask token where the method asks for that."""
+    return StubReader() if "masks_words" in getattr(kind, "asks", {}).values() else StubText()
+
+
+def stub_towers(reads: dict[str, str], seed: int = 0, kind: Any = None) -> dict[str, Tower]:
+    """Return towers of columns, one for each modality, with weights from a seed, for a class of methods."""
+    towers: list[Tower] = [StubImage(), stub_text(kind), StubSound(), StubSeries(), stub_table()]
     if "map" in reads.values():
         towers.append(stub_map())
+    if "boxes" in reads.values():
+        towers.append(BoxPerceptron())
+    if "talk" in reads.values():
+        towers.append(stub_talk(seed))
     by_modality = {tower.modality: tower for tower in towers}
     if other := set(reads.values()) - set(by_modality):
         raise ValueError(f"there is no small tower of {', '.join(sorted(other))}: give towers=")
@@ -230,8 +270,21 @@ def loaded(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtyp
         elif view.modality == "map":
             side = getattr(method.inputs[view.column], "size", SIZE)
             views[name] = torch.randint(0, 4, (size, side, side), dtype=torch.uint8, generator=generator)
+        elif view.augmentation.startswith("masked"):
+            views[name] = masked_words(
+                views[view.like], WordTokenizer(), np.arange(size, dtype=np.uint64), 0.4
+            )
+        elif view.modality == "talk":
+            first = torch.randint(0, len(_WORDS) - 3, (size,), generator=generator).tolist()
+            views[name] = method.inputs[view.column](
+                [(Exchange(f"what runs {k % 3}?", " ".join(_WORDS[k : k + 2 + k % 2])),) for k in first]
+            )
         elif view.modality == "text":
             views[name] = torch.randint(1, WordTokenizer.end, (size, 5), generator=generator)
+        elif view.modality == "boxes":
+            sides = torch.rand(size, 3, 2, 2, generator=generator, dtype=dtype).sort(2).values
+            views[name] = sides.flatten(2)
+            views[name][::4, 1:] = torch.nan
         else:
             raise ValueError(f"no batch can be made of {view.modality}: give batch=")
     tags = torch.randint(-1, 2, (size, len(TAGS.classes)), generator=generator)
@@ -262,7 +315,7 @@ def run(method: TowerMethod, given: Batch, clock: StepInfo = LATE) -> dict[str, 
     """Return the losses of a batch, by the calls that the training loop makes."""
     with torch.no_grad():
         z = method.targets(given)
-    return method.losses(z | method.encode(given), given, clock)
+    return method.losses(method.second_round(z | method.encode(given), given), given, clock)
 
 
 def total(method: TowerMethod, given: Batch, clock: StepInfo = LATE) -> Any:

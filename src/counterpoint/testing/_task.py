@@ -99,6 +99,11 @@ class RandomEmbedder:
         """Return embeddings of boxes: means of those of the quarters."""
         return F.normalize(pool_boxes(self.embed_patches(pictures, head), boxes), dim=-1)
 
+    def teacher_features(self, pictures: Tensor, side: int | None = None) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return the embeddings of pictures, and as a teacher's those of mirrored ones."""
+        one, other = (self.embed("image", shown)[:, None] for shown in (pictures, pictures.flip(-1)))
+        return {"summary": (one, other)}
+
 
 class RandomClassifier(RandomEmbedder):
     """A model that names classes by chance, of whatever of pictures and captions there is."""

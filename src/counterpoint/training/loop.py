@@ -290,7 +290,7 @@ def forward(method: Method, batch: Batch, clock: StepInfo) -> tuple[dict[str, Te
     """Return the losses of a batch and what they are of, with the graph of the whole batch."""
     with torch.no_grad():
         z = method.targets(batch)
-    z |= method.encode(batch)
+    z = method.second_round(z | method.encode(batch), batch)
     return method.losses(z, batch, clock), z
 
 

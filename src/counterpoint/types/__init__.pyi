@@ -1,5 +1,6 @@
 from .batch import Batch as Batch
 from .batch import Embeddings as Embeddings
+from .batch import Pairs as Pairs
 from .batch import TrainingExamples as TrainingExamples
 from .batch import View as View
 from .batch import ViewSpec as ViewSpec
@@ -15,12 +16,15 @@ from .models import ColumnEmbedder as ColumnEmbedder
 from .models import Embedder as Embedder
 from .models import EncodesPatches as EncodesPatches
 from .models import EnergyModel as EnergyModel
+from .models import JointEmbedder as JointEmbedder
 from .models import JudgesLabels as JudgesLabels
 from .models import PairScorer as PairScorer
 from .models import PairStates as PairStates
 from .models import PatchEmbedder as PatchEmbedder
+from .models import PredictsTeachers as PredictsTeachers
 from .models import RegionEmbedder as RegionEmbedder
 from .models import RenamesClasses as RenamesClasses
+from .models import Speaking as Speaking
 from .models import Transcriber as Transcriber
 from .prompts import Assistant as Assistant
 from .prompts import Picture as Picture

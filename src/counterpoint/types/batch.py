@@ -16,6 +16,9 @@ PAPERS = {"crl-framework": ("View",)}
 
 Embeddings = dict[str, Tensor]
 """Tensors that a method computed per sample, by name (``"image"``, ``"text.1"``); the first axis is the batch."""
+Pairs = dict[str, Tensor]
+"""Pairs of rows of a batch, by name: indices of rows, labels; the first axis is the pair. Their names are not those of
+`Embeddings`."""
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,19 @@ class ColumnEmbedder(Protocol):
 
 
 @runtime_checkable
+class JointEmbedder(Protocol):
+    """A model that embeds several columns of an example together, beside each by itself.
+
+    Attributes:
+        joint_columns: the names that it takes for this, which are those of columns joined by +: ``audio+video``. Inputs
+            of such a column are a mapping from each of its columns to raw inputs of the same examples.
+    """
+
+    @property
+    def joint_columns(self) -> tuple[str, ...]: ...
+
+
+@runtime_checkable
 class Classifier(Protocol):
     """A model that says which class of one label an example is of, from those of its columns that there are.
 
@@ -121,6 +134,28 @@ class RegionEmbedder(Protocol):
 
 
 @runtime_checkable
+class PredictsTeachers(Protocol):
+    """A model that predicts features of the teachers that it learned from."""
+
+    def teacher_features(
+        self, pictures: UInt8[Tensor, "n 3 H W"], side: int | None = None
+    ) -> Mapping[str, tuple[Float[Tensor, "n m d"], Float[Tensor, "n m d"]]]:
+        """Return predicted and true features of teachers: ``"summary"`` (m = 1) and ``"patches"``.
+
+        Of several teachers the names end in their numbers: ``"patches_1"``. The teachers see pictures of their own
+        size.
+
+        Args:
+            pictures: of any size.
+            side: in pixels, that the model sees them at; that of its tower unless given.
+
+        Raises:
+            ValueError: for a side that the tower cannot take, and a teacher that cannot be read.
+        """
+        ...
+
+
+@runtime_checkable
 class EnergyModel(Protocol):
     """A model with an energy of pictures, which is low for what is familiar."""
 
@@ -177,5 +212,21 @@ class Captioner(Protocol):
         """Return the log-likelihood of captions given pictures, row by row, and the number of their tokens.
 
         Without pictures (None) it is that of the captions by themselves.
+        """
+        ...
+
+
+@runtime_checkable
+class Speaking(Protocol):
+    """A model that says how likely it finds each word of a reply to a request about a picture."""
+
+    def log_likelihood_of_words(
+        self, pictures: Sequence[UInt8[Tensor, "3 H W"] | None], exchanges: Sequence[Any]
+    ) -> list[Float[Tensor, " words"]]:
+        """Return the log-likelihood of each word of each reply, and behind them that of the reply's end.
+
+        Args:
+            pictures: one for each exchange; None for an exchange without a picture.
+            exchanges: pairs of a request and a reply (`counterpoint.raw.Exchange`).
         """
         ...

@@ -83,7 +83,7 @@ def test_name_of_data_says_columns_and_is_found_from_elsewhere(tmp_path: Path) -
         ({"image": "uid"}, r"the column uid holds Int64; expected paths of pictures"),
         (
             {"picture": "path"},
-            "unknown use of a column 'picture': .*known: audio, boxes, group, id, image, .*split, table, text",
+            "unknown use of a column 'picture': .*known: audio, boxes, group, id, image, .*split, table, talk, text",
         ),
         ({"image": "a+b"}, r"the column 'a\+b' cannot be named here for its '\+'"),
         ({"a=b": "a=b"}, "the column 'a=b' cannot be named here for its '='"),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from counterpoint.data import views
 from counterpoint.data.views import captions, wordnet
 from counterpoint.data.views.captions import TextView
 from counterpoint.data.views.stopwords import STOP_WORDS
+from counterpoint.networks import BytePairTokenizer
 from counterpoint.registry import MissingPackageError, UnknownNameError
 from counterpoint.types import View
 
@@ -234,3 +236,33 @@ def test_unknown_views_are_found_before_the_run() -> None:
         views.transforms({"text": View("text", "crop")}, Options())
     with pytest.raises(UnknownNameError, match="modality"):
         views.transforms({"text": View("smell", "plain")}, Options())
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> BytePairTokenizer:
+    return BytePairTokenizer.train(["a red car and a dog", "a tree"], 300, context=12)
+
+
+def test_masked_words_are_of_the_text_alone(tokenizer: BytePairTokenizer) -> None:
+    view = captions.text("masked:40", Options())
+    keys = views.key(0, 0, np.arange(3000), "masked")
+    both = view([["a red car and a dog", "a tree"]] * 3000, keys, tokenizer, part=keys)
+    plain = captions.text("plain", Options())([["a red car and a dog", "a tree"]] * 3000, keys, tokenizer)
+    shown, asked = both.unbind(1)
+    hidden = asked != captions.NOT_ASKED
+    assert torch.equal(torch.where(hidden, asked, shown), plain)
+    assert not (hidden & (plain <= tokenizer.end)).any()  # padding, start and end
+    assert not (shown[hidden] == tokenizer.end).any()
+    words = plain > tokenizer.end
+    assert float(hidden.sum() / words.sum()) == pytest.approx(0.4, abs=0.02)
+    share = [(shown == tokenizer.vocabulary), (shown == asked)]
+    assert [float(s[hidden].double().mean()) for s in share] == pytest.approx([0.8, 0.1], abs=0.02)
+
+
+def test_a_text_without_a_word_asks_for_nothing(tokenizer: BytePairTokenizer) -> None:
+    keys = views.key(0, 0, np.arange(2), "masked")
+    shown, asked = captions.masked_words(tokenizer(["", ""]), tokenizer, keys, 1.0).unbind(1)
+    assert torch.equal(shown, tokenizer(["", ""]))
+    assert (asked == captions.NOT_ASKED).all()
+    with pytest.raises(ValueError, match="unknown text view 'masked:0'"):
+        captions.text("masked:0", Options())

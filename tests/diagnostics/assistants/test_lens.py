@@ -13,7 +13,8 @@ from counterpoint.diagnostics.assistants.reading import ReplyReading, Unembeddin
 
 def reading(places: torch.Tensor, words: torch.Tensor, tokens: list[int] | None = None) -> ReplyReading:
     m = words.shape[1]
-    return ReplyReading(places, words, torch.tensor(tokens or [0] * m), torch.full((m,), math.log(0.25)))
+    log_p = torch.full((m,), math.log(0.25))
+    return ReplyReading(places, words, words.roll(1, 1), torch.tensor(tokens or [0] * m), log_p)
 
 
 def drawn(seed: int, *shape: int) -> torch.Tensor:

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from counterpoint.data.loading.loader import Loader
 from counterpoint.data.loading.order import ShuffledOrder
+from counterpoint.methods import CLIP
 from counterpoint.methods.arm import Arm
 from counterpoint.methods.base import Method
 from counterpoint.recipes import Recipe, override
 from counterpoint.training.loop import fit
 from counterpoint.training.speed.memory import MemoryReport, measure
 from counterpoint.training.step import caching
-from counterpoint.types import Batch, NonFiniteLossError, StepInfo
+from counterpoint.types import Batch, Embeddings, NonFiniteLossError, Pairs, StepInfo
 from fixtures.tiny import TinyData
 
 DATA = TinyData()
@@ -55,6 +56,55 @@ def in_parts(method: Method, batch: Batch, size: int) -> Tensor:
     encoded = [method.encode(part) for part in batch.split(size)]
     z |= {name: torch.cat([part[name] for part in encoded]) for name in encoded[0]}
     return torch.stack(list(method.losses(z, batch, CLOCK).values())).sum()
+
+
+class Matching(CLIP):
+    """CLIP with a second round: each picture with its own and the next text, under dropout."""
+
+    draws = True
+
+    def __init__(self, towers: Any, recipe: Recipe) -> None:
+        super().__init__(towers, recipe)
+        self.joint = nn.Linear(sum(tower.width for tower in towers.values()), 1)
+
+    def pairs(self, z: Embeddings, batch: Batch) -> Pairs:
+        assert not torch.is_grad_enabled()
+        rows = torch.arange(len(batch))
+        other = (rows + 1 + torch.randint(len(batch) - 1, rows.shape)) % len(batch)
+        return {"picture": rows.repeat(2), "words": torch.cat([rows, other])}
+
+    def fuse(self, z: Embeddings, pairs: Pairs) -> Embeddings:
+        both = torch.cat([z["image"][pairs["picture"]], z["text"][pairs["words"]]], 1)
+        return {"match": self.joint(nn.functional.dropout(both, 0.3, self.training))}
+
+    def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
+        own = (z["picture"] == z["words"]).to(z["match"])
+        match = nn.functional.binary_cross_entropy_with_logits(z["match"][:, 0], own)
+        return {**super().losses(z, batch, clock), "match": match}
+
+
+@pytest.mark.parametrize("size", [3, 5, 16])
+def test_pairs_are_a_second_level_with_the_gradient_of_the_whole_batch(size: int, recipe: Recipe) -> None:
+    towers = {**method_of("clip", recipe).towers}
+    method: Any = Matching(towers, recipe).double().train()
+    batch = double(loader_of(method, recipe).batch(0))
+    torch.manual_seed(1)
+    z = {k: torch.cat([method.encode(part)[k] for part in batch.split(size)]) for k in ("image", "text")}
+    with torch.no_grad():
+        pairs = method.pairs(z, batch)
+    parts = zip(*(torch.split(rows, size) for rows in pairs.values()), strict=True)
+    fused = [method.fuse(z, dict(zip(pairs, part, strict=True)))["match"] for part in parts]
+    losses = method.losses({**z, **pairs, "match": torch.cat(fused)}, batch, CLOCK)
+    torch.stack(list(losses.values())).sum().backward()
+    expected, after = gradients(method), torch.get_rng_state()
+    method.zero_grad(set_to_none=True)
+    torch.manual_seed(1)
+    measured, z = caching.backward(method, batch, CLOCK, size)
+    assert {"picture", "match"} < set(z)
+    torch.testing.assert_close(measured, losses, rtol=1e-12, atol=0)
+    for name, gradient in gradients(method).items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-10, atol=1e-12)
+    assert torch.equal(torch.get_rng_state(), after)
 
 
 @pytest.mark.parametrize(

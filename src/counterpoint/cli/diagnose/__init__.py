@@ -15,6 +15,7 @@ PARTS = {
     "places": ("inside", "InsideOptions"),
     "lens": ("lens", "LensOptions"),
     "language": ("language", "LanguageOptions"),
+    "states": ("states", "StatesOptions"),
     "in-context": ("in_context", "InContextOptions"),
 }
 """Values of ``--what``, each with the module that measures it and the class of its options."""

@@ -15,7 +15,8 @@ from ...forms import FORM, Positional
 
 _WHAT = (
     "Of a run: `inside`, `all` with the slow measurements, or what its patches say (`places`). "
-    "Of a model that answers: the support of a reply (`lens`), its `language`, examples `in-context`."
+    "Of a model that answers: the support of a reply (`lens`), its `language`, its `states`, examples "
+    "`in-context`."
 )
 _MODEL = "A folder or a hub name that transformers loads, or tiny-vlm, the one that comes along."
 
@@ -29,7 +30,8 @@ class DiagnoseOptions:
 
     # The help of fields that other forms inherit is given in full: the text below a field stays with its own class.
     what: Annotated[
-        Literal["inside", "all", "places", "lens", "language", "in-context"], Field(description=_WHAT)
+        Literal["inside", "all", "places", "lens", "language", "states", "in-context"],
+        Field(description=_WHAT),
     ] = "inside"
     json: Annotated[bool, Field(description="Print the numbers as JSON instead of sentences.")] = False
 

@@ -61,6 +61,12 @@ class DerivedData(Data):
     def metadata(self, rows: Rows) -> Mapping[str, pl.Series]:
         return self.data.metadata(rows)
 
+    def kind_of_word(self, word: str) -> str:
+        return self.data.kind_of_word(word)
+
+    def edited_reply(self, row: int, reply: str, seed: int) -> str | None:
+        return self.data.edited_reply(row, reply, seed)
+
     def key(self, row: int) -> str:
         return self.data.key(row)
 

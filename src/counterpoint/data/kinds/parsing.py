@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+from ...files import read_json
 from ...registry import named_in_file
 from ...spec import Spec
 from ...types import Fit
@@ -15,10 +16,12 @@ from ..base import Data
 from ..benchmarks import BENCHMARKS
 from ..collections import COLLECTIONS
 from ..derived import voxels
+from ..derived.conversations import COLUMN, ConversationData, talk_of, with_talk
 from ..derived.gaps import Gap, gaps_of, with_gaps
 from ..derived.missing import MissingValuesData
 from ..derived.mixed import MixedData
 from ..derived.mixture import MixtureComponent, parts_of
+from ..derived.replied import MANIFEST, TABLE, RepliedData, RepliesManifest
 from ..derived.voxels import Simulation, Voxels
 from ..named import not_found
 from ..pictures.decode import side_of
@@ -50,6 +53,11 @@ def parse(source: str) -> DataResolver:
         parsed = parse(whole)
         rest = parsed.rest + with_gaps("", [str(gap) for gap in gaps])
         return _Gappy(source, parsed.head, parsed.path, rest, whole=parsed, gaps=gaps)
+    whole, parts_of_talk = talk_of(source)
+    if parts_of_talk:
+        parsed = parse(whole)
+        rest = with_talk(parsed.rest, parts_of_talk)
+        return _Talking(source, parsed.head, parsed.path, rest, whole=parsed, parts=parts_of_talk)
     name = name_of(source)
     if name == voxels.NAME:
         inner, _, options = Simulation.parse(source)
@@ -82,6 +90,8 @@ def parse(source: str) -> DataResolver:
         return (FilesResolver if is_pattern(path) else _Missing)(source, "", path, rest)
     if not options and os.path.exists(Path(path) / "scenes.json"):
         return _Scenes(source, "", path)
+    if not options and (Path(path) / TABLE).exists() and (Path(path) / MANIFEST).exists():
+        return _Replied(source, "", path)
     return (_Indexed if is_index(Path(path)) else FilesResolver)(source, "", path, rest)
 
 
@@ -131,6 +141,30 @@ class _World(DataResolver):
 
 @final
 @dataclass(frozen=True, kw_only=True)
+class _Talking(DataResolver):
+    """Data with conversations made of its questions and captions.
+
+    Attributes:
+        whole: without them.
+        parts: that they are made of.
+    """
+
+    whole: DataResolver
+    parts: str
+
+    def open(self, form: int | Fit) -> Data:
+        return ConversationData(self.whole.open(form), self.parts)
+
+    @property
+    def options(self) -> SourceOptions:
+        return self.whole.options
+
+    def records(self, ledger: Ledger) -> Records | None:
+        return self.whole.records(ledger)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
 class _Gappy(DataResolver):
     """Data of which values are withheld.
 
@@ -176,6 +210,21 @@ class _Scenes(DataResolver):
         from ..synthetic.scenes import shards
 
         return shards.read(Path(self.source))
+
+
+@final
+class _Replied(DataResolver):
+    """A folder of worse replies to the requests of other data."""
+
+    def open(self, form: int | Fit) -> Data:
+        folder = Path(self.path or "")
+        manifest = read_json(
+            folder / MANIFEST, RepliesManifest, f"delete {folder} and make the replies again"
+        )
+        data = parse(manifest.source).open(form)
+        if COLUMN not in data.columns:
+            data = ConversationData(data)
+        return RepliedData.of_folder(folder, data, self.source)
 
 
 @final

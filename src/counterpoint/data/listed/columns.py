@@ -99,12 +99,13 @@ class TextColumn:
 
     all: pl.Series
     starts: Int[np.ndarray, " N"]
+    modality: str
 
     @classmethod
-    def of(cls, lists: pl.Series) -> Self:
+    def of(cls, lists: pl.Series, modality: str) -> Self:
         """Return the texts of some lists."""
         starts = np.concatenate([[0], lists.list.len().to_numpy().cumsum(dtype=np.int64)])
-        return cls(lists.explode().drop_nulls(), starts)
+        return cls(lists.explode().drop_nulls(), starts, modality)
 
     def of_row(self, row: int) -> tuple[str, ...]:
         """Return the texts of a row."""
@@ -114,17 +115,19 @@ class TextColumn:
     def present(self, rows: Rows) -> Bool[np.ndarray, " n"]:
         return self.starts[rows] < self.starts[np.asarray(rows) + 1]
 
-    def read(self, rows: Rows) -> list[str]:
-        return [self.of_row(int(row))[0] for row in rows]
+    def read(self, rows: Rows) -> Any:
+        return self.pack([self.of_row(int(row)) for row in rows])
 
-    def read_training(self, rows: Rows) -> list[tuple[str, ...]]:
-        return [self.of_row(int(row)) for row in rows]
+    def read_training(self, rows: Rows) -> Any:
+        return self.pack_training([self.of_row(int(row)) for row in rows])
 
-    def pack(self, cells: Sequence[tuple[str, ...]]) -> list[str]:
-        return [texts[0] for texts in cells]
+    def pack(self, cells: Sequence[tuple[str, ...]]) -> Any:
+        pack = resolve(MODALITIES.get(self.modality).pack)
+        return [texts[0] for texts in cells] if pack is None else pack(cells, 0)
 
-    def pack_training(self, cells: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-        return list(cells)
+    def pack_training(self, cells: Sequence[tuple[str, ...]]) -> Any:
+        pack = resolve(MODALITIES.get(self.modality).pack)
+        return list(cells) if pack is None else pack(cells, 0)
 
 
 @final

@@ -47,7 +47,14 @@ def links_of(
     looks = Links.of_looks(hashes)
     group = records.frame["group"]
     held = {column: MODALITIES.get(it).held for column, it in records.columns.items() if it in MODALITIES}
-    texts = [column for column, form in held.items() if form == "texts" and records.having(column).any()]
+    # Conversations are not compared: many of them hold the same question or the same answer.
+    texts = [
+        column
+        for column, form in held.items()
+        if form == "texts"
+        and MODALITIES.get(records.columns[column]).group == 1
+        and records.having(column).any()
+    ]
     values = {column: records.values(column) for column, form in held.items() if form == "values"}
     links = [
         *([] if group.is_null().all() else [Links.of("group", group)]),

@@ -108,7 +108,10 @@ class StoredData(Data):
         if not len(records):
             raise ValueError(f"{source} holds no {self._called()}")
         self._columns: dict[str, Column] = {column: it[self._row_of] for column, it in files.items()}
-        self._columns |= {column: TextColumn.of(records.frame[column]) for column in self._held_as("texts")}
+        self._columns |= {
+            column: TextColumn.of(records.frame[column], self.columns[column])
+            for column in self._held_as("texts")
+        }
         digests = {column: it.digests[self._row_of.tolist()] for column, it in files.items()}
         same_files = {
             column: it

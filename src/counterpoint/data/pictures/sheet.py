@@ -17,7 +17,7 @@ from ...files import writing
 from ...modalities import MODALITIES, resolve
 from ...networks.towers.footage import centres
 from ...pages.sheet import Card, cards, is_page, write_sheet
-from ...raw import Boxes, Clips, Maps, Series, Table, Waves
+from ...raw import Boxes, Clips, Conversation, Maps, Series, Table, Waves
 
 COLUMNS = 8
 _FRAMES = 4  # of a clip that are shown
@@ -155,3 +155,16 @@ def tell_cells(row: Table) -> str:
 def draw_text(axis: Any, text: str) -> None:
     """Write the beginning of a text above an axis."""
     axis.set_title(textwrap.fill(textwrap.shorten(text, 60, placeholder="…"), 20), fontsize=7)
+
+
+def draw_conversation(axis: Any, example: Conversation) -> None:
+    """Write the first exchanges of one conversation below an axis."""
+    lines = "\n".join(
+        textwrap.shorten(line, 40, placeholder="…") for line in tell_conversation(example).split("\n")
+    )
+    axis.text(0.0, -0.05, "\n".join(lines.split("\n")[:4]), transform=axis.transAxes, va="top", fontsize=5)
+
+
+def tell_conversation(example: Conversation) -> str:
+    """Return the exchanges of one conversation, a line for each request and each reply."""
+    return "\n".join(line for request, reply in example for line in (f"> {request}", reply))

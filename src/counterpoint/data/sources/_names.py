@@ -13,6 +13,14 @@ from ...modalities import MODALITIES
 PICTURE_COLUMNS = ("file_name", "image", "image_path", "filepath", "path", "file")
 SOUND_COLUMNS = ("audio", "audio_path", "sound", "audiocap_path", "wav")
 CAPTION_COLUMNS = ("text", "caption", "captions", "title", "transcript", "transcription")
+CONVERSATIONS: tuple[dict[str, tuple[str, ...]], ...] = (
+    {"talk": ("question", "answer")},
+    {"talk": ("prompt", "chosen"), "rejected": ("prompt", "rejected")},
+)
+"""Columns of conversations, each with the usual names of the columns that hold requests and replies beside files.
+
+The columns behind the first one are other replies to the same requests.
+"""
 _CAPTIONS = ("caption", "text", "transcript", "transcription", "sentence", "title", "name")
 """Words in names of columns that hold captions, the likeliest first."""
 _OTHERS = {

@@ -11,18 +11,22 @@ from itertools import pairwise
 from typing import Protocol, final, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, UInt64
+import torch
+from jaxtyping import Float, Int, UInt64
 from torch import Tensor
 
-from ...networks.base import Input
+from ...networks.base import Input, Tokenizer
+from ...networks.towers.parts.pooling import inside
 from ...registry import unknown
-from . import wordnet
+from . import false_captions, wordnet
 from .keys import uniform
 from .stopwords import STOP_WORDS
 
 Synonyms = Callable[[str], Sequence[str]]
 
 TEXT_VIEWS = ("plain", "simclr", "strong", "weak")
+NOT_ASKED = -100
+"""In place of the tokens that a masked text does not ask for: what torch's cross-entropy leaves out."""
 SLOTS = ("caption", "sentence", "piece")
 """Text views with a number from 0 after a colon: one of an example's captions, the first sentence of it, and one of
 some sentences that are drawn from the captions behind the first."""
@@ -65,6 +69,8 @@ class TextView:
             caption.
         sentence: only the first sentence is taken.
         piece: the number of a sentence among those that are drawn, in place of a caption; see `drawn_sentence`.
+        false: the way in which the caption is made false, of `false_captions.FALSE`; one that cannot be is empty.
+        masked: the share of tokens that are asked for; see `masked_words`.
     """
 
     stop_words: float = 0.0
@@ -74,6 +80,8 @@ class TextView:
     slot: int | None = None
     sentence: bool = False
     piece: int | None = None
+    false: str = ""
+    masked: float = 0.0
 
     def within(self, other: TextView) -> TextView:
         """Return the view of the caption that another view draws."""
@@ -86,9 +94,16 @@ class TextView:
         input: Input,
         part: UInt64[np.ndarray, " n"] | None = None,
     ) -> Tensor:
-        """Return a tower's input of one text per example; an example is one text or several."""
+        """Return a tower's input of one text per example; an example is one text or several.
+
+        Of masked texts it is ``(n, 2, L)``, what is shown and what is asked.
+        """
         captions = [[of_row] if isinstance(of_row, str) else of_row for of_row in raw]
-        return input(self.apply(captions, keys, part))
+        tokens = input(self.apply(captions, keys, part))
+        if not self.masked:
+            return tokens
+        assert isinstance(input, Tokenizer)
+        return masked_words(tokens, input, keys, self.masked)
 
     def apply(
         self,
@@ -135,7 +150,16 @@ class TextView:
             texts = [without_stop_words(t) if d else t for t, d in zip(texts, drop, strict=True)]
         if self.edit:
             texts = self._edit(texts, keys)
+        if self.false:
+            texts = self._falsify(texts, keys)
         return texts
+
+    def _falsify(self, texts: list[str], keys: UInt64[np.ndarray, " n"]) -> list[str]:
+        falsify = false_captions.FALSE[self.false]
+        related = {} if self.false == "shuffle" else false_captions.load()
+        sentences = [text.split() for text in texts]
+        draws = uniform(keys, f"false {self.false}", max(map(len, sentences), default=0) + 2).tolist()
+        return [" ".join(falsify(words, related, d)) for words, d in zip(sentences, draws, strict=True)]
 
     def _edit(self, texts: list[str], keys: UInt64[np.ndarray, " n"]) -> list[str]:
         sentences = [text.split() for text in texts]
@@ -165,6 +189,38 @@ def share(
         return captions
     draws = uniform(keys, "caption")[:, 0].tolist()
     return [[of_row[int(u * len(of_row))]] for of_row, u in zip(captions, draws, strict=True)]
+
+
+def masked_words(
+    tokens: Int[Tensor, "n L"], tokenizer: Tokenizer, keys: UInt64[np.ndarray, " n"], share: float
+) -> Int[Tensor, "n 2 L"]:
+    """Return tokens of which some are hidden, and those that are asked for, `NOT_ASKED` elsewhere.
+
+    Each token is asked for with the probability ``share``, but no padding and no token that begins or ends every text.
+    Of those that are asked for, 80 % are shown as the mask token, 10 % as a random token, and 10 % as they are.
+
+    Args:
+        tokens: of texts, padded on the right.
+        tokenizer: of the tokens; the id of the mask token is its ``vocabulary``.
+        keys: one for each text.
+        share: of the tokens.
+
+    Source: BERT (arXiv 1810.04805).
+    """
+    length = tokens.shape[1]
+    first = tokenizer(["a", "b"])[:, 0]
+    words = inside(tokens, tokenizer.end) & (tokens != tokenizer.end)
+    words[:, : int(first[0] == first[1])] = False
+    drawn, way, other = (
+        torch.from_numpy(uniform(keys, purpose, length)) for purpose in ("masked", "shown as", "random token")
+    )
+    asked = words & (drawn < share)
+    # Any token but the end token, which would end the text.
+    random = (other * (tokenizer.vocabulary - 1)).long()
+    random += random >= tokenizer.end
+    shown = torch.where(asked & (way < 0.9), random, tokens)
+    shown = torch.where(asked & (way < 0.8), tokenizer.vocabulary, shown)
+    return torch.stack([shown, torch.where(asked, tokens, NOT_ASKED)], 1)
 
 
 @lru_cache(maxsize=2**16)
@@ -281,6 +337,9 @@ def text(name: str, augmentation: CaptionOptions) -> TextView:
       where the example has fewer.
     - ``piece:2``: the third of some sentences that are drawn from all captions behind the first. Views that are
       ``like`` one view draw them together, without replacement as far as there are enough.
+    - ``false:swap``, ``false:replace``, ``false:shuffle``: the caption of the view that it is ``like``, made false; the
+      empty caption where that cannot be. The first two need WordNet.
+    - ``masked``, ``masked:25``: as ``plain``, with 15 or another number of hundredths of its tokens masked.
     - ``strong``, ``simclr``: and one edit of Easy Data Augmentation: synonym, swap or deletion.
       ``augmentation.synonyms=False`` leaves the synonyms out; they need WordNet.
 
@@ -296,8 +355,12 @@ def text(name: str, augmentation: CaptionOptions) -> TextView:
         if kind == "piece":
             return TextView(clean=augmentation.clean_text, piece=int(number))
         return TextView(clean=augmentation.clean_text, slot=int(number), sentence=kind == "sentence")
+    if kind == "false" and number in false_captions.FALSE:
+        return TextView(clean=augmentation.clean_text, false=number)
+    if kind == "masked" and (not number or (number.isdecimal() and 0 < int(number) <= 100)):
+        return TextView(clean=augmentation.clean_text, masked=int(number or 15) / 100)
     if name not in TEXT_VIEWS:
-        raise unknown("text view", name, (*TEXT_VIEWS, *(f"{slot}:NUMBER" for slot in SLOTS)))
+        raise unknown("text view", name, (*TEXT_VIEWS, "masked", *(f"{slot}:NUMBER" for slot in SLOTS)))
     strong = name in ("strong", "simclr")
     return TextView(
         stop_words=0.0 if name == "plain" else augmentation.stop_words,

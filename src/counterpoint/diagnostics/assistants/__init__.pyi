@@ -6,6 +6,11 @@ from .captions import Word as Word
 from .captions import contextual_lens as contextual_lens
 from .captions import reply_tokens as reply_tokens
 from .captions import words_of as words_of
+from .concepts import ConceptDictionary as ConceptDictionary
+from .concepts import grounded_words as grounded_words
+from .concepts import overlap as overlap
+from .concepts import strongest as strongest
+from .concepts import word_states as word_states
 from .hallucination import Detection as Detection
 from .hallucination import best_layers as best_layers
 from .hallucination import detection as detection

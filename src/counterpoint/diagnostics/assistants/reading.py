@@ -38,12 +38,14 @@ class ReplyReading:
     Attributes:
         patches: states of the picture's places.
         words: states of the reply's tokens.
+        predicting: states at the positions that predict the reply's tokens: each one position earlier.
         tokens: the reply.
         log_probabilities: of each of its tokens, given all before it.
     """
 
     patches: Float[Tensor, "layers h w d"]
     words: Float[Tensor, "layers m d"]
+    predicting: Float[Tensor, "layers m d"]
     tokens: Int[Tensor, " m"]
     log_probabilities: Float[Tensor, " m"]
 
@@ -108,6 +110,7 @@ def read(model: Any, inputs: Mapping[str, Any], replies: Sequence[Sequence[int]]
             ReplyReading(
                 of_reply[:, patches.positions].reshape(len(of_reply), *patches.grid, -1),
                 of_reply[:, prompt : prompt + len(reply)],
+                of_reply[:, prompt - 1 : prompt - 1 + len(reply)],
                 tokens,
                 log_p[row, torch.arange(len(reply)), tokens],
             )

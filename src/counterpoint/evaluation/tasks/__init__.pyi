@@ -19,6 +19,7 @@ from .graded_similarity import GradedSimilarity as GradedSimilarity
 from .image_quality import ImageQuality as ImageQuality
 from .inpaintcoco import InpaintCOCO as InpaintCOCO
 from .label_retrieval import LabelRetrieval as LabelRetrieval
+from .likelihood import Likelihood as Likelihood
 from .localisation import Localisation as Localisation
 from .matching import Matching as Matching
 from .missing_modality import MissingModality as MissingModality
@@ -44,6 +45,7 @@ from .selection import Selection as Selection
 from .shift import Shift as Shift
 from .sugarcrepe import SugarCrepe as SugarCrepe
 from .sycophancy import Sycophancy as Sycophancy
+from .teaching import Teaching as Teaching
 from .time_reversal import TimeReversal as TimeReversal
 from .transcription import Transcription as Transcription
 from .twins import Twins as Twins

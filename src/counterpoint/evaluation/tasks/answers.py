@@ -15,8 +15,7 @@ from ...data.items import Question, Questions
 from ...data.pictured import PairedData
 from ...types import Assistant, Metric, Scores
 from ..item_scores import classes, item_scores
-from ..prompts import prompt
-from ..replies import YES_OR_NO, is_right, replies_to
+from ..replies import is_right, replies_to
 from ..statistic import mean, mean_per_class
 from ..task import AnsweringTask, items_of
 
@@ -81,7 +80,7 @@ class Answers(AnsweringTask):
         return item_scores(self.name, items, outcomes, metrics)
 
     def _text(self, question: Question) -> str:
-        return prompt(question) if self.options or question.answer in YES_OR_NO else question.text
+        return question.closed if self.options else question.asked
 
 
 def most_frequent(items: Questions) -> Float[np.ndarray, " n"]:

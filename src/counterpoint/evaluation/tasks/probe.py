@@ -38,9 +38,10 @@ class Probe(EmbedderTask):
     ``logistic_LABEL_mean_per_class``, over the classes that occur; ``logistic_LABEL_many``, ``_medium``, ``_few``, the
     accuracy on classes with so many training rows (`counterpoint.evaluation.shots`); and
     ``logistic_LABEL_on_CLASS`` of each of up to 12 classes. The first head has the plain names; others are
-    ``logistic_LABEL_top1[local]``. Main metrics are the ``logistic_LABEL_top1``, that of the first of `main_labels`
-    before all. Rows without the label have no outcome; where training has fewer than two classes, no row has one (NaN).
-    Rows that lack the column count for nothing.
+    ``logistic_LABEL_top1[local]``, those of joint columns of the model ``logistic_LABEL_top1[audio+video]``. Main
+    metrics are the ``logistic_LABEL_top1``, that of the first of `main_labels` before all. Rows without the label have
+    no outcome; where training has fewer than two classes, no row has one (NaN). Rows that lack the column count for
+    nothing.
 
     Args:
         labels: which labels; all that the data has unless given.
@@ -82,21 +83,24 @@ class Probe(EmbedderTask):
             counts = np.array([len(members) for members in of_class])
             train = training_rows(data, column, label, of_class, self.limit, self.name)
             test = np.flatnonzero((values[rows] >= 0) & there)
-            defined = len(np.unique(values[train])) > 1 and len(test) > 0
             outcomes[f"{label}_class"] = scatter(values[rows[test]], test, len(rows))
             chance, constant = 1 / max(len(names), 1), always_commonest(values[rows])
-            for number, head in enumerate(features.heads):
-                suffix = f"[{head}]" if number else ""
+            asked = [(column, head, f"[{head}]" if n else "") for n, head in enumerate(features.heads)]
+            asked += [(joint, features.heads[0], f"[{joint}]") for joint in features.joint]
+            for side, head, suffix in asked:
+                learnt = train[features.present(side, train)]
+                tested = test[features.present(side, rows[test])]
+                defined = len(np.unique(values[learnt])) > 1 and len(tested) > 0
                 for classifier, predict in CLASSIFIERS.items():
                     hits = np.full(len(rows), np.nan)
                     if defined:
                         predicted = predict(
-                            features.column(column, train, head).numpy(),
-                            values[train],
-                            features.column(column, rows[test], head).numpy(),
+                            features.column(side, learnt, head).numpy(),
+                            values[learnt],
+                            features.column(side, rows[tested], head).numpy(),
                             len(names),
                         )
-                        hits = scatter(predicted == values[rows[test]], test, len(rows))
+                        hits = scatter(predicted == values[rows[tested]], tested, len(rows))
                     name = f"{classifier}_{label}"
                     top1 = f"{name}_top1{suffix}"
                     outcomes[top1] = hits

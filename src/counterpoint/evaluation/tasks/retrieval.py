@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...data.base import Data, Rows
-from ...data.columns import ANY, TEXT, ways
+from ...data.columns import ANY, TEXT, way, ways
 from ...data.embeddings import EmbeddingCache
 from ...forms import Natural
 from ...types import Embedder, Metric, PairStates, Scores
@@ -43,6 +43,9 @@ class Retrieval(EmbedderTask):
     caption it scores far above chance. Outcomes besides: ``i2t_top`` and ``t2i_top``, the id of the example whose
     caption or picture came first. Heads after the first are scored too: ``i2t_R@1[local]``. The main metric is the
     first way's ``R@1``, here of pictures; those of further pairs of columns follow.
+
+    A joint column of the model (`counterpoint.types.JointEmbedder`) is paired with each column that is no part of it.
+    It is called by the letters of its columns: ``t2va_R@1``.
 
     A model that scores pairs jointly (`counterpoint.types.PairScorer`) ranks the best answers by embedding once more by
     each joint score: ``i2t_R@1[joint]``. The others keep their places behind them.
@@ -121,7 +124,11 @@ class Retrieval(EmbedderTask):
         shared = {
             name: pair for name, pair in ways(data.columns).items() if {*pair} <= features.shared.keys()
         }
-        there = {column: data.present(column, rows) for pair in shared.values() for column in pair}
+        for joint, parts in features.joint.items():
+            for column in (column for column in features.shared if column not in parts):
+                for pair in ((joint, column), (column, joint)):
+                    shared[way(data.columns, *pair)] = pair
+        there = {column: features.present(column, rows) for pair in shared.values() for column in pair}
         for name, (query, answer) in shared.items():
             kept = np.flatnonzero(there[query] & there[answer])
             if len(kept) >= self.least:
@@ -166,7 +173,7 @@ class _Side:
 
 
 def _side(features: EmbeddingCache, rows: Rows, column: str) -> _Side:
-    if features.data.columns[column] != TEXT:
+    if features.data.columns.get(column) != TEXT:
         return _Side(
             [[row] for row in range(len(rows))],
             lambda head: features.column(column, rows, head),

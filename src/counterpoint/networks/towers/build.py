@@ -20,7 +20,9 @@ from ..libraries import library_of
 from ..weights import TowerSource, is_restored
 from .boxes import BoxPerceptron
 from .built_in import IMAGE_TOWERS
+from .chat import Chat
 from .drawn import DrawnText
+from .language import Llama
 from .maps import MapPatches, MapSquare
 from .parts.attentive import SeriesTransformer
 from .perceptron import BagOfWords
@@ -29,15 +31,16 @@ from .sound import MelTower, SoundTower
 from .table import Cells, TablePerceptron, TableTower
 from .tokenizer import BytePairTokenizer
 from .trained import load_trained, sizes_of_run
-from .transformer import TextTransformer
+from .transformer import TextReader, TextTransformer
 from .video import FramesTower, VideoTower
 from .wav2vec2 import small_wav2vec2
 
 T = TypeVar("T")
-Fitted = TypeVar("Fitted", BytePairTokenizer, Standardised, Cells, MapSquare)
+Fitted = TypeVar("Fitted", BytePairTokenizer, Standardised, Cells, MapSquare, Chat)
 
 
-_TEXT: Mapping[str, Callable[[Tokenizer], TextTower]] = {"transformer": TextTransformer, "bag": BagOfWords}
+_TRANSFORMERS = {"transformer": TextTransformer, "reader": TextReader}
+_TEXT: Mapping[str, Callable[[Tokenizer], TextTower]] = {**_TRANSFORMERS, "bag": BagOfWords}
 _SERIES: Mapping[str, Callable[[Standardised], SeriesTower]] = {
     "dilated": DilatedTower,
     "transformer": SeriesTransformer,
@@ -125,14 +128,15 @@ def build_towers(
     A random tower's weights depend on the seed and the tower's modality, not on what else is built; the global
     generator is not touched. ``@WEIGHTS`` after a name reads pretrained ones, all of them or none.
 
-    - images: ``cnn``, ``vit``, ``vit-crop``, ``vit-map``, ``vit-windows``, ``mlp``, ``patches``,
+    - images: ``cnn``, ``vit``, ``vit-crop``, ``vit-map``, ``vit-windows``, ``mlp``, ``patches``, ``sparse``,
       ``timm:NAME[@hub|@package|@PATH]``
-    - text: ``transformer``, ``bag``, ``transformers:NAME[@hub|@package|@PATH]``,
+    - text: ``transformer``, ``reader``, ``bag``, ``transformers:NAME[@hub|@package|@PATH]``,
       ``sentence-transformers:NAME[@hub|@PATH]``; ``pixels`` draws the text, and is the tower of pictures itself
     - sounds: ``mel``, ``spectra``, ``wav2vec2``, ``transformers:NAME[@hub|@PATH]``,
       ``timm:NAME[@hub|@package|@PATH]`` on log-mel spectrograms, ``resemblyzer:ge2e[@package|@PATH]``
     - series: ``dilated``, ``transformer``, ``transformers:patchtst[@hub|@PATH]``, ``fracast:fracast-0[@package|@PATH]``
     - tables: ``mlp``; maps: ``patches``; boxes: ``perceptron``
+    - conversations: ``llama``, ``transformers:PATH`` (a causal language model with a chat template)
     - clips: ``frames``, ``stills`` (both with a tower of pictures of the recipe's name),
       ``transformers:NAME[@hub|@PATH]``
     - pictures and text: ``open_clip:NAME[@TAG|@PATH]``, and a dual encoder of ``transformers`` or
@@ -263,10 +267,10 @@ def text_tower(source: TowerSource, start: Start) -> Tower:
         image = start.sibling("image")
         assert isinstance(image, ImageTower)
         return DrawnText(image)
-    if layers is not None and source.name != "transformer":
+    if layers is not None and source.name not in _TRANSFORMERS:
         raise ValueError(f"towers.text_layers={layers}: {source} has no layers to count")
     tokenizer = start.vocabulary()
-    return TextTransformer(tokenizer, depth=layers) if layers else _TEXT[source.name](tokenizer)
+    return _TRANSFORMERS[source.name](tokenizer, depth=layers) if layers else _TEXT[source.name](tokenizer)
 
 
 def audio_tower(source: TowerSource, start: Start) -> SoundTower:
@@ -309,3 +313,10 @@ def map_tower(source: TowerSource, start: Start) -> MapPatches:
 def boxes_tower(source: TowerSource, start: Start) -> BoxPerceptron:
     """Build a built-in tower of boxes; see `build_towers`."""
     return BoxPerceptron()
+
+
+def talk_tower(source: TowerSource, start: Start) -> Llama:
+    """Build a built-in tower of conversations; see `build_towers`."""
+    sizes = start.sizes
+    chat = start.fitted(Chat, lambda: Chat.fit(start.examples(), sizes.vocabulary, sizes.talk_context))
+    return Llama(chat, sizes.talk_width, sizes.talk_layers, start.seed)

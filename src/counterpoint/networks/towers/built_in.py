@@ -8,6 +8,7 @@ from ..base import ImageTower
 from .convnet import ConvNet
 from .cropped_positions import CroppedPositionsTransformer
 from .perceptron import PatchPerceptron, PixelPerceptron
+from .sparse import SparseTransformer
 from .transformer import ProbedTransformer, VisionTransformer
 from .windowed import WindowedTransformer
 
@@ -19,5 +20,6 @@ IMAGE_TOWERS: Mapping[str, type[ImageTower]] = {
     "vit-windows": WindowedTransformer,
     "mlp": PixelPerceptron,
     "patches": PatchPerceptron,
+    "sparse": SparseTransformer,
 }
 """Each is built by `ImageTower.of_sizes`."""

@@ -123,3 +123,9 @@ class ConvNet(ImageTower):
     def patches(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
         x = self.normalise(images).contiguous(memory_format=torch.channels_last)
         return F.gelu(self.norm(self.stages(self.stem(x))))
+
+    def summary_and_patches(
+        self, images: Float[Tensor, "B 3 H W"]
+    ) -> tuple[Float[Tensor, "B width"], Float[Tensor, "B width h w"]]:
+        maps = self.patches(images)
+        return maps.mean((2, 3)), maps

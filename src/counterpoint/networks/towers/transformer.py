@@ -49,7 +49,7 @@ class TransformerBlock(nn.Module):
         self,
         x: Float[Tensor, "*batch n W"],
         packing: Packing | None = None,
-        mask: Bool[Tensor, "B n"] | Bool[Tensor, "B h n n"] | None = None,
+        mask: Bool[Tensor, "B L"] | Bool[Tensor, "B h L L"] | None = None,
     ) -> Float[Tensor, "*batch n W"]:
         """Return states after the block: ``(B, L, W)``, or those of the tokens of a ``packing`` alone, ``(n, W)``.
 
@@ -153,13 +153,14 @@ class TextTransformer(TextTower):
     """
 
     takes_prompts = True
+    causal: ClassVar[bool] = True
 
     def __init__(self, tokenizer: Tokenizer, width: int = 128, depth: int = 2, heads: int = 4) -> None:
         super().__init__()
         self.tokenizer, self.width = tokenizer, width
-        self.token_embedding = Embedding(tokenizer.vocabulary, width, std=0.02)
+        self.token_embedding = Embedding(tokenizer.vocabulary + self.masks_words, width, std=0.02)
         self.position_embedding = Embedding(tokenizer.context, width, std=0.01)
-        self.blocks = nn.ModuleList(TransformerBlock(width, heads, depth, causal=True) for _ in range(depth))
+        self.blocks = nn.ModuleList(TransformerBlock(width, heads, depth, self.causal) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, tokens: Int[Tensor, "B L"], dropout: float = 0.0) -> Float[Tensor, "B width"]:
@@ -173,8 +174,9 @@ class TextTransformer(TextTower):
         packing = None if torch.compiler.is_compiling() else Packing(mask)
         x = self.token_embedding(tokens) + self.position_embedding.weight[: tokens.shape[1]]
         x = x if packing is None else packing.pack(x)
+        seen = None if self.causal else mask  # a causal state sees no padding, which comes behind it
         for block in self.blocks:
-            x = block(F.dropout(x, dropout, self.training and dropout > 0), packing)
+            x = block(F.dropout(x, dropout, self.training and dropout > 0), packing, seen)
         x = self.norm(x)
         return x * mask[..., None] if packing is None else packing.unpack(x)
 
@@ -276,6 +278,27 @@ class TextTransformer(TextTower):
         return self.tokenizer
 
 
+class TextReader(TextTransformer):
+    """A two-way pre-norm transformer over token ids, in which every token of a caption sees all others.
+
+    The table of tokens has one row more than the tokenizer has ids: that of the mask token, whose id is
+    ``tokenizer.vocabulary``. The view ``"masked"`` of texts hides words behind it.
+
+    Source: Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding" (2019),
+    arXiv 1810.04805; pre-norm, and read at the end token.
+    """
+
+    takes_prompts = False
+    causal = False
+    masks_words = True
+
+    def in_open_clip(self, head: Head) -> ExportedTower:
+        raise self._not_exportable("open_clip")
+
+    def in_transformers(self, head: Head) -> ExportedTower:
+        raise self._not_exportable("transformers")
+
+
 _OPEN_CLIP = {
     "norm_1": "ln_1",
     "qkv": "attn.in_proj",
@@ -363,6 +386,12 @@ class VisionTransformer(ImageTower):
     def patches(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
         rows, columns = (length // self.patch for length in images.shape[2:])
         return self._states(images).mT.reshape(len(images), self.width, rows, columns)
+
+    def summary_and_patches(
+        self, images: Float[Tensor, "B 3 H W"]
+    ) -> tuple[Float[Tensor, "B width"], Float[Tensor, "B width h w"]]:
+        maps = self.patches(images)
+        return maps.mean((2, 3)), maps
 
     def _seen(self, x: Float[Tensor, "B n width"]) -> Tensor | None:
         if not (self.training and self.dropkey):

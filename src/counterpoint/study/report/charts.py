@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ...modalities import MODALITIES, leading
+from ...modalities import MODALITIES, PAIR_PASSES, leading
 from ..schema import ArmSummary, DifferenceSummary, Key, TrainedArm
 from ..words.tables import is_fraction
 from .words import count, duration, number, verdict
@@ -228,6 +228,7 @@ def training(arms: Sequence[TrainedArm]) -> Kinds:
     """Return the kinds of cost of runs that were trained."""
     modality = leading(arm.cost.passes for arm in arms)
     gaps = any(arm.cost.left_out for arm in arms)
+    fused = any(PAIR_PASSES in arm.cost.passes for arm in arms)
     return (
         (lambda cost: cost.rows if gaps else None, "rows trained on", count),
         (lambda cost: cost.seconds, "training time of a run", duration),
@@ -235,6 +236,11 @@ def training(arms: Sequence[TrainedArm]) -> Kinds:
         (
             lambda cost: cost.passes.get(modality, 0),
             f"{MODALITIES.get(modality).noun} through the {modality} tower",
+            count,
+        ),
+        (
+            lambda cost: cost.passes.get(PAIR_PASSES, 0) if fused else None,
+            "pairs through the joint encoder",
             count,
         ),
         (lambda cost: cost.peak_memory_bytes, "peak memory", _memory),

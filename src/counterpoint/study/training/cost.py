@@ -18,7 +18,7 @@ import torch
 from ...data.base import Data
 from ...methods.arm import is_fixed
 from ...methods.tower_method import TowerMethod
-from ...modalities import leading
+from ...modalities import PAIR_PASSES, leading
 from ...networks.base import CuttingInput
 from ...networks.towers.parts.pixels import Square
 from ...recipes import override
@@ -279,7 +279,7 @@ def _prices(costs: Mapping[str, ArmCost], budget: Budget) -> dict[str, float]:
     return {
         arm: {
             "steps": 1.0,
-            "passes": float(cost.passes.get(modality, 0) or 1),
+            "passes": float(cost.passes.get(modality, 0) + cost.passes.get(PAIR_PASSES, 0) or 1),
             "time": cost.seconds_per_step,
         }[budget]
         for arm, cost in costs.items()

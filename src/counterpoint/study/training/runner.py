@@ -41,7 +41,7 @@ from ...training.start import keep_inputs, keep_order, load, prepare, with_steps
 from ...training.trackers import check as check_trackers
 from ...training.trained import trained_rows
 from ...trust import given
-from ...types import NonFiniteLossError
+from ...types import Assistant, NonFiniteLossError
 from ..gate import asked_of, check_asked, check_batch, check_folder, check_model
 from ..opened import open_data
 
@@ -276,7 +276,9 @@ def validation_numbers(method: Method, data: Data) -> dict[str, float]:
     whatever there is first. Empty for data without a validation set, and for data of one column without labels.
     """
     several = sum(column in data.columns for column in method.embeds) > 1
-    if several and is_classifier(method):
+    if isinstance(method, Assistant):
+        task = create("likelihood")
+    elif several and is_classifier(method):
         task = create("classification")
     elif several and not data.learned:
         task = create("retrieval", rerank=0)  # joint scores would cost more than the steps between

@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ...modalities import leading
+from ...modalities import PAIR_PASSES, leading
 from ...reasons import counted, share_in_words
 from ...spec import Spec
 from ..schema import ArmSummary, Key, ScoreSummary, StudySummary
@@ -61,11 +61,13 @@ def training_costs(summary: Any) -> Costs:
     """Return how the costs of arms that were trained are written."""
     modality = leading(arm.cost.passes for arm in summary.arms)
     rows: Costs = {"rows trained on": lambda cost: share_in_words(cost.rows, cost.left_out)}
+    pairs: Costs = {"pairs fused a run": lambda cost: f"{cost.passes.get(PAIR_PASSES, 0):,}"}
     return {
         **(rows if any(arm.cost.left_out for arm in summary.arms) else {}),
         "training seconds a run": lambda cost: f"{cost.seconds:.0f}",
         "waiting for data": lambda cost: waiting(cost.waiting_seconds, cost.seconds),
         f"{modality} passes a run": lambda cost: f"{cost.passes.get(modality, 0):,}",
+        **(pairs if any(PAIR_PASSES in arm.cost.passes for arm in summary.arms) else {}),
         "still improving": lambda cost: still_improving(cost.improving, cost.late_gain),
     }
 

@@ -50,7 +50,8 @@ def _negatives(method: Method, batch: Batch) -> list[float]:
         features = method.encode(batch)
 
     def loss(z: Embeddings) -> Tensor:
-        return torch.stack([*method.losses(targets | z, batch, clock).values()]).sum()
+        together = method.second_round(targets | z, batch)
+        return torch.stack([*method.losses(together, batch, clock).values()]).sum()
 
     return [float((force.pull < 0).sum(1).double().mean()) for force in explain(loss, features).forces]
 

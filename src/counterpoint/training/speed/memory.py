@@ -32,7 +32,7 @@ class MemoryReport:
     Attributes:
         weights: of the model, momentum copies and buffers included.
         optimizer: gradients and the two moments of AdamW.
-        encoder: kept for the backward pass, per example that is encoded at a time.
+        encoder: kept for the backward pass, per example that is encoded at a time, with its pairs.
         loss: kept by the losses in tiles, per example of the batch, heads included.
         tiles: what the losses work on at a time, whatever the batch.
         inputs: pictures, tokens and features with their gradients, per example of the batch.
@@ -114,11 +114,16 @@ def measure(method: Method, loader: Loader, microbatch: int = 0) -> MemoryReport
                 part = method.prepare(loaded, clock)
                 targets = method.targets(part)
             features, kept = _saved_bytes(method, lambda part=part: method.encode(part))  # type: ignore[misc] # bound now
-            encoder.append(kept)
             leaves = {name: z.detach().requires_grad_() for name, z in features.items()}
+            together, fused = _saved_bytes(
+                method,
+                lambda z=targets | leaves, b=part: method.second_round(z, b),  # type: ignore[misc] # bound now
+            )
+            encoder.append(kept + fused)
+            together = {n: z.detach().requires_grad_(z.requires_grad) for n, z in together.items()}
             # As at the size that is asked about: so few examples would be evaluated densely.
             with evaluate_with("tiled"):
-                _, kept = _saved_bytes(method, lambda z=targets | leaves, b=part: method.losses(z, b, clock))  # type: ignore[misc]
+                _, kept = _saved_bytes(method, lambda z=together, b=part: method.losses(z, b, clock))  # type: ignore[misc]
             loss.append(kept)
     inputs = sum(_bytes(v) for v in parts[1].views.values()) + 2 * sum(_bytes(z) for z in leaves.values())
     tensors = [*method.parameters(), *method.buffers()]

@@ -27,7 +27,7 @@ from ...recipes.tiny_vlm import TinyVLM
 from .grounding import NO_WORD, first_token
 
 
-class Exchange(NamedTuple):
+class GroundedExchange(NamedTuple):
     """A question or request, and the reply.
 
     Attributes:
@@ -85,7 +85,7 @@ _LEVEL = {0: 0, 1: 1, 2: 2, 3: 2}
 _NEAR = 0.15  # probability that a rating is off by one level
 
 
-def exchanges(world: Scenes, row: int) -> Iterator[Exchange]:
+def exchanges(world: Scenes, row: int) -> Iterator[GroundedExchange]:
     """Yield everything that is asked about one scene, in a fixed order.
 
     A yes/no question comes with the answer yes or no as a fair coin says, and most of the numbers that are one are not
@@ -111,17 +111,17 @@ def exchanges(world: Scenes, row: int) -> Iterator[Exchange]:
                 text = _led(one, text, draws)
             elif draws.happens(f"{kind} described", _DESCRIBED):
                 text = DESCRIBED.format(description=caption, question=text)
-            yield Exchange(text, _sentence(one.answer), fact(one))
+            yield GroundedExchange(text, _sentence(one.answer), fact(one))
     draws = Rng(world.preset.seed, index, stream)
     single = [thing for thing in scene if scene.counts()[thing.concept] == 1]
     for thing in draws.sample("placed", single, min(PLACED, len(single))):
-        yield Exchange(PART.format(named(thing.concept, "the")), _sentence(position_of(thing)))
+        yield GroundedExchange(PART.format(named(thing.concept, "the")), _sentence(position_of(thing)))
     description = captions.short(scene, "en", draws)
-    yield Exchange(draws.choice("instruction", chat.INSTRUCTIONS), _sentence(description.text))
+    yield GroundedExchange(draws.choice("instruction", chat.INSTRUCTIONS), _sentence(description.text))
     detailed = " ".join(_sentence(each.text) for each in paragraphs.long(scene, "en", draws))
-    yield Exchange(draws.choice("detailed", DETAILED), detailed)
-    yield Exchange(LIST, _sentence(", ".join(captions.tags(scene))))
-    yield Exchange(RATING, _sentence(rating(scene, draws)))
+    yield GroundedExchange(draws.choice("detailed", DETAILED), detailed)
+    yield GroundedExchange(LIST, _sentence(", ".join(captions.tags(scene))))
+    yield GroundedExchange(RATING, _sentence(rating(scene, draws)))
 
 
 def fact(question: Question) -> str:
@@ -193,7 +193,7 @@ class Corpus:
     rows: Int[np.ndarray, " n"]
 
 
-def corpus(conversations: Sequence[Sequence[Exchange]], tokenizer: PreTrainedTokenizerFast) -> Corpus:
+def corpus(conversations: Sequence[Sequence[GroundedExchange]], tokenizer: PreTrainedTokenizerFast) -> Corpus:
     """Return the exchanges of scenes as tokens."""
     assistant, end = tokenizer.convert_tokens_to_ids([ASSISTANT, END])
     flat = [exchange for one in conversations for exchange in one]

@@ -29,7 +29,7 @@ from ..saving import checkpoint as checkpoints
 from ..saving.saver import save
 from ..step.optim import learning_rate, optimizer_of
 from ..trackers import MetricLog
-from .conversations import Exchange, Packer, corpus, exchanges
+from .conversations import GroundedExchange, Packer, corpus, exchanges
 from .grounding import FIRST, LAYER, Grounding
 from .perception import PerceptionHeads, Targets, targets
 
@@ -64,7 +64,7 @@ class TrainingRows:
 
     pictures: UInt8[Tensor, "n 3 H W"]
     seen: Targets
-    conversations: list[list[Exchange]]
+    conversations: list[list[GroundedExchange]]
 
 
 def train_tiny_vlm(
@@ -158,7 +158,7 @@ def read_world(world: Scenes, recipe: TinyVLM, listen: Listen) -> TrainingRows:
     rows = world.splits.train
     pictures = torch.empty(len(rows), 3, recipe.image_size, recipe.image_size, dtype=torch.uint8)
     scenes: list[Scene] = []
-    conversations: list[list[Exchange]] = []
+    conversations: list[list[GroundedExchange]] = []
     for start in range(0, len(rows), CHUNK):
         part = rows[start : start + CHUNK]
         pictures[start : start + len(part)] = world.images(part)

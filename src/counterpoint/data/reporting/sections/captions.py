@@ -19,7 +19,7 @@ _COMMON = 0.01  # the share from which a language is named
 _JOINED = 40  # captions that are too short are guessed so many at a time
 _SEED = 0
 _MOST_TOKENIZED = 20_000
-_TOWERS = ("transformer", "bag")  # whose tokenizer is learned from the captions
+_TOWERS = ("transformer", "reader", "bag")  # whose tokenizer is learned from the captions
 
 NO_CAPTIONS: dict[str, str] = {
     "like names of files": r"(?i)^\S+\.(jpe?g|png|gif|webp|tiff?|bmp|svg|heic)$|^(img|dscn?|image|photo)[-_ ]?\d+$",

@@ -7,6 +7,7 @@ from os.path import isfile
 
 import polars as pl
 
+from ....modalities import MODALITIES
 from .._files.locations import is_url
 from .._ledger import Ledger
 from .._options import FACTS
@@ -78,6 +79,24 @@ def records_of(
             f"{path}: the column id holds a value twice: {twice['id'][0]} (rows {a} and {b}); "
             "number the rows anew, or call the column otherwise"
         )
+    requests: set[str] = set()
+    for made in roles.made:
+        group = MODALITIES.get(made.modality).group
+        if group == 1:
+            continue
+        incomplete = pl.col(CELL + made.name).list.len() % group != 0
+        if made.headers[0] in requests:  # another reply to the same request, which a row may lack
+            gap = pl.lit([], pl.List(pl.String))
+            rows = rows.with_columns(
+                pl.when(incomplete).then(gap).otherwise(CELL + made.name).alias(CELL + made.name)
+            )
+            continue
+        requests.add(made.headers[0])
+        if len(broken := rows.filter(incomplete)):
+            raise ValueError(
+                f"{path}, row {broken['row'][0]}: {' or '.join(made.headers)} is empty: a request needs its reply; "
+                "fill the cell in, or take the row out"
+            )
     alone = rows["picture"].drop_nulls().is_unique().all()
     cells = [pl.col(CELL + made.name).alias(made.name) for made in roles.made if made.held != "values"]
     return Records(

@@ -11,7 +11,7 @@ from ....modalities import MODALITIES
 from ...named import check_columns
 from ...template import columns_in
 from .._ledger import ALSO_POSSIBLE
-from .._names import CAPTION_COLUMNS, CORPORA, PICTURE_COLUMNS, SOUND_COLUMNS, caption_rank
+from .._names import CAPTION_COLUMNS, CONVERSATIONS, CORPORA, PICTURE_COLUMNS, SOUND_COLUMNS, caption_rank
 from .._options import FACTS, said_columns
 from ._kinds import ColumnType
 
@@ -177,6 +177,8 @@ def chosen(
     ):
         return TableColumns(_named_columns(path, data_columns, columns, facts, kind), facts)
     stated = stated or {}
+    spoken = [] if data_columns else _conversations(columns)
+    said = [header for each in spoken for header in each.headers]
     free = [name for name in columns if name not in facts.values()]
     names = file_columns(user_columns)
     if not files:
@@ -191,7 +193,8 @@ def chosen(
             file = held[0]
             guesses.append(_guess(kind(file).modality or "image", held[0], held[1:]))
     guessing = file is not None and whole and not (texts or files)
-    possible = _captions_in([name for name in free if name != file], kind, usual=usual) if guessing else ()
+    texts_of = [name for name in free if name not in (file, *said)]
+    possible = _captions_in(texts_of, kind, usual=usual) if guessing else ()
     if possible:
         texts = possible[:1]
         guesses.append(_guess("text", possible[0], possible[1:]))
@@ -209,7 +212,7 @@ def chosen(
     if files or not whole:
         return roles
     main = modality or kind(file).modality or MODALITIES.names()[0]
-    others = _others([name for name in free if name not in roles.taken], main, kind)
+    others = _others([name for name in free if name not in roles.taken], main, kind) + spoken
     if not others:
         return roles
     captions = (DerivedColumn("text", "text", texts),) if texts else ()
@@ -250,6 +253,13 @@ def _named_columns(
     if all(map(_is_file, data_columns)):
         texts = tuple(name for name in text_columns(columns, {}) if name not in headers)
         made += [DerivedColumn("text", "text", texts)] if texts else []
+    if "talk" in data_columns:
+        # Texts that bear a name of their own are other replies to the same request.
+        request = said_columns("talk", data_columns["talk"])[:1]
+        made = [
+            DerivedColumn(it.name, "talk", request + it.headers) if it.modality == "text" != it.name else it
+            for it in made
+        ]
     return tuple(made)
 
 
@@ -261,6 +271,18 @@ def _others(names: Sequence[str], main: str, kind: Callable[[str], ColumnType]) 
         if modality is not None and modality != main:
             made.setdefault(modality, DerivedColumn(modality, modality, (name,)))
     return list(made.values())
+
+
+def _conversations(names: Sequence[str]) -> list[DerivedColumn]:
+    """Return the columns of conversations that are made of columns of usual names."""
+    for known in CONVERSATIONS:
+        if {*known["talk"]} <= {*names}:
+            return [
+                DerivedColumn(name, "talk", headers)
+                for name, headers in known.items()
+                if {*headers} <= {*names}
+            ]
+    return []
 
 
 def _recognised(

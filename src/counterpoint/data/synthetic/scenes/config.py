@@ -84,6 +84,7 @@ class SceneConfig(WorldConfig):
             web.
         unsaid: looks of things that captions leave out, though pictures show them: ``colour``, ``size`` or
             ``colour+size``.
+        filler: fraction of rows whose captions stand between English phrases that say nothing about the picture.
         retold: further captions for training, of several sentences, each in words of its own; these speak of what the
             picture shows, label noise or not.
         hallucinated: fraction of their sentences after the first that name a thing which is not there.
@@ -140,6 +141,7 @@ class SceneConfig(WorldConfig):
     missing_clicks: Fraction = 0.0
     one_told: Fraction = 0.0
     unsaid: Literal["colour", "size", "colour+size"] | None = None
+    filler: Fraction = 0.0
     retold: Annotated[int, Field(ge=0, le=8)] = 0
     hallucinated: Fraction = 0.0
     lacking: str = ""

@@ -266,6 +266,18 @@ _ALL = (
         ),
     ),
     ScenePreset(
+        "filler",
+        "the concepts and colours of tiny, in captions between phrases that no picture decides",
+        SceneConfig(
+            concepts=_TINY,
+            colours=("red", "yellow", "green", "blue", "purple"),
+            sizes=("medium", "large"),
+            tinted=0.7,
+            relation_kinds=("left of", "right of", "above", "below"),
+            filler=1.0,
+        ),
+    ),
+    ScenePreset(
         "companions",
         "what the tiny vision-language model learns: fourteen concepts, most of which come in pairs; some bad pictures",
         SceneConfig(

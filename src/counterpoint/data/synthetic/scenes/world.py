@@ -35,6 +35,8 @@ from .presets import PRESETS, ScenePreset
 from .rows import PrerenderedPictures
 from .scene import Scene
 from .words import captions
+from .words.filler import wrapped
+from .words.kinds import kind_of_word
 from .words.retelling import retold
 
 PIXELS = 96
@@ -44,6 +46,15 @@ _PLAIN: Mapping[str, Any] = {"colour": None, "size": "medium"}
 """The looks that captions do not say."""
 NEGATIVES = {"negative": "text", "edited": "image"}
 """Columns of worlds with negatives: a caption that is false of the row's picture, and one that it is true of."""
+INJECTED = (
+    "replace object",
+    "replace colour",
+    "replace count",
+    "replace relation",
+    "swap colour",
+    "add object",
+)
+"""Kinds of errors that are put into true captions."""
 
 
 @final
@@ -214,7 +225,7 @@ class Scenes(SyntheticData[SceneConfig, Scene], PairedData):
         if self.lacks("text", row):
             return [""]
         scene = self._mentioned(row)
-        return [captions.short(scene, language).text for language in self.preset.languages]
+        return self._filled(row, [captions.short(scene, language).text for language in self.preset.languages])
 
     def training_captions(self, row: int) -> Sequence[str]:
         """Return the captions, and for each language another way to say it; or the first and those that are retold."""
@@ -228,7 +239,14 @@ class Scenes(SyntheticData[SceneConfig, Scene], PairedData):
             return (plain[0], *(self._retold(row, style) for style in range(config.retold)))
         scene, draws = self._mentioned(row), self.draws(row)
         other = [captions.short(scene, language, draws).text for language in self.preset.languages]
-        return tuple(dict.fromkeys([*plain, *other]))
+        return tuple(dict.fromkeys([*plain, *self._filled(row, other)]))
+
+    def _filled(self, row: int, texts: list[str]) -> list[str]:
+        """Return captions as they are, or between phrases."""
+        draws, share = self.draws(row), self.config(row).filler
+        if not (share and draws.happens("filler", share)):
+            return texts
+        return [wrapped(text, draws) for text in texts]
 
     def _retold(self, row: int, style: int) -> str:
         """Return a caption of what the picture shows, in words of its own; later sentences may say what is not so."""
@@ -267,6 +285,20 @@ class Scenes(SyntheticData[SceneConfig, Scene], PairedData):
     def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
         """Return squares, choices, regions, questions … about some rows."""
         return items_of(self, form, rows, kinds)
+
+    def kind_of_word(self, word: str) -> str:
+        """Return ``thing``, ``colour``, ``number``, ``size``, ``place`` or ``filler``, of an English word."""
+        return kind_of_word(word)
+
+    def edited_reply(self, row: int, reply: str, seed: int) -> str | None:
+        """Return the caption of the scene with one thing changed, where the reply is the row's plain caption."""
+        draws = Rng(seed, int(self.ids[row]), "edited reply")
+        for kind in draws.sample("kinds", INJECTED, len(INJECTED)):
+            pair = edit(kind, self.scene(row), draws, self.config(row))
+            before, after = pair.captions(self.preset.languages[0]) if pair else (None, None)
+            if before and after and before.text == reply:
+                return after.text
+        return None
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Describe the world; frequencies are those of the first training rows."""

@@ -1,0 +1,42 @@
+"""The contract of makers of worse replies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, final, runtime_checkable
+
+from ...types import Assistant, Prompt
+
+
+@final
+@dataclass(frozen=True)
+class Asked:
+    """A request about a picture, with its good reply.
+
+    Attributes:
+        prompt: what is asked, with the picture.
+        reply: the good reply.
+        edited: a false reply in the same words, where the data knows one.
+    """
+
+    prompt: Prompt
+    reply: str
+    edited: str | None = None
+
+
+@runtime_checkable
+class Maker(Protocol):
+    """A way to make a worse reply for each of some requests.
+
+    A reply follows from the seed and the request, whatever stands beside it.
+
+    Attributes:
+        papers: slugs of papers that it is from.
+    """
+
+    papers: tuple[str, ...]
+
+    def __call__(self, assistant: Assistant, asked: Sequence[Asked], seed: int) -> Sequence[str | None]:
+        """Return a worse reply to each request; None where none can be made."""
+        ...

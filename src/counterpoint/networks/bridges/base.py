@@ -1,0 +1,108 @@
+"""The contract of bridges."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..heads import Linear
+from ..towers.language import Change
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The features of pictures' patches.
+
+    Attributes:
+        levels: of layers of the picture tower, the last one last; patches in the order of the grid's rows.
+        grid: rows and columns of patches.
+    """
+
+    levels: tuple[Float[Tensor, "B n w"], ...]
+    grid: tuple[int, int]
+
+    @property
+    def last(self) -> Float[Tensor, "B n w"]:
+        return self.levels[-1]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a language model reads of pictures.
+
+    Attributes:
+        tokens: vectors in place of those of tokens.
+        before: functions of the inputs of layers, by the layer's number. The language model calls them with the states
+            of the tokens in their order, those of ``tokens`` behind the opening of the conversation.
+    """
+
+    tokens: Float[Tensor, "B K W"]
+    before: Mapping[int, Change] = field(default_factory=dict)
+
+
+class Bridge(nn.Module, ABC):
+    """From the patches of a picture to tokens of a language model.
+
+    Args:
+        width: of the features of patches.
+        out: width of the language model.
+        grid: rows and columns of patches.
+        tokens: K, of a picture; the bridge's own number unless given.
+        std: of the language model's vectors of words; the tokens begin at about this scale.
+
+    Attributes:
+        order: another order of the patches changes the tokens, if only in their order.
+        levels: it reads several levels; else the last one alone.
+        asks: it reads the question.
+        tokens: K.
+
+    Raises:
+        ValueError: for a number of tokens that it cannot give.
+    """
+
+    order: ClassVar[bool] = True
+    levels: ClassVar[bool] = False
+    asks: ClassVar[bool] = False
+    tokens: int
+
+    def __init__(
+        self, width: int, out: int, grid: tuple[int, int], tokens: int | None = None, std: float = 0.02
+    ) -> None:
+        super().__init__()
+        self.grid, self.std = grid, std
+        self.tokens = self.own_tokens if tokens is None else tokens
+
+    @property
+    def own_tokens(self) -> int:
+        """The number of tokens where nobody says another: one for each patch."""
+        return self.grid[0] * self.grid[1]
+
+    @abstractmethod
+    def forward(self, seen: Seen, asked: Float[Tensor, "B Q W"] | None = None) -> Given:
+        """Return what the language model reads.
+
+        Args:
+            seen: patches of pictures.
+            asked: the vectors of the question's tokens, for a bridge that ``asks``.
+        """
+
+    def into_words(self, width: int, out: int) -> Linear:
+        """Return a linear layer to the scale of words, for input of unit variance."""
+        return Linear(width, out, std=self.std * width**-0.5, bias=True)
+
+    def one_for_each(self) -> None:
+        """Refuse another number of tokens than patches.
+
+        Raises:
+            ValueError: naming bridges that have a choice.
+        """
+        if self.tokens != self.own_tokens:
+            raise ValueError(
+                f"tokens={self.tokens}: this bridge gives a token for each of the {self.own_tokens} patches; leave "
+                "tokens out, or take bridge=pooled or bridge=resampler"
+            )

@@ -1,0 +1,58 @@
+"""The tokens of a column, as a transformer over several columns reads them."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from ..base import ImageTower, Tower
+from ..decoder import sine_cosine_positions
+from ..heads import Linear
+from ..towers.maps import MapPatches
+from ..towers.transformer import Embedding
+
+
+class ColumnTokens(nn.Module):
+    """The states of a tower, projected to a width, with an embedding of the column and fixed positions.
+
+        tokens = W norm(states) + column + positions
+
+    States are the patches of a tower of pictures or maps, and the parts of an example of another one: words, or times.
+    A tower that knows no parts gives one token. Positions are those of `sine_cosine_positions`, as a convolutional
+    tower has none.
+
+    Args:
+        states: the width of the tower's states.
+        width: of the tokens; a multiple of 4.
+    """
+
+    def __init__(self, states: int, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.norm = nn.LayerNorm(states)
+        self.project = Linear(states, width, bias=True)
+        self.column = Embedding(1, width, std=0.02)
+
+    def forward(self, tower: Tower, inputs: Tensor) -> tuple[Float[Tensor, "B n width"], Bool[Tensor, "B n"]]:
+        """Return tokens, and which of them are no padding; of each example there is one at least.
+
+        Args:
+            tower: gives the states.
+            inputs: of the tower.
+
+        Raises:
+            LookupError: for a tower that hides its states.
+        """
+        if isinstance(tower, ImageTower | MapPatches):
+            maps = tower.patches(inputs)
+            rows, columns = maps.shape[2:]
+            states = maps.flatten(2).mT
+            mask = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
+        else:
+            states = tower.states(inputs)
+            rows, columns = 1, states.shape[1]
+            first = torch.arange(columns, device=states.device) == 0
+            mask = states.ne(0).any(-1) | first
+        positions = sine_cosine_positions(self.width, (rows, columns)).to(states)
+        return self.project(self.norm(states)) + self.column.weight + positions, mask

@@ -1,0 +1,102 @@
+"""A picture tower, a bridge and a language model: likelihoods of replies, and the next token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ..pairwise.inputs import upcast
+from .base import ImageTower
+from .bridges.base import Bridge, Given, Seen
+from .towers.chat import EXCHANGE, REPLY, TOKEN
+from .towers.language import LanguageTower, trimmed
+
+
+@final
+@dataclass(frozen=True)
+class Speaker:
+    """A language model that reads pictures.
+
+    The tokens of a picture stand behind the opening of the conversation's first prompt.
+
+    Attributes:
+        image: with features of patches.
+        bridge: from patches to tokens.
+        language: reads and writes.
+    """
+
+    image: ImageTower
+    bridge: Bridge
+    language: LanguageTower
+
+    def patches(self, pictures: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B n w"]:
+        """Return the features of the pictures' patches, row by row of the grid."""
+        return self.image.patches(pictures).flatten(2).mT
+
+    def given(self, patches: Float[Tensor, "B n w"]) -> Given:
+        """Return what the language model reads of pictures."""
+        return self.bridge(Seen((patches,), self.bridge.grid))
+
+    def states(
+        self, tokens: Int[Tensor, "B L"], given: Given | None, *, hidden: bool = False
+    ) -> Float[Tensor, "B L W"]:
+        """Return the state of each token of conversations, behind a picture or without one.
+
+        Args:
+            tokens: of conversations.
+            given: what is read of pictures; None for conversations without one.
+            hidden: no token attends to the picture's tokens in any layer. Positions stay as they are.
+        """
+        embedded = self.language.embed(tokens)
+        if given is None:
+            return self.language.token_states(embedded)
+        opening, count = self.language.chat.opening, given.tokens.shape[1]
+        parts = (embedded[:, :opening], given.tokens.to(embedded.dtype), embedded[:, opening:])
+        whole = torch.cat(parts, 1)
+        if hidden:
+            length = whole.shape[1]
+            mask = torch.ones(length, length, dtype=torch.bool, device=whole.device).tril()
+            # A picture's token keeps itself, so that no softmax is without a key.
+            mask[:, opening : opening + count] = torch.eye(length, dtype=torch.bool, device=mask.device)[
+                :, opening : opening + count
+            ]
+            states = self.language.token_states(whole, mask=mask.expand(len(whole), -1, -1))
+        else:
+            states = self.language.token_states(whole, before=given.before)
+        return torch.cat([states[:, :opening], states[:, opening + count :]], 1)
+
+    def reply_states(
+        self, talk: Int[Tensor, "B 3 L"], given: Given | None, *, hidden: bool = False
+    ) -> tuple[Float[Tensor, "n W"], Int[Tensor, " n"], Bool[Tensor, "B L"]]:
+        """Return the state that predicts each token of a reply, these tokens, and their places."""
+        read = trimmed(talk)
+        # The end of a prompt is its last token; no reply begins right behind a picture.
+        spoken = read[:, REPLY, 1:] > 0
+        states = self.states(read[:, TOKEN], given, hidden=hidden)[:, :-1][spoken]
+        return states, read[:, TOKEN, 1:][spoken], F.pad(spoken, (1, talk.shape[2] - read.shape[2]))
+
+    def log_p(self, talk: Int[Tensor, "B 3 L"], given: Given | None) -> Float[Tensor, "B L"]:
+        """Return the log-probability of each token of a reply; 0 for all other tokens.
+
+        Logits are computed where replies stand, and no others.
+        """
+        states, tokens, where = self.reply_states(talk, given)
+        wrong = F.cross_entropy(upcast(self.language.head(states)), tokens, reduction="none")
+        return wrong.new_zeros(where.shape).masked_scatter(where, -wrong)
+
+    def next_logits(
+        self, tokens: Int[Tensor, "B L"], patches: Float[Tensor, "B n w"]
+    ) -> Float[Tensor, "B V"]:
+        """Return the logits of the token behind some tokens; of pictures without patches nothing is read."""
+        given = self.given(patches) if patches.shape[1] else None
+        return upcast(self.language.head(self.states(tokens, given)[:, -1]))
+
+
+def replied(talk: Int[Tensor, "B 3 L"]) -> Int[Tensor, " B"]:
+    """Return the number of tokens of the replies of each conversation."""
+    return ((talk[:, REPLY] > 0) & (talk[:, EXCHANGE] > 0)).sum(1)

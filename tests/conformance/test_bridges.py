@@ -1,0 +1,87 @@
+"""Properties of every bridge: the facts that its class states."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from counterpoint.networks.bridges import BRIDGES
+from counterpoint.networks.bridges.base import Bridge, Given, Seen
+from counterpoint.networks.init import initialise
+
+WIDTH, OUT, GRID, LAYERS = 12, 16, (4, 4), 6
+FIXED = ("linear", "mlp")
+"""Bridges with a token for each patch."""
+every = pytest.mark.parametrize("name", BRIDGES.names())
+
+
+def build(name: str, **options: int) -> Bridge:
+    bridge: Bridge = BRIDGES.get(name)(WIDTH, OUT, GRID, **options)
+    initialise(bridge, 0)
+    return bridge.eval()
+
+
+def seen(seed: int = 0, rows: int = 3) -> Seen:
+    generator = torch.Generator().manual_seed(seed)
+    levels = torch.randn(2, rows, 16, WIDTH, generator=generator).unbind(0)
+    return Seen(levels, GRID)
+
+
+def all_of(given: Given) -> torch.Tensor:
+    """Return the tokens, and what the functions of layers make of zeros, behind them."""
+    states = torch.zeros(len(given.tokens), 3 + given.tokens.shape[1] + 2, OUT)
+    return torch.cat([given.tokens, *(change(states) for _, change in sorted(given.before.items()))], 1)
+
+
+@every
+def test_it_gives_as_many_tokens_as_it_says(name: str) -> None:
+    bridge = build(name)
+    assert bridge(seen()).tokens.shape == (3, bridge.tokens, OUT)
+    if name in FIXED:
+        with pytest.raises(
+            ValueError, match="tokens=5: this bridge gives a token for each of the 16 patches"
+        ):
+            build(name, tokens=5)
+    else:
+        assert build(name, tokens=5)(seen()).tokens.shape == (3, 5, OUT)
+
+
+@every
+def test_every_parameter_gets_a_gradient(name: str) -> None:
+    bridge = build(name)
+    made = all_of(bridge(seen()))
+    (made * torch.randn(made.shape)).sum().backward()
+    assert not [n for n, p in bridge.named_parameters() if p.grad is None or not p.grad.any()]
+
+
+@every
+def test_the_tokens_of_a_picture_do_not_depend_on_other_pictures(name: str) -> None:
+    bridge, whole = build(name), seen()
+    alone = Seen(tuple(level[1:2] for level in whole.levels), GRID)
+    torch.testing.assert_close(all_of(bridge(alone)), all_of(bridge(whole))[1:2])
+
+
+@every
+def test_its_facts_hold(name: str) -> None:
+    bridge, first, other = build(name), seen(0), seen(1)
+    order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
+    turned = Seen(tuple(level[:, order] for level in first.levels), GRID)
+    before, after = all_of(bridge(first)), all_of(bridge(turned))
+    assert torch.allclose(before, after, atol=1e-6) == (not bridge.order)
+    levels = Seen((other.levels[0], first.last), GRID)
+    assert torch.equal(all_of(bridge(levels)), before) == (not bridge.levels)
+    asked = torch.randn(3, 4, OUT)
+    assert torch.equal(all_of(bridge(first, asked)), before) == (not bridge.asks)
+
+
+@every
+def test_it_is_saved_and_loaded(name: str) -> None:
+    bridge, other = build(name), BRIDGES.get(name)(WIDTH, OUT, GRID)
+    other.load_state_dict(bridge.state_dict())
+    assert torch.equal(all_of(other.eval()(seen())), all_of(bridge(seen())))
+
+
+@every
+def test_tokens_begin_at_the_scale_of_words(name: str) -> None:
+    bridge = build(name)
+    assert 0.2 < float(bridge(seen(rows=64)).tokens.detach().std()) / bridge.std < 3

@@ -1,0 +1,174 @@
+"""Fine-tuning on replies: what is counted, what reads what, what moves, and what is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from counterpoint.methods import create
+from counterpoint.networks import tune
+from counterpoint.networks.towers.language import LanguageTower
+from counterpoint.raw import Exchange
+from counterpoint.testing._stubs import INPUTS, LATE, RECIPE, batch, begun, stub_towers
+from counterpoint.types import Prompt, Turn
+
+READS = {"image": "image", "talk": "talk"}
+PICTURES = list(INPUTS["image"])
+
+
+def build(**options: Any) -> Any:
+    return begun(create("sft", stub_towers(READS), RECIPE, **options), 0)
+
+
+@torch.no_grad()
+def test_the_loss_is_the_mean_over_tokens_of_replies() -> None:
+    method = build().eval()
+    given = batch(method, 5)
+    tokens, reply, _ = given["talk"].unbind(1)
+    speaker = method.speaker
+    picture = speaker.given(speaker.patches(given["image"]))
+    total, count = 0.0, 0
+    for row in range(5):
+        length = int((given["talk"][row, 2] > 0).sum())
+        embedded = method.language.embed(tokens[row : row + 1, :length])
+        opening = method.language.chat.opening
+        whole = torch.cat([embedded[:, :opening], picture.tokens[row : row + 1], embedded[:, opening:]], 1)
+        model = method.language.model
+        log_p = model(inputs_embeds=whole).logits[0].log_softmax(-1)
+        for place in range(1, length):
+            if reply[row, place]:
+                total -= float(log_p[place - 1 + picture.tokens.shape[1], tokens[row, place]])
+                count += 1
+    loss = method.losses(method.encode(given), given, LATE)["nll"]
+    assert float(loss) == pytest.approx(total / count, rel=1e-5)
+
+
+def test_without_a_picture_it_is_the_language_model_itself() -> None:
+    method = build().eval()
+    tokens = batch(method, 3)["talk"][:, 0, :7]
+    with torch.no_grad():
+        alone = method.language.model(input_ids=tokens).logits
+        assert torch.equal(method.language.head(method.speaker.states(tokens, None)), alone)
+
+
+def test_functions_before_layers_change_their_inputs() -> None:
+    language = build().language.eval()
+    embedded = torch.randn(2, 5, 8)
+    plain = language.token_states(embedded)
+    assert torch.equal(language.token_states(embedded, before={0: lambda x: x}), plain)
+    shifted = language.token_states(embedded, before={0: lambda x: x + 1})
+    assert torch.equal(shifted, language.token_states(embedded + 1))
+    assert not torch.allclose(language.token_states(embedded, before={1: lambda x: x + 1}), plain)
+    assert torch.equal(language.token_states(embedded), plain), "the functions are gone behind the call"
+    causal = torch.ones(5, 5, dtype=torch.bool).tril().expand(2, -1, -1)
+    torch.testing.assert_close(language.token_states(embedded, mask=causal), plain)
+    later = language.token_states(embedded, positions=torch.arange(3, 8).expand(2, -1))
+    torch.testing.assert_close(later, plain, msg="rotary positions count from any number")
+
+
+@pytest.mark.parametrize("bridge", ["linear", "resampler"])
+def test_padding_and_neighbours_change_no_log_probability(bridge: str) -> None:
+    method = build(bridge=bridge).eval()
+    given = batch(method, 4)
+    whole = method.encode(given)["talk"]
+    for row, part in enumerate(given.split(1)):
+        torch.testing.assert_close(method.encode(part)["talk"][0], whole[row], rtol=1e-4, atol=1e-5)
+    assert ((whole != 0) == (given["talk"][:, 1] > 0)).all()
+
+
+def test_a_frozen_language_model_lets_the_gradient_through() -> None:
+    towers = stub_towers(READS)
+    tune(towers["talk"], "frozen")
+    method = begun(create("sft", towers, RECIPE), 0)
+    given = batch(method)
+    method.losses(method.encode(given), given, LATE)["nll"].backward()
+    moved = {name.split(".")[0] for name, p in method.named_parameters() if p.grad is not None}
+    assert moved == {"towers", "bridge_projections"}
+    assert all(p.grad is None for p in method.language.parameters())
+    assert all(p.grad is not None for p in method.image_tower.parameters())
+
+
+def test_lora_leaves_the_head_alone() -> None:
+    tower = stub_towers(READS)["talk"]
+    tune(tower, "lora")
+    names = [name for name, p in tower.named_parameters() if p.requires_grad]
+    assert names
+    assert not [name for name in names if "lm_head" in name]
+
+
+def test_replies_follow_the_greedy_choice_of_the_logits() -> None:
+    method = build().eval()
+    prompts = [Prompt("what runs?", PICTURES[0]), Prompt("what?", PICTURES[1]), Prompt("what?")]
+    chat = method.language.chat
+    for prompt, reply in zip(prompts, method.reply(prompts, max_tokens=4), strict=True):
+        tokens = chat([(Exchange(prompt.text, ""),)])[:, 0]
+        tokens = tokens[:, : int((chat([(Exchange(prompt.text, ""),)])[0, 2] > 0).sum())]
+        patches = method._patches([prompt.picture])
+        start = tokens.shape[1]
+        with torch.no_grad():
+            for _ in range(4):
+                tokens = torch.cat(
+                    [tokens, method.speaker.next_logits(tokens, patches).argmax(-1)[:, None]], 1
+                )
+        ended = (tokens[0, start:] == chat.end).cumsum(0) > 0
+        assert chat.decode(tokens[0, start:][~ended]) == reply
+
+
+def test_a_sampled_reply_does_not_depend_on_other_prompts() -> None:
+    method = build().eval()
+    prompts = [Prompt("what runs?", picture) for picture in PICTURES[:3]]
+    whole = method.reply(prompts, sample=True, max_tokens=3, seed=4)
+    assert method.reply(prompts[1:2], sample=True, max_tokens=3, seed=4) == whole[1:2]
+
+
+def test_likelihoods_of_words_add_up() -> None:
+    method = build().eval()
+    exchanges = INPUTS["talk"][0][0], Exchange("what?", "a hill")
+    words = method.log_likelihood_of_words([PICTURES[0], None], exchanges)
+    assert [len(of) for of in words] == [4, 3]
+    prompts = [Prompt(one.request, shown) for one, shown in zip(exchanges, [PICTURES[0], None], strict=True)]
+    sums = method.log_p(prompts, [one.reply for one in exchanges])
+    torch.testing.assert_close(torch.stack([of.sum() for of in words]), sums)
+    # Behind an earlier turn the same reply has another likelihood, of its own tokens alone.
+    later = method.log_p([Prompt("what?", None, (Turn("what?", "a cat"),))], ["a hill"])
+    assert 0 > float(later) != float(sums[1])
+
+
+def test_mistakes_are_named() -> None:
+    with pytest.raises(ValueError, match="unknown bridge 'liner': did you mean 'linear'"):
+        build(bridge="liner")
+    with pytest.raises(ValueError, match="tokens=3: this bridge gives a token for each of the 2 patches"):
+        build(tokens=3)
+    method = build()
+    with pytest.raises(ValueError, match="this model writes talk and has no talk embeddings"):
+        method.embed("talk", INPUTS["talk"])
+    with pytest.raises(ValueError, match="an earlier turn has one"):
+        method.reply([Prompt("what?", None, (Turn("what?", "a cat", PICTURES[0]),))])
+
+
+def test_a_language_model_of_transformers_is_read_from_its_folder(tmp_path: Path) -> None:
+    from counterpoint.methods import Arm
+
+    tower = stub_towers(READS)["talk"]
+    assert isinstance(tower, LanguageTower)
+    tower.model.save_pretrained(tmp_path)
+    tower.chat.tokenizer.save_pretrained(tmp_path)
+    recipe = RECIPE.model_copy(
+        update={"towers": RECIPE.towers.model_copy(update={"image": "patches", "talk_context": 24})}
+    )
+    arm = Arm.parse(f"sft,lm=transformers:llama@{tmp_path},tune=frozen")
+    method = arm.build(recipe, {}, 0, columns=READS)
+    own, tokens = tower.eval(), batch(build(), 3)["talk"]
+    torch.testing.assert_close(method.language.eval()(tokens), own(tokens))
+    assert not any(p.requires_grad for p in method.language.parameters())
+    assert all(p.requires_grad for p in method.bridge_projections.parameters())
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    tokenizer.chat_template = None
+    tokenizer.save_pretrained(tmp_path)
+    (tmp_path / "chat_template.jinja").unlink(missing_ok=True)
+    with pytest.raises(ValueError, match="its tokenizer has no chat template"):
+        arm.build(recipe, {}, 0, columns=READS)
