@@ -119,8 +119,8 @@ def run(lab: Lab) -> Iterator[Result]:
     )
     lab.note(
         "CLIP runs of 500 steps on scenes of 14 concepts under the recipe cpu-dense, one a seed, go on for",
-        f"{STEPS} steps on scenes without {', '.join(HELD_OUT)}. Under dito the towers move at a tenth of the rate, and",
-        "so does everything in the control that decides. Regions are boxes of things in 1,000 scenes of these four",
-        f"alone. Named by the text tower: {new.means()}, {slow.means()}, at the start {start.means()}; on scenes of the",
-        f"other ten: {old.means()}, {old_slow.means()}.",
+        f"{STEPS} steps on scenes without {', '.join(HELD_OUT)}. Under dito the towers move at a tenth of the rate,",
+        "and so does everything in the control that decides. Regions are boxes of things in 1,000 scenes of these",
+        f"four alone. Named by the text tower: {new.means()}, {slow.means()}, at the start {start.means()}; on scenes",
+        f"of the other ten: {old.means()}, {old_slow.means()}.",
     )
