@@ -73,6 +73,16 @@ def test_every_token_starts_from_a_grid_of_points_over_its_region() -> None:
     torch.testing.assert_close(points[1, 0], 0.25 + 0.5 * expected)
 
 
+def test_every_weight_is_drawn_from_the_seed() -> None:
+    towers = [SparseTransformer(**SIZES, depth=6, tokens=5, points=4, channels=8) for _ in range(2)]
+    for tower in towers:
+        for value in tower.parameters():
+            value.data.fill_(float("nan"))
+        initialise(tower, 3)
+    one, other = (tower.state_dict() for tower in towers)
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
 def test_regions_move_and_the_encoding_of_one_has_no_gradient() -> None:
     tower = sparse()
     images = torch.rand(2, 3, 16, 16)
