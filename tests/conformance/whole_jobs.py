@@ -61,7 +61,7 @@ ARMS = {
     "moco": "moco,queue=12",
     "moco-dual-view": "moco-dual-view,queue=12",
     "pcd": "pcd,teacher={reference},queue=12",
-    "radio": "radio,teacher={reference},sample=7",
+    "radio": "radio,teacher={reference}",
     "softmask": "softmask,queue=12",
     "supcon-bins": "supcon-bins,labels=area,bins=3",
     "sy-con": "sy-con,queue=12",

@@ -11,7 +11,6 @@ from method_stubs import RECIPE, SIZE, StubImage, StubText, batch, build, ready,
 
 from counterpoint import methods
 from counterpoint.methods import frozen
-from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.networks import initialise
 from counterpoint.networks.base import ImageTower
 from counterpoint.networks.towers.sparse import SparseTransformer
@@ -25,11 +24,10 @@ def one_patch() -> ImageTower:
     return VisionTransformer(SIZE, SIZE, width=12, depth=1, heads=2)
 
 
-def clip(depth: int = 3) -> TowerMethod:
+def clip(depth: int = 3) -> Any:
     tower = VisionTransformer(SIZE, 4, width=12, depth=depth, heads=2)
     method = methods.create("clip", ready({"image": tower, "text": StubText()}, 7), RECIPE)
     initialise(method, 7)
-    assert isinstance(method, TowerMethod)
     return method
 
 
@@ -75,7 +73,7 @@ def test_sparse_student_takes_over_blocks_norm_and_head(monkeypatch: pytest.Monk
     method = student(monkeypatch, teacher, inherit=True)
     assert torch.equal(method.projections["image"].weight, teacher.projections["image"].weight)
     assert not method.projections["image"].weight.requires_grad
-    last, its = method.image_tower.blocks[-1], teacher.image_tower.blocks[-1]  # type: ignore[index]
+    last, its = method.image_tower.blocks[-1], teacher.image_tower.blocks[-1]
     assert torch.equal(last.qkv.weight, its.qkv.weight)
     before = {name: p.clone() for name, p in method.named_parameters()}
     optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], 1.0)
@@ -98,7 +96,7 @@ def test_without_inheritance_all_is_drawn_and_moves(monkeypatch: pytest.MonkeyPa
     teacher = clip()
     method = student(monkeypatch, teacher)
     assert all(p.requires_grad for p in method.parameters())
-    last, its = method.image_tower.blocks[-1], teacher.image_tower.blocks[-1]  # type: ignore[index]
+    last, its = method.image_tower.blocks[-1], teacher.image_tower.blocks[-1]
     assert not torch.equal(last.qkv.weight, its.qkv.weight)
 
 

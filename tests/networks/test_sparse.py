@@ -39,18 +39,22 @@ def test_gradients_of_points_are_no_longer_than_a_cell() -> None:
     features = torch.randn(1, 2, 8, 8, dtype=torch.float64) * torch.tensor([1e-6, 1e3]).view(1, 2, 1, 1)
     points = (0.1 + 0.8 * torch.rand(1, 3, 4, 2, dtype=torch.float64)).requires_grad_()
     plain = points.detach().clone().requires_grad_()
-    sample(features, points)[..., 1].sum().backward()
-    F.grid_sample(features, 2 * plain - 1, padding_mode="border", align_corners=False)[:, 1].sum().backward()
+    torch.autograd.backward(sample(features, points)[..., 1].sum())
+    torch.autograd.backward(
+        F.grid_sample(features, 2 * plain - 1, padding_mode="border", align_corners=False)[:, 1].sum()
+    )
     assert points.grad is not None
     assert plain.grad is not None
     assert plain.grad.norm(dim=-1).min() > 1 / 8
     torch.testing.assert_close(points.grad.norm(dim=-1), torch.full((1, 3, 4), 1 / 8).double())
     torch.testing.assert_close(F.normalize(points.grad, dim=-1), F.normalize(plain.grad, dim=-1))
     small = points.detach().clone().requires_grad_()
-    sample(features, small)[..., 0].sum().backward()
+    torch.autograd.backward(sample(features, small)[..., 0].sum())
     assert small.grad is not None
     plain.grad = None
-    F.grid_sample(features, 2 * plain - 1, padding_mode="border", align_corners=False)[:, 0].sum().backward()
+    torch.autograd.backward(
+        F.grid_sample(features, 2 * plain - 1, padding_mode="border", align_corners=False)[:, 0].sum()
+    )
     torch.testing.assert_close(small.grad, plain.grad)
 
 
@@ -67,6 +71,16 @@ def test_every_token_starts_from_a_grid_of_points_over_its_region() -> None:
     expected = torch.tensor([[a, b] for a in (-offset, offset) for b in (-offset, offset)])
     torch.testing.assert_close(points[0, 4], 0.5 + expected)
     torch.testing.assert_close(points[1, 0], 0.25 + 0.5 * expected)
+
+
+def test_every_weight_is_drawn_from_the_seed() -> None:
+    towers = [SparseTransformer(**SIZES, depth=6, tokens=5, points=4, channels=8) for _ in range(2)]
+    for tower in towers:
+        for value in tower.parameters():
+            value.data.fill_(float("nan"))
+        initialise(tower, 3)
+    one, other = (tower.state_dict() for tower in towers)
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
 def test_regions_move_and_the_encoding_of_one_has_no_gradient() -> None:
@@ -86,7 +100,7 @@ def test_regions_move_and_the_encoding_of_one_has_no_gradient() -> None:
     # Without a point that depends on it, nothing of a region is learned.
     features = torch.ones(1, 8, 4, 4)
     moved = start[None].detach().requires_grad_()
-    tower.refocus(torch.randn(1, 5, 16), moved, features).sum().backward()
+    torch.autograd.backward(tower.refocus(torch.randn(1, 5, 16), moved, features).sum())
     assert moved.grad is None or not moved.grad.any()
 
 

@@ -26,10 +26,12 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class Convolution(nn.Conv2d):
-    """A convolution that starts from N(0, 2/fan-in)."""
+    """A convolution that starts from N(0, 2/fan-in), its bias, if any, from zero."""
 
     def reset_parameters(self) -> None:
         nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
 
 
 class Residual(nn.Module):

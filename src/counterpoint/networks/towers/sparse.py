@@ -62,7 +62,7 @@ class SparseTransformer(ImageTower):
         heads: int = 4,
         tokens: int = 16,
         points: int = 16,
-        channels: int = 32,
+        channels: int = 16,
         repeats: int = 4,
     ) -> None:
         super().__init__()
