@@ -16,7 +16,10 @@ from ._options import Diagnosis, ModelDiagnoseOptions, Notify
 
 @form(frozen=True, config=FORM, kw_only=True)
 class StatesOptions(ModelDiagnoseOptions):
-    """Read the states inside a vision-language model that describes pictures: the concepts of a word."""
+    """Read the states inside a vision-language model that describes pictures.
+
+    The page shows the concepts of a word, how similar pictures and words are by layer, and the weights that both use.
+    """
 
     data: str = "scenes:basic"
     """Data whose pictures are described."""

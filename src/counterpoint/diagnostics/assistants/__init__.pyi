@@ -22,6 +22,16 @@ from .lens import confidence as confidence
 from .lens import logit_lens as logit_lens
 from .lens import similarities as similarities
 from .lens import support as support
+from .modalities import ActivatedWeights as ActivatedWeights
+from .modalities import TokenSample as TokenSample
+from .modalities import layer_similarity as layer_similarity
+from .modalities import mask_overlap as mask_overlap
+from .modalities import norm_range as norm_range
+from .modalities import similarity as similarity
+from .modalities import similarity_by_layer as similarity_by_layer
+from .modalities import skipping as skipping
+from .modalities import token_sample as token_sample
+from .modalities import untrained as untrained
 from .reading import ReplyReading as ReplyReading
 from .reading import Unembedding as Unembedding
 from .reading import picture_states as picture_states

@@ -94,7 +94,7 @@ def read(model: Any, inputs: Mapping[str, Any], replies: Sequence[Sequence[int]]
     places = where(model, inputs)
     prompt, longest = ids.shape[1], max(map(len, replies))
     outputs = model(
-        **_continued(inputs, replies),
+        **continued(inputs, replies),
         output_hidden_states=True,
         use_cache=False,
         return_dict=True,
@@ -251,7 +251,7 @@ def _ids(inputs: Mapping[str, Any]) -> Int[Tensor, "b t"]:
     return ids
 
 
-def _continued(inputs: Mapping[str, Any], replies: Sequence[Sequence[int]]) -> dict[str, Any]:
+def continued(inputs: Mapping[str, Any], replies: Sequence[Sequence[int]]) -> dict[str, Any]:
     """Return the inputs with replies behind them, padded on the right, which causal attention does not see."""
     ids, longest = _ids(inputs), max(map(len, replies))
     tail = torch.tensor([[*reply, *[reply[-1]] * (longest - len(reply))] for reply in replies]).to(ids)

@@ -35,6 +35,7 @@ from .out_of_distribution import OutOfDistribution as OutOfDistribution
 from .pointing import Pointing as Pointing
 from .pope import Pope as Pope
 from .probe import Probe as Probe
+from .quality_ranking import QualityRanking as QualityRanking
 from .question_answering import QuestionAnswering as QuestionAnswering
 from .regions import RegionNames as RegionNames
 from .regression import Regression as Regression

@@ -46,8 +46,8 @@ class DecodingDesign(FolderDesign):
     data: Name = ""
     """scenes:PRESET; questions:PATH, a CSV, JSONL or JSON file of your own with image, question, answer; …"""
     tasks: Names = ()
-    """pope, chair, answers, mme, sycophancy, multiple_choice, image_quality. Unless given, the first four, as far as
-    the data has what they ask about."""
+    """pope, chair, answers, mme, sycophancy, multiple_choice, image_quality, quality_ranking. Unless given, the first
+    four, as far as the data has what they ask about."""
     seeds: Annotated[Seeds, ParsedField(int, 5)] = (0, 1, 2, 3, 4)
     """Seeds per arm, given as a number. From 5 on, verdicts can be more than suggestive."""
     limit: Annotated[int, Field(ge=2, strict=True)] = 200
