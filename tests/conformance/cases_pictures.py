@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import product
 from typing import Any
@@ -10,6 +11,8 @@ import torch
 from case_tools import Case, Inputs, average, cosines, inverse, scores, total, two, unit, warm
 from cases_first import cross_entropy_to, sinkhorn
 from torch import Tensor
+
+from counterpoint.losses.ms_ssim import WEIGHTS
 
 
 def swav_loops(
@@ -91,6 +94,39 @@ def segments(g: torch.Generator, n: int, d: int) -> Inputs:
     return *logits, labels
 
 
+def pictures(g: torch.Generator, n: int, d: int) -> Inputs:
+    """Pictures of 6 × 6, and like ones, so that contrasts agree."""
+    x, noise = torch.rand(2, n, 1, 6, 6, generator=g, dtype=torch.float64)
+    return x, 0.7 * x + 0.3 * noise
+
+
+def ms_ssim_loops(objective: Any, x: Tensor, y: Tensor) -> Tensor:
+    window, sigma, r = objective.window, objective.sigma, objective.data_range
+    line = [math.exp(-((k - window // 2) ** 2) / (2 * sigma**2)) for k in range(window)]
+    mask = torch.tensor([[a * b / sum(line) ** 2 for a in line] for b in line], dtype=x.dtype)
+    weights = WEIGHTS[: objective.scales]
+    losses = []
+    for a, b in zip(x, y, strict=True):
+        value = torch.ones((), dtype=x.dtype)
+        for scale, weight in enumerate(weights):
+            if scale:
+                a, b = (p.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).mean((2, 4)) for p in (a, b))
+            terms = []
+            for i, j in product(range(a.shape[1] - window + 1), range(a.shape[2] - window + 1)):
+                u, v = (p[:, i : i + window, j : j + window] for p in (a, b))
+                mu, nu = (u * mask).sum((1, 2)), (v * mask).sum((1, 2))
+                of_x, of_y, both = (
+                    (p * q * mask).sum((1, 2)) - m * n
+                    for p, q, m, n in ((u, u, mu, mu), (v, v, nu, nu), (u, v, mu, nu))
+                )
+                cs = (2 * both + (0.03 * r) ** 2) / (of_x + of_y + (0.03 * r) ** 2)
+                luminance = (2 * mu * nu + (0.01 * r) ** 2) / (mu**2 + nu**2 + (0.01 * r) ** 2)
+                terms.append(luminance * cs if scale == len(weights) - 1 else cs)
+            value = value * torch.stack(terms).mean() ** (weight / sum(weights))
+        losses.append(1 - value)
+    return average(losses)
+
+
 def bpkd_loops(objective: Any, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
     (classes, rows, columns), t, r = student.shape[1:], objective.temperature, objective.radius
     (height, width), pictures = labels.shape[1:], []
@@ -136,6 +172,15 @@ CASES = (
     Case("pixpro", pixpro_loops, patches, swap=other_view, stop_gradient=True),
     Case(
         "pixpro", pixpro_loops, patches, {"temperature": 0.3}, "contrast", swap=other_view, stop_gradient=True
+    ),
+    Case("ms-ssim", ms_ssim_loops, pictures, {"scales": 2, "window": 3}, unit=False),
+    Case(
+        "ms-ssim",
+        ms_ssim_loops,
+        pictures,
+        {"scales": 1, "window": 5, "sigma": 1.0, "data_range": 2.0},
+        "ssim",
+        unit=False,
     ),
     Case("bpkd", bpkd_loops, segments, {"radius": 1}, unit=False, stop_gradient=True),
     Case("bpkd", bpkd_loops, segments, {"temperature": 1.0}, "wide", unit=False, stop_gradient=True),

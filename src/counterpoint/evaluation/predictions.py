@@ -74,7 +74,9 @@ def probabilities(
             for column in model.columns
         }
         if model.incomplete == "drop":
-            whole = np.logical_and.reduce(list(there.values()))
+            # Of the columns that it is trained on, a method may need some alone to answer.
+            needed = getattr(model, "required", model.columns)
+            whole = np.logical_and.reduce([there[column] for column in needed])
             positions, there = positions[whole], {column: has[whole] for column, has in there.items()}
         if len(positions):
             inputs = {c: data.read(c, rows[positions[has]]) for c, has in there.items() if has.any()}

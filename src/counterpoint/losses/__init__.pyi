@@ -58,6 +58,7 @@ from .mochi import MoCHiLoss as MoCHiLoss
 from .moco import MoCoLoss as MoCoLoss
 from .moco_dual_view import DualViewLoss as DualViewLoss
 from .modular_contrast import ModularContrastLoss as ModularContrastLoss
+from .ms_ssim import MSSSIMLoss as MSSSIMLoss
 from .multi_label_softmax import MultiLabelSoftmaxLoss as MultiLabelSoftmaxLoss
 from .multi_sclip import MultiSClipLoss as MultiSClipLoss
 from .multi_similarity import MultiSimilarityLoss as MultiSimilarityLoss

@@ -7,6 +7,7 @@ from .align import ALIGN as ALIGN
 from .amcl import AMCL as AMCL
 from .arm import Arm as Arm
 from .asymmetric import Asymmetric as Asymmetric
+from .autoencoder import Autoencoder as Autoencoder
 from .barlip import BarLIP as BarLIP
 from .base import Method as Method
 from .bce import BCE as BCE

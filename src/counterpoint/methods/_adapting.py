@@ -248,10 +248,10 @@ class Adapting(Classifying):
         return {"cross_entropy": self.cross_entropy(logits, batch)}
 
     def passes(self) -> dict[str, float]:
-        return {self.tower(self.column).modality: 0.0}
+        return {self.tower(column).modality: 0.0 for column in self.columns}
 
     def passes_of_all(self) -> dict[str, float]:
-        return {self.tower(self.column).modality: 1.0}
+        return {self.tower(column).modality: 1.0 for column in self.columns}
 
 
 def label_loss(scores: Float[Tensor, "B C"], labels: Int[Tensor, "B ..."]) -> Float[Tensor, ""]:

@@ -56,6 +56,11 @@ class Classifying(TowerMethod):
             )
         return self.target
 
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The columns without which it has no answer: all of them, for a method that uses no rows with gaps."""
+        return tuple(self.columns) if self.incomplete == "drop" else ()
+
     def probabilities(self, logits: Float[Tensor, "B classes"]) -> Float[Tensor, "B classes"]:
         """Return the probability of every class: one of them applies, unless a method says otherwise."""
         return logits.softmax(1)
@@ -189,6 +194,8 @@ class Classifying(TowerMethod):
                 )
         none = torch.zeros(lengths.pop(), dtype=torch.bool)
         rows = {column: rows.get(column, none) for column in self.columns}
-        if self.incomplete == "drop" and not all(there.all() for there in rows.values()):
-            raise ValueError(f"{type(self).__name__} needs all of {', '.join(self.columns)} of every example")
+        if not all(rows[column].all() for column in self.required):
+            raise ValueError(
+                f"{type(self).__name__} needs all of {', '.join(self.required)} of every example"
+            )
         return rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import ClassVar, Unpack
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from ..forms import Count, Finite, Fraction, NonNegative, Positive
 from ..losses import ClassEmbeddingLoss, DistributionBalancedLoss
-from ..networks.base import Input, Tower, Towers
+from ..networks.base import Towers
 from ..recipes.schema import Recipe
 from ..types import Batch, StepInfo, Target, TrainingExamples
 from ._adapting import AdaptingOptions, descend
@@ -97,19 +96,14 @@ class LMPT(CoOp):
             steps=steps,
             **options,
         )
-        # The captions are a view of training, and no column that the model is asked about.
         _, self.captions = self.columns
-        self.columns = {self.column: self.columns[self.column]}
         self.weight, self.starts_with_intercept, self.shuffled = weight, intercept, shuffled
         self.balanced = DistributionBalancedLoss(mu=mu, negative_scale=negative_scale)
         self.embedding = ClassEmbeddingLoss(margin, margin_power=margin_power, weight_power=weight_power)
 
-    def tower(self, column: str) -> Tower:
-        return self.text_tower if column == self.captions else super().tower(column)
-
     @property
-    def view_inputs(self) -> Mapping[str, Input]:
-        return {self.captions: self.text_tower.input}
+    def required(self) -> tuple[str, ...]:
+        return (self.column,)
 
     def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         captions = examples.map(lambda batch: self._caption(batch))

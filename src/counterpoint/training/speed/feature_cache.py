@@ -34,7 +34,7 @@ def remember(method: TowerMethod, recipe: Recipe) -> dict[str, DeterministicView
         raise ValueError(
             f"towers.keep: with workers={recipe.workers} other processes would draw what is kept here; set workers to 0"
         )
-    shown = {name: view for name, view in method.views.items() if method.columns.get(view.column) in frozen}
+    shown = {name: view for name, view in method.views.items() if method.columns[view.column] in frozen}
     plain = {name: replace(view, augmentation=PLAIN, like="") for name, view in shown.items()}
     as_it_is = transforms(plain, recipe.augmentation)
     for name, look in transforms(shown, recipe.augmentation).items():
