@@ -33,6 +33,7 @@ from ..pictures.traits import HASH_BYTES, looks_of
 from ..replaced import MAX_BROKEN
 from ..sources import Asset, Ledger, Records, SourceOptions
 from ._looking import AT_ONCE, FileScan
+from ._pairs import ReplyPairs, pairs_in_data, pairs_in_records
 
 _SIDE = 96  # pixels of a sheet's pictures
 _SAMPLE_SEED = 0
@@ -93,6 +94,7 @@ class DataOverview:
         about: the numbers of examples and sides are estimated from that sample.
         label_columns: of a user's own files what each column is, by its name.
         broken: the share of the examples that may be left out.
+        pairs: good and worse replies, for each column of worse ones.
     """
 
     source: str
@@ -116,6 +118,7 @@ class DataOverview:
     about: bool = False
     label_columns: Mapping[str, ColumnOverview] = field(default_factory=dict)
     broken: float = MAX_BROKEN
+    pairs: tuple[ReplyPairs, ...] = ()
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -259,6 +262,7 @@ def seen_in_records(
         about=part,
         label_columns=seen_columns,
         broken=options.broken,
+        pairs=pairs_in_records(records, columns),
     )
 
 
@@ -358,6 +362,7 @@ def seen_in_data(source: str, data: Data, *, towers: Towers, sample: int | None)
         len(data),
         counts,
         len(rows) < len(data),
+        pairs=() if len(data.shards) else pairs_in_data(data),
     )
 
 
