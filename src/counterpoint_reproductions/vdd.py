@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from counterpoint.data.items import Questions
+from counterpoint.data.items import YES_OR_NO, Questions
 from counterpoint.data.rng import Rng
 from counterpoint.data.synthetic.scenes.items.forms import items_of
 from counterpoint.data.synthetic.scenes.items.questions import questions
@@ -16,7 +16,6 @@ from counterpoint.data.synthetic.scenes.world import Scenes
 from counterpoint.decoding.assistant import VisionLanguageAssistant
 from counterpoint.decoding.calibration import debiased
 from counterpoint.evaluation.prompts import prompt
-from counterpoint.evaluation.replies import YES_OR_NO
 from counterpoint.evaluation.statistic import calibration_error
 from counterpoint.networks.tiny_vlm import default_model_path, world
 from counterpoint.recipes.schema import Optimizer

@@ -57,7 +57,7 @@ class SpeakingMethod(TowerMethod):
 
     family = "speaking"
     needs: ClassVar[Needs] = Needs(modalities=("image", "talk"))
-    tuned: ClassVar[tuple[str, ...]] = ("talk",)
+    tuned_modalities: ClassVar[tuple[str, ...]] = ("talk",)
 
     def __init__(
         self,

@@ -361,7 +361,9 @@ class Arm:
         if not is_restored():
             for modality in named.keys() - self.towers.keys():
                 say_taken(self.spec, modality, named[modality])
-        tuned = {c: it for c, it in towers.items() if it.modality in (self.kind.tuned or reads.values())}
+        tuned = {
+            c: it for c, it in towers.items() if it.modality in (self.kind.tuned_modalities or reads.values())
+        }
         if self.tune is not None:
             check_pretrained(tuned, self.tune, f"arm {self.spec!r}")
         pair = is_pair(towers)

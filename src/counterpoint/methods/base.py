@@ -55,7 +55,7 @@ class Method(Checked, nn.Module, ABC):
         sampler: the way in which rows come, by the classes of the label that it learns from; see
             `counterpoint.data.loading.samplers`. An arm's option ``sampler=`` says otherwise.
         epoch_start_every: epochs from one `on_epoch_start` to the next, or `ONCE`; 0 for a method that takes none.
-        tuned: modalities of the pretrained towers that an arm's ``tune`` is about; all unless given.
+        tuned_modalities: modalities of the pretrained towers that an arm's ``tune`` is about; all unless given.
         wise: the share of what a run has learned that its weights end with, the rest being what it continued from; None
             for all of it. An arm sets it: ``wise=0.5``.
         names: it reads the names of classes or tags by the text tower of a trained pair, and is refused without one.
@@ -74,7 +74,7 @@ class Method(Checked, nn.Module, ABC):
     further: ClassVar[Mapping[str, tuple[Kind, ...]]] = {}
     asks: ClassVar[Mapping[str, str]] = {}
     carries: ClassVar[tuple[str, str] | None] = None
-    tuned: ClassVar[tuple[str, ...]] = ()
+    tuned_modalities: ClassVar[tuple[str, ...]] = ()
     draws: bool = False
     ordered: bool = False
     stages: tuple[Stage, ...] = ()

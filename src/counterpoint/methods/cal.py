@@ -148,7 +148,7 @@ class CAL(SpeakingMethod):
             given = speaker.given(speaker.patches(batch[self.picture]))
         states, tokens, where = speaker.reply_states(talk, given, hidden=hidden)
         gold = upcast((states * head.weight[tokens]).sum(1))
-        if getattr(head, "bias", None) is not None:
+        if head.bias is not None:
             gold = gold + head.bias[tokens]
         return gold.new_zeros(where.shape).masked_scatter(where, gold)
 

@@ -8,11 +8,11 @@ from typing import final
 import numpy as np
 
 from ...data.base import Rows
-from ...data.items import Questions
+from ...data.items import YES_OR_NO, Questions
 from ...data.pictured import PairedData
 from ...types import Assistant, Metric, Scores
 from ..prompts import prompt
-from ..replies import YES_OR_NO, first_word, replies_to, says_yes
+from ..replies import first_word, replies_to, says_yes
 from ..statistic import f1, mean, precision, recall
 from ..task import AnsweringTask, NotApplicableError, items_of, table
 

@@ -8,13 +8,13 @@ from typing import final
 import numpy as np
 
 from ...data.base import Rows
-from ...data.items import Question, Questions
+from ...data.items import YES_OR_NO, Question, Questions
 from ...data.pictured import PairedData
 from ...registry import unknown
 from ...types import Assistant, Metric, Scores
 from ..item_scores import item_scores
 from ..prompts import LEADS, prompt
-from ..replies import YES_OR_NO, first_word, is_right, replies_to
+from ..replies import first_word, is_right, replies_to
 from ..statistic import mean, share
 from ..task import AnsweringTask, items_of
 

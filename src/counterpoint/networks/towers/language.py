@@ -46,9 +46,11 @@ class LanguageTower(Tower):
         return residual_blocks(self.model)
 
     @property
-    def head(self) -> nn.Module:
+    def head(self) -> nn.Linear:
         """The layer from states to logits over the vocabulary."""
-        return self.model.get_output_embeddings()
+        head = self.model.get_output_embeddings()
+        assert isinstance(head, nn.Linear)
+        return head
 
     def embed(self, tokens: Int[Tensor, "B L"]) -> Float[Tensor, "B L W"]:
         """Return the vectors of tokens."""

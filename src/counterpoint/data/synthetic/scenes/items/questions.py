@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, get_args
 
 from .....registry import unknown
-from ....items import Question
+from ....items import YES_OR_NO, Question
 from ....rng import Rng
 from ..concepts import CONCEPTS
 from ..config import SceneConfig
@@ -41,7 +41,6 @@ QUESTIONS: tuple[QuestionKind, ...] = tuple(kind for kind in get_args(QuestionKi
 DOES_NOT_APPLY = "does not apply"
 """The answer to an absurd question."""
 
-YES_OR_NO = ("yes", "no")
 OPTIONS = 4
 """Answers to choose from, where there are as many."""
 POPULAR = 10
