@@ -70,7 +70,7 @@ def run(lab: Lab) -> Iterator[Result]:
         above(right[WORDS] - right[ONE], name="2: accuracy, words in all templates − in one"),
     )
     lab.note(
-        f"The registered method on the captions of {DATA} and the kinds of things that they name, under the recipe",
-        f"cpu: text towers by {PRETRAINED} steps of CLIP, one a seed, then {STEPS} steps of 32 texts, {SHOTS} of each",
-        f"kind, drawn by the seed. One optimiser serves both losses. Accuracy: {right.means()}.",
+        f"The registered method on captions of {DATA} and the kinds of things that they name, under the recipe cpu:",
+        f"text towers by {PRETRAINED} steps of CLIP, one a seed, then {STEPS} steps of 32 texts, {SHOTS} of each kind,",
+        f"drawn by the seed. One optimiser serves both losses. Accuracy: {right.means()}.",
     )

@@ -335,9 +335,9 @@ _ALL = (
     ),
     StudyPreset(
         "matching",
-        "pictures with texts: what a joint encoder of both, asked of the best answers alone, adds to comparing "
-        "vectors. "
-        "Scores by it are marked [joint]; compare with --budget time too, as a step of it costs several times as much",
+        "pictures with texts: what a joint encoder of both, asked about the best answers alone, adds to comparing "
+        "vectors. Scores by it are marked [joint]; compare with --budget time too, as its steps cost several times as "
+        "much",
         {
             "vectors alone": ("clip",),
             "a joint encoder beside them": ("albef", "softmask"),

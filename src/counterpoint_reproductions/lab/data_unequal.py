@@ -26,7 +26,7 @@ from counterpoint.data.synthetic.scenes.world import Scenes
 
 WORLD = (
     "scenes:basic,objects=2-2,concepts=cat+fish+apple+banana+car+key+hat+tree,tinted=1,sizes=small+large,relations=0,"
-    "train=4000,validation=64,test=1000,pixels=64"
+    "train=2000,validation=64,test=1000,pixels=64"
 )
 KINDS = ("replace object", "replace colour")
 _FAR = 10_000_000

@@ -65,7 +65,7 @@ class TransformerBlock(nn.Module):
         self,
         x: Float[Tensor, "*batch n W"],
         packing: Packing | None = None,
-        mask: Bool[Tensor, "B n"] | Bool[Tensor, "B h n n"] | None = None,
+        mask: Bool[Tensor, "B L"] | Bool[Tensor, "B h L L"] | None = None,
     ) -> Float[Tensor, "*batch n W"]:
         """Return states after the attention of the block, before its feed-forward part."""
         qkv = self.qkv(self.norm_1(x))
