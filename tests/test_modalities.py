@@ -87,6 +87,8 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/text_shearing.py": "several captions of a picture",
     "methods/_adapting.py": "a text tower reads the names of classes",
     "methods/lmpt.py": "captions, and the names of classes",
+    "methods/fsc_clip.py": "patches of pictures, and tokens of captions",
+    "methods/autoencoder.py": "draws pictures",
     "methods/_captioning.py": "captions of pictures",
     "methods/_matching.py": "pictures with texts",
     "methods/albef.py": "pictures with texts, and words of texts",
