@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .lab import Lab, Result, ThresholdOrigin, TrainingComparison, below, decides, secondary
+from .lab import Lab, Result, TrainingComparison, below, decides, effects, secondary
 
 CLAIM = (
     "Patches of a finer view, added in strides to the tokens of a coarse view in front of successive layers, lower the "
-    "negative log-likelihood of captions of small things by 0.05 nats a word below the coarse view repeated, and below "
-    "groups by tiles, at the same number of tokens and steps."
+    "negative log-likelihood of captions of small things below that with the coarse view repeated, and below that with "
+    "groups by tiles, by 5 % of it, at the same number of tokens and steps."
 )
 REFUTED = "repeating the coarse view or grouping by tiles does as well"
-NATS = ThresholdOrigin(kind="convention", text="0.05 nats a word; chosen before the run")
+SHARE = effects.of_the_rest(58.2, 62.4, "TextVQA, LLaVA-1.5-7B against DeepStack-L-7B", perfect=100)
 
 COARSE, REPEATED, TILES, STRIDED = "coarse view alone", "repeated", "tiles", "strided"
 STEPS = 400
@@ -48,9 +48,15 @@ def run(lab: Lab) -> Iterator[Result]:
     colours = study.scores("likelihood colour_nats")
     yield from decides(
         below(
-            nats[STRIDED] - nats[REPEATED], name="1: nats a word, strided − repeated", delta=0.05, source=NATS
+            (nats[STRIDED] - nats[REPEATED]) / nats[REPEATED],
+            name="1: nats a word, strided − repeated, as a share of repeated",
+            **SHARE,
         ),
-        below(nats[STRIDED] - nats[TILES], name="2: nats a word, strided − tiles", delta=0.05, source=NATS),
+        below(
+            (nats[STRIDED] - nats[TILES]) / nats[TILES],
+            name="2: nats a word, strided − tiles, as a share of tiles",
+            **SHARE,
+        ),
     )
     yield from secondary(
         below(nats[REPEATED] - nats[COARSE], name="nats a word, repeated − the coarse view alone"),
