@@ -16,8 +16,8 @@ SHARE = effects.of_the_rest(58.2, 62.4, "TextVQA, LLaVA-1.5-7B against DeepStack
 
 COARSE, REPEATED, TILES, STRIDED = "coarse view alone", "repeated", "tiles", "strided"
 STEPS = 400
-DATA = "scenes:tiny,sizes=small,talk=captions,train=6000,validation=64,test=1000,pixels=64"
-"""Pictures of 64 pixels a side, in which the side of a thing is a tenth or two of the whole."""
+DATA = "scenes:tiny,objects=1-1,tinted=1,sizes=small,talk=captions,train=6000,validation=64,test=1000,pixels=64"
+"""Pictures of 64 pixels a side with one coloured thing, whose side is a tenth or two of the whole."""
 STACKED = "sft,bridge=stacked,image_tiles=2"
 COMPARISON = TrainingComparison(
     {
@@ -35,6 +35,7 @@ COMPARISON = TrainingComparison(
         "towers.image": "cnn",
         "towers.image_size": 32,
         "towers.talk_layers": 5,
+        "towers.talk_width": 64,
         "towers.talk_context": 40,
     },
 )
