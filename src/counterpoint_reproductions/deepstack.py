@@ -16,7 +16,9 @@ SHARE = effects.of_the_rest(58.2, 62.4, "TextVQA, LLaVA-1.5-7B against DeepStack
 
 COARSE, REPEATED, TILES, STRIDED = "coarse view alone", "repeated", "tiles", "strided"
 STEPS = 400
-DATA = "scenes:tiny,objects=1-1,tinted=1,sizes=small,talk=captions,train=6000,validation=64,test=1000,pixels=64"
+DATA = (
+    "scenes:tiny,objects=1-1,tinted=1,sizes=small,talk=captions,train=6000,validation=64,test=1000,pixels=64"
+)
 """Pictures of 64 pixels a side with one coloured thing, whose side is a tenth or two of the whole."""
 STACKED = "sft,bridge=stacked,image_tiles=2"
 COMPARISON = TrainingComparison(

@@ -44,8 +44,9 @@ class Speaker:
             return self.image.patches(pictures).flatten(2).mT
         side, g = self.image.size, self.tiles
         coarse = self.image.patches(F.interpolate(pictures, (side, side), mode="area")).flatten(2)
-        tiles = pictures.unflatten(3, (g, side)).unflatten(2, (g, side)).permute(0, 2, 4, 1, 3, 5)
-        maps = self.image.patches(tiles.flatten(0, 2)).unflatten(0, (len(pictures), g, g))
+        tiles = pictures.reshape(len(pictures), 3, g, side, g, side).permute(0, 2, 4, 1, 3, 5)
+        maps = self.image.patches(tiles.flatten(0, 2))
+        maps = maps.reshape(len(pictures), g, g, *maps.shape[1:])
         stitched = maps.permute(0, 3, 1, 4, 2, 5).flatten(2)
         return torch.cat([coarse, stitched], 2).mT
 
