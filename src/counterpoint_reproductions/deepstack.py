@@ -8,15 +8,18 @@ from .lab import Lab, Result, TrainingComparison, below, decides, effects, secon
 
 CLAIM = (
     "Patches of a finer view, added in strides to the tokens of a coarse view in front of successive layers, lower the "
-    "negative log-likelihood of captions of small things below that of the coarse view repeated, and below that of "
-    "groups by tiles, at the same number of tokens and steps."
+    "negative log-likelihood of captions of small things below that with the coarse view repeated, and below that with "
+    "groups by tiles, by 5 % of it, at the same number of tokens and steps."
 )
 REFUTED = "repeating the coarse view or grouping by tiles does as well"
+SHARE = effects.of_the_rest(58.2, 62.4, "TextVQA, LLaVA-1.5-7B against DeepStack-L-7B", perfect=100)
 
 COARSE, REPEATED, TILES, STRIDED = "coarse view alone", "repeated", "tiles", "strided"
 STEPS = 400
-DATA = "scenes:tiny,sizes=small,talk=captions,train=6000,validation=64,test=1000,pixels=64"
-"""Pictures of 64 pixels a side, in which the side of a thing is a tenth or two of the whole."""
+DATA = (
+    "scenes:tiny,objects=1-1,tinted=1,sizes=small,talk=captions,train=6000,validation=64,test=1000,pixels=64"
+)
+"""Pictures of 64 pixels a side with one coloured thing, whose side is a tenth or two of the whole."""
 STACKED = "sft,bridge=stacked,image_tiles=2"
 COMPARISON = TrainingComparison(
     {
@@ -34,6 +37,7 @@ COMPARISON = TrainingComparison(
         "towers.image": "cnn",
         "towers.image_size": 32,
         "towers.talk_layers": 5,
+        "towers.talk_width": 64,
         "towers.talk_context": 40,
     },
 )
@@ -47,14 +51,14 @@ def run(lab: Lab) -> Iterator[Result]:
     colours = study.scores("likelihood colour_nats")
     yield from decides(
         below(
-            nats[STRIDED] - nats[REPEATED],
-            name="1: nats a word, strided − repeated",
-            **effects.convention("nats"),
+            (nats[STRIDED] - nats[REPEATED]) / nats[REPEATED],
+            name="1: nats a word, strided − repeated, as a share of repeated",
+            **SHARE,
         ),
         below(
-            nats[STRIDED] - nats[TILES],
-            name="2: nats a word, strided − tiles",
-            **effects.convention("nats"),
+            (nats[STRIDED] - nats[TILES]) / nats[TILES],
+            name="2: nats a word, strided − tiles, as a share of tiles",
+            **SHARE,
         ),
     )
     yield from secondary(

@@ -46,7 +46,7 @@ class Speaker:
         coarse = self.image.patches(F.interpolate(pictures, (side, side), mode="area")).flatten(2)
         tiles = pictures.reshape(len(pictures), 3, g, side, g, side).permute(0, 2, 4, 1, 3, 5)
         maps = self.image.patches(tiles.flatten(0, 2))
-        maps = maps.view(len(pictures), g, g, *maps.shape[1:])
+        maps = maps.reshape(len(pictures), g, g, *maps.shape[1:])
         stitched = maps.permute(0, 3, 1, 4, 2, 5).flatten(2)
         return torch.cat([coarse, stitched], 2).mT
 

@@ -75,7 +75,7 @@ class Likelihood(EmbedderTask):
         }
         kinds = sorted(name.removesuffix(" words") for name in sums if name.endswith(" words"))
         metrics |= {
-            kind: Metric(
+            f"{kind}_nats": Metric(
                 (f"{kind} negative", f"{kind} words"), error_rate, higher_is_better=False, bounds=_NATS
             )
             for kind in kinds
