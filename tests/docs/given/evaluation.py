@@ -2,6 +2,7 @@
 
 import os
 
+import numpy as np
 import torch
 
 import counterpoint.data as data
@@ -13,6 +14,8 @@ os.symlink(default_model_path(), "path/or/hub-name")
 another = VisionLanguageAssistant.load(default_model_path())
 pictures = torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8)
 names = ["robin", "wren"]
+sets, means, deviations = ["ours"] * 20, np.linspace(1, 5, 20), np.full(20, 0.4)
+logits, block = np.zeros((3, 5, 5)), np.full((5, 5), 0.5)
 
 
 def generate(prompt: str) -> str:
