@@ -29,7 +29,7 @@ class Needs:
 
     Attributes:
         least, most: how many; as many as there are if ``most`` is None.
-        modalities: of the columns, in this order; any if empty.
+        modalities: of the columns, in this order; any if empty. Without ``most`` there may be more of the last one.
         prefers: the modality that a method of one column takes where the data has several; the first one unless given.
         only: the modality of every column, however many; any if empty. Columns of others are left aside.
         further: of the first two columns, those whose modalities the columns behind them may have; any if empty.
@@ -80,7 +80,9 @@ class Needs:
         Raises:
             ValueError: naming the method and what it takes.
         """
-        if self.modalities and tuple(columns.values()) != self.modalities:
+        of = tuple(columns.values())
+        repeats = self.most is None and {*of[len(self.modalities) :]} <= {*self.modalities[-1:]}
+        if self.modalities and (of[: len(self.modalities)] if repeats else of) != self.modalities:
             named = ", ".join(f"{column} ({modality})" for column, modality in columns.items())
             raise ValueError(
                 f"{name} takes a column of {' and one of '.join(self.modalities)}, and is given {named or 'none'}"
@@ -145,7 +147,7 @@ class Needs:
 def columns_asked(arm: str, options: dict[str, str]) -> tuple[str, ...]:
     """Take the columns that an arm asks for out of its options.
 
-    They are ``columns=a+b``, ``on=images``, ``on=COLUMN``, or ``worse=COLUMN``, which is ``columns=image+talk+COLUMN``.
+    They are ``columns=a+b``, ``on=images``, ``on=COLUMN``, or ``worse=a+b``, which is ``columns=image+talk+a+b``.
     """
     on, stated, worse = options.pop("on", None), options.pop("columns", None), options.pop("worse", None)
     if worse is not None:
@@ -153,7 +155,7 @@ def columns_asked(arm: str, options: dict[str, str]) -> tuple[str, ...]:
             raise ValueError(
                 f"arm {arm!r}: worse={worse} names columns, and so does another option; leave one out"
             )
-        return ("image", "talk", worse)
+        return ("image", "talk", *worse.split("+"))
     if on is not None and stated is not None:
         raise ValueError(f"arm {arm!r}: on={on} and columns={stated} say the same thing; leave one out")
     if on == "pairs":
