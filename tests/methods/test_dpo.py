@@ -107,7 +107,7 @@ def test_rows_of_several_exchanges_are_refused() -> None:
     method, batch = begun("dpo")
     other = [(Exchange("Where?", reply),) for reply in GOOD]
     shown = replace(batch, views={**batch.views, "talk": method.inputs["talk"](other)})
-    with pytest.raises(ValueError, match="a row has several: write a row for each exchange"):
+    with pytest.raises(ValueError, match="a row has several: take one exchange of each row"):
         method.losses(method.encode(shown), shown, CLOCK)
 
 
@@ -117,7 +117,10 @@ def test_an_arm_names_the_column_of_worse_replies() -> None:
     assert [*Arm.parse("dpo,worse=blind").reads(columns)] == ["image", "talk", "blind"]
     assert [*Arm.parse("dpo").reads(columns)] == ["image", "talk", "noise"]
     assert [*Arm.parse("sft").reads(columns)] == ["image", "talk"]
+    assert [*Arm.parse("dpo,worse=noise+blind").reads(columns)] == ["image", "talk", "noise", "blind"]
+    with pytest.raises(ValueError, match="dpo takes a column of image"):
+        Arm.parse("dpo,columns=image+talk+noise+image").reads(columns)
     with pytest.raises(ValueError, match="worse=blind names columns, and so does another option"):
         Arm.parse("dpo,worse=blind,columns=image+talk")
     with pytest.raises(ValueError, match="dpo takes a column of image and one of talk and one of talk"):
-        Needs(3, 3, modalities=("image", "talk", "talk")).choose("dpo", {"image": "image", "talk": "talk"})
+        Needs(3, None, modalities=("image", "talk", "talk")).choose("dpo", {"image": "image", "talk": "talk"})

@@ -37,7 +37,7 @@ class DPO(SpeakingMethod):
     reply. A recipe should leave pictures unchanged (``augmentation.paired: plain``), as the reference reads them so.
 
     Args:
-        towers: of pictures, with features of patches, and of conversations, twice.
+        towers: of pictures, with features of patches, and of conversations, twice or more.
         recipe: unused: the bridge is as wide as the towers.
         beta: β.
         sft: weight of the mean negative log-likelihood of the good reply's tokens.
@@ -55,7 +55,7 @@ class DPO(SpeakingMethod):
 
     family = "speaking"
     papers = ("bpo",)
-    needs: ClassVar[Needs] = Needs(3, 3, modalities=("image", "talk", "talk"))
+    needs: ClassVar[Needs] = Needs(3, None, modalities=("image", "talk", "talk"))
     tunable: ClassVar[Ranges] = {"beta": (0.01, 1.0)}
     epoch_start_every = ONCE
 
@@ -71,43 +71,42 @@ class DPO(SpeakingMethod):
         tune_image: TuneImage | None = None,
     ) -> None:
         super().__init__(towers, bridge, tokens, tune_image)
-        *_, self.worse = towers
+        _, _, *self.worse = towers
         self.sft = sft
         self.objective = DPOLoss(beta)
-        self.items = ItemState(reference=[0.0, 0.0], digest=[_UNREAD, _UNREAD])
+        self.items = ItemState(reference=[0.0] * len(self.replies), digest=[_UNREAD] * len(self.replies))
         self._numbers: Mapping[str, float] = {}
 
     def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         """Compute the log-likelihoods of all pairs under the reference."""
 
-        def read(batch: Batch) -> Float[Tensor, "B 4"]:
+        def read(batch: Batch) -> Float[Tensor, "B n"]:
             policy = self._policy(self.encode(batch))
             return torch.cat([policy, self._digests(batch).to(policy.dtype)], 1)
 
-        known = examples.map(read)
         device = self.items.ids.device
-        self.items.store(
-            examples.ids.to(device), reference=known[:, :2].to(device), digest=known[:, 2:].to(device)
-        )
+        policy, digests = examples.map(read).to(device).chunk(2, 1)
+        self.items.store(examples.ids.to(device), reference=policy, digest=digests)
 
     def encode(self, batch: Batch) -> Embeddings:
         speaker = self.speaker
         patches = speaker.patches(batch[self.picture])
         given = speaker.given(patches)
-        log_p = {column: speaker.log_p(batch[column], given) for column in (self.talk, self.worse)}
+        log_p = {column: speaker.log_p(batch[column], given) for column in self.replies}
         return {self.picture: patches.mean(1), **log_p}
 
     def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
-        policy, used = self._policy(z), self._compared(batch)
         reference, digests = self.items.recall(batch.ids)
         # Of a row that was not read before the first step, both replies are as likely under the reference.
         known = (digests != _UNREAD).any(1)
         if bool((digests != self._digests(batch))[known].any()):
             raise ValueError(
-                "dpo compares one exchange a row, and a row has several: write a row for each exchange, as "
+                "dpo compares one exchange a row, and a row has several: take one exchange of each row, as "
                 "counterpoint data replies does"
             )
-        terms = {"dpo": self.objective(policy, reference.to(policy.dtype), used.to(policy.dtype))}
+        policy, used = pairs(self._policy(z)), self._compared(batch)
+        reference = pairs(reference).to(policy.dtype)
+        terms = {"dpo": self.objective(policy, reference, used.to(policy.dtype))}
         if self.sft:
             terms["sft"] = self.sft * self.mean_over_tokens(z[self.talk], batch[self.talk])
         with torch.no_grad():
@@ -130,15 +129,34 @@ class DPO(SpeakingMethod):
     def passes_of_all(self) -> dict[str, float]:
         return self.passes()
 
-    def _policy(self, z: Embeddings) -> Float[Tensor, "B 2"]:
-        return torch.stack([z[self.talk].sum(1), z[self.worse].sum(1)], 1)
+    @property
+    def replies(self) -> tuple[str, ...]:
+        """The columns of replies, the good one first."""
+        return (self.talk, *self.worse)
 
-    def _digests(self, batch: Batch) -> Int[Tensor, "B 2"]:
+    def _policy(self, z: Embeddings) -> Float[Tensor, "B k"]:
+        return torch.stack([z[column].sum(1) for column in self.replies], 1)
+
+    def _digests(self, batch: Batch) -> Int[Tensor, "B k"]:
         """Return a number of each conversation that tells it from others of its row."""
-        tokens = torch.stack([batch[column][:, TOKEN] for column in (self.talk, self.worse)], 1)
+        tokens = torch.stack([batch[column][:, TOKEN] for column in self.replies], 1)
         return (tokens * torch.arange(1, tokens.shape[2] + 1, device=tokens.device)).sum(2) % _DIGESTS
 
-    def _compared(self, batch: Batch) -> Bool[Tensor, " B"]:
+    def _compared(self, batch: Batch) -> Bool[Tensor, " n"]:
         """Return which pairs have two replies that differ."""
-        good, worse = batch[self.talk], batch[self.worse]
-        return (good != worse).flatten(1).any(1) & (replied(good) > 0) & (replied(worse) > 0)
+        good = batch[self.talk]
+        differ = [
+            (good != worse).flatten(1).any(1) & (replied(good) > 0) & (replied(worse) > 0)
+            for worse in (batch[column] for column in self.worse)
+        ]
+        return torch.stack(differ, 1).flatten()
+
+
+def pairs(of_replies: Float[Tensor, "B k"]) -> Float[Tensor, "n 2"]:
+    """Return the numbers of each pair of the first reply and a further one, row by row.
+
+    >>> pairs(torch.tensor([[1.0, 2.0, 3.0]])).tolist()
+    [[1.0, 2.0], [1.0, 3.0]]
+    """
+    good, worse = of_replies[:, :1], of_replies[:, 1:]
+    return torch.stack([good.expand_as(worse), worse], 2).flatten(0, 1)

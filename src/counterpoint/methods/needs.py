@@ -31,8 +31,8 @@ class Needs:
 
     Attributes:
         least, most: how many; as many as there are if ``most`` is None.
-        modalities: of the columns, in this order; any if empty.
-        more: the modality of the columns behind those of ``modalities``, however many; none if empty.
+        modalities: of the columns, in this order; any if empty. Without ``most`` there may be more of the last one.
+        more: the modality of the columns behind those of ``modalities`` in place of the last one, however many.
         prefers: the modality that a method of one column takes where the data has several; the first one unless given.
         only: the modality of every column, however many; any if empty. Columns of others are left aside.
         further: of the first two columns, those whose modalities the columns behind them may have; any if empty.
@@ -84,8 +84,9 @@ class Needs:
         Raises:
             ValueError: naming the method and what it takes.
         """
-        behind = [modality for modality in columns.values() if modality == self.more]
-        if self.modalities and (*columns.values(),) != (*self.modalities, *behind):
+        of, count = (*columns.values(),), len(self.modalities)
+        behind = self.more or (self.modalities[-1] if self.modalities and self.most is None else "")
+        if self.modalities and (of[:count] != self.modalities or {*of[count:]} - {behind}):
             named = ", ".join(f"{column} ({modality})" for column, modality in columns.items())
             more = f" and any number of {self.more}" if self.more else ""
             raise ValueError(
@@ -153,7 +154,7 @@ class Needs:
 def columns_asked(arm: str, options: dict[str, str]) -> tuple[str, ...]:
     """Take the columns that an arm asks for out of its options.
 
-    They are ``columns=a+b``, ``on=images``, ``on=COLUMN``, or ``worse=COLUMN``, which is ``columns=image+talk+COLUMN``.
+    They are ``columns=a+b``, ``on=images``, ``on=COLUMN``, or ``worse=a+b``, which is ``columns=image+talk+a+b``.
     """
     on, stated, worse = options.pop("on", None), options.pop("columns", None), options.pop("worse", None)
     if worse is not None:
@@ -161,7 +162,7 @@ def columns_asked(arm: str, options: dict[str, str]) -> tuple[str, ...]:
             raise ValueError(
                 f"arm {arm!r}: worse={worse} names columns, and so does another option; leave one out"
             )
-        return ("image", "talk", worse)
+        return ("image", "talk", *worse.split("+"))
     if on is not None and stated is not None:
         raise ValueError(f"arm {arm!r}: on={on} and columns={stated} say the same thing; leave one out")
     if on == "pairs":

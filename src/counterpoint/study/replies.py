@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
+from jaxtyping import Float
+from torch import Tensor
 
 from ..data.base import Data
 from ..data.derived.conversations import COLUMN, ConversationData
@@ -18,8 +22,32 @@ from ..data.source import load_any, rooted
 from ..data.views.keys import key, uniform
 from ..decoding.prompts import key_of
 from ..execution import leased
+from ..methods._speaking import SpeakingMethod
 from ..types import Assistant, Prompt
 from .decoding.transcript import Transcript, TranscriptAssistant
+
+
+@dataclass(frozen=True)
+class SamplingAssistant:
+    """A method that speaks, as an assistant that samples.
+
+    Attributes:
+        model: of a run.
+        temperature: of the sampling.
+        max_tokens: tokens after which a reply is cut off.
+    """
+
+    model: SpeakingMethod
+    temperature: float = 0.2
+    max_tokens: int = 64
+
+    def reply(self, prompts: Sequence[Prompt], *, seed: int = 0) -> list[str]:
+        options: dict[str, Any] = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        return self.model.reply(prompts, seed=seed, sample=True, **options)
+
+    def word_logits(self, prompts: Sequence[Prompt], words: Sequence[str]) -> Float[Tensor, "n w"]:
+        return self.model.word_logits(prompts, words)
+
 
 _AT_ONCE = 256  # rows whose pictures are in memory
 

@@ -91,27 +91,12 @@ class _NoModel:
         raise NotImplementedError
 
 
-class _Run:
-    """The model of a run, which samples."""
-
-    def __init__(self, model: object, options: RepliesOptions) -> None:
-        self.model, self.options = model, options
-
-    def reply(self, prompts: Sequence[Prompt], *, seed: int = 0) -> list[str]:
-        sampling = {"sample": True, "temperature": self.options.temperature}
-        return self.model.reply(  # type: ignore[attr-defined] # a SpeakingMethod
-            prompts, seed=seed, max_tokens=self.options.max_new_tokens, **sampling
-        )
-
-    def word_logits(self, prompts: Sequence[Prompt], words: Sequence[str]) -> object:
-        raise NotImplementedError
-
-
 def _assistant(options: RepliesOptions) -> Assistant:
     from ...decoding import VisionLanguageAssistant
     from ...methods._speaking import SpeakingMethod
     from ...models import load
     from ...study.decoding.model import located
+    from ...study.replies import SamplingAssistant
     from ...training.folder import is_checkpoint, is_run
 
     if not options.model:
@@ -122,7 +107,7 @@ def _assistant(options: RepliesOptions) -> Assistant:
             raise ValueError(
                 f"{options.model} is a run of {type(model).__name__}, which replies to no request"
             )
-        return _Run(model, options)  # type: ignore[return-value] # its logits are not asked for
+        return SamplingAssistant(model, options.temperature, options.max_new_tokens)
     return VisionLanguageAssistant.load(
         located(options.model),
         do_sample=True,

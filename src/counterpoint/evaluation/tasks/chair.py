@@ -7,9 +7,8 @@ from typing import final
 
 import numpy as np
 
-from ...data.base import Rows
+from ...data.base import Data, Rows
 from ...data.items import ObjectAnnotations
-from ...data.pictured import PairedData
 from ...types import Assistant, Metric, Scores
 from ..item_scores import item_scores
 from ..mentions import Mentions
@@ -47,10 +46,10 @@ class Chair(AnsweringTask):
     def __init__(self, prompt: str = INSTRUCTIONS[0]) -> None:
         self.prompt = prompt
 
-    def __call__(self, assistant: Assistant, data: PairedData, rows: Rows, *, seed: int = 0) -> Scores:
+    def __call__(self, assistant: Assistant, data: Data, rows: Rows, *, seed: int = 0) -> Scores:
         return self.judged(assistant, data, rows, seed, self.name)
 
-    def judged(self, assistant: Assistant, data: PairedData, rows: Rows, seed: int, task: str) -> Scores:
+    def judged(self, assistant: Assistant, data: Data, rows: Rows, seed: int, task: str) -> Scores:
         """Return the scores under the name of a task."""
         items = items_of(data, ObjectAnnotations, rows, task)
         find = Mentions(items.forms)
