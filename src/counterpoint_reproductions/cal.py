@@ -73,7 +73,8 @@ def run(lab: Lab) -> Iterator[Result]:
                 nats(WEIGHTED) / nats(other) - 1,
                 name=f"{number}: nats of decided words, CAL / {other} − 1",
                 **SMALLEST,
-            ),
+            )
+            for number, other in enumerate((SHUFFLED, EQUAL), 1)
         )
     )
     yield from secondary(
