@@ -31,13 +31,12 @@ class FSCCLIP(NegCLIP):
     the common space. Negatives are compared with their own picture alone and never with others, unlike in `NegCLIP`.
     With ``global_weight=0,local_weight=0`` it is `CLIP`.
 
-    Without a column of negatives, each caption gets the three of the paper: two words of one part of speech exchanged,
-    one word replaced by another of its kind in WordNet, and the pairs of its words in another order. The paper parses
-    captions and exchanges phrases. A negative that cannot be made is left out. Further columns of the second one's
-    modality are negatives in their place.
+    Each caption gets three negatives: two words of one part of speech exchanged, one word replaced by another of its
+    kind in WordNet, and the pairs of its words in another order. The paper parses captions and exchanges phrases. A
+    negative that cannot be made is left out.
 
     Args:
-        towers: by column: pictures and captions, then negatives. They must have features of patches and tokens.
+        towers: by column: pictures and captions. They must have features of patches and tokens.
         recipe: gives the width of the embedding.
         global_weight: λ_g; 0.5 for COCO and LAION-COCO, 1 for CC3M.
         local_weight: λ_l; 0.5 for a ViT-B/16 or ViT-L/14.
@@ -54,7 +53,7 @@ class FSCCLIP(NegCLIP):
 
     family = "two towers"
     papers = ("fsc-clip",)
-    needs: ClassVar[Needs] = Needs(2, None, further=(1,))
+    needs: ClassVar[Needs] = Needs(modalities=("image", "text"))
 
     def __init__(
         self,
@@ -70,12 +69,9 @@ class FSCCLIP(NegCLIP):
         super().__init__(towers, recipe, temperature=temperature)
         self.global_weight, self.local_weight = global_weight, local_weight
         _, text = self.pair
-        if not self.negatives:
-            self.negatives = [f"{text}.{name}" for name in FALSE]
-            self.views = {
-                **self.views,
-                **{f"{text}.{name}": View("text", f"false:{name}", text, like=text) for name in FALSE},
-            }
+        self.negatives = [f"{text}.{name}" for name in FALSE]
+        false = {f"{text}.{name}": View("text", f"false:{name}", text, like=text) for name in FALSE}
+        self.views = {**self.views, **false}
         self.hard = LocalNegativesLoss(self.objective.temperature, smoothing=smoothing, gamma=gamma)
         with torch.no_grad():  # towers without patches or tokens are refused here, and not at the first step
             self.image_tower.patches(torch.zeros(1, 3, *[self.image_tower.size] * 2))
@@ -95,7 +91,11 @@ class FSCCLIP(NegCLIP):
             else:
                 local = self.text_tower.states(batch[view])
             z[view] = torch.cat([pooled, local], 1)
-        return z
+        # What stands in a gap is no number perhaps, and would be none in gradients.
+        return {
+            view: torch.where(batch.has(self.views[view].column)[:, None, None], features, 0.0)
+            for view, features in z.items()
+        }
 
     def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         picture, text = self.pair
