@@ -20,7 +20,7 @@ LEVELS = ("inferior", "worse", "similar", "better", "superior")
 _STEPS, _PRECISION = 200, 1e-10
 
 
-class Comparison(NamedTuple):
+class ComparedPair(NamedTuple):
     """Two examples of one set, and the level of the second one: an index into `LEVELS`."""
 
     first: int
@@ -48,7 +48,7 @@ def comparisons(
     deviations: Float[np.ndarray, " n"] | float,
     count: int,
     seed: int = 0,
-) -> list[Comparison]:
+) -> list[ComparedPair]:
     """Draw pairs of examples of one set, with the level of the second one.
 
     Ratings of two sets are on different scales, so that no pair mixes sets. Both orders of a pair are as likely.
@@ -74,7 +74,7 @@ def comparisons(
     )
     sd = np.broadcast_to(np.asarray(deviations, dtype=float), names.shape)
     levels = comparison_levels(means[first], means[second], np.hypot(sd[first], sd[second]))
-    return [Comparison(*map(int, pair)) for pair in zip(first, second, levels, strict=True)]
+    return [ComparedPair(*map(int, pair)) for pair in zip(first, second, levels, strict=True)]
 
 
 def select_anchors(
