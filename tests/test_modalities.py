@@ -86,6 +86,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/text_shearing.py": "several captions of a picture",
     "methods/_adapting.py": "a text tower reads the names of classes",
     "methods/_captioning.py": "captions of pictures",
+    "methods/_speaking.py": "replies to requests about pictures",
     "methods/dpo.py": "pairs of replies to requests about pictures",
     "methods/dreamlip.py": "patches, and sentences of captions",
     "methods/pcd.py": "patches",

@@ -35,7 +35,7 @@ STEPS = 200
 DATA = "scenes:filler,train=4000,validation=64,test=1000,talk=captions"
 START = TrainingComparison(
     {"start": "sft"},
-    {"likelihood": ("nats", "blind_nats", *DECIDED)},
+    {"likelihood": ("nats", "blind_nats")},
     data="scenes:tiny,train=8000,validation=64,test=200,talk=captions",
     recipe="speak",
     changes={"steps": 5000, "validate_every": 5000},
@@ -52,7 +52,7 @@ def begun(start: Path) -> dict[str, str]:
 COMPARISON = replace(
     START,
     arms=begun(Path("runs/start")),
-    tasks={"likelihood": ("nats", "filler", *DECIDED)},
+    tasks={"likelihood": ("nats", "filler_nats", *(f"{kind}_nats" for kind in DECIDED))},
     data=DATA,
     changes={"steps": STEPS, "validate_every": STEPS},
     seeds=5,
@@ -62,7 +62,7 @@ COMPARISON = replace(
 def run(lab: Lab) -> Iterator[Result]:
     start = lab.study(START, "start").folder("start", 0)
     study = lab.study(replace(COMPARISON, arms=begun(start)))
-    of_kind = {kind: study.scores(f"likelihood {kind}") for kind in (*DECIDED, "filler")}
+    of_kind = {kind: study.scores(f"likelihood {kind}_nats") for kind in (*DECIDED, "filler")}
 
     def nats(arm: str) -> Score:
         return mean(of_kind[kind][arm] for kind in DECIDED).about(arm)

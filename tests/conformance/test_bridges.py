@@ -10,7 +10,7 @@ from counterpoint.networks.bridges.base import Bridge, Given, Seen
 from counterpoint.networks.init import initialise
 
 WIDTH, OUT, GRID, LAYERS = 12, 16, (4, 4), 6
-FIXED = ("linear", "mlp")
+FIXED = ("linear", "mlp", "stacked")
 """Bridges with a token for each patch."""
 every = pytest.mark.parametrize("name", BRIDGES.names())
 
@@ -24,13 +24,13 @@ def build(name: str, **options: int) -> Bridge:
 def seen(seed: int = 0, rows: int = 3) -> Seen:
     generator = torch.Generator().manual_seed(seed)
     levels = torch.randn(2, rows, 16, WIDTH, generator=generator).unbind(0)
-    return Seen(levels, GRID)
+    return Seen(levels, GRID, torch.randn(rows, 64, WIDTH, generator=generator))
 
 
 def all_of(given: Given) -> torch.Tensor:
     """Return the tokens, and what the functions of layers make of zeros, behind them."""
     states = torch.zeros(len(given.tokens), 3 + given.tokens.shape[1] + 2, OUT)
-    return torch.cat([given.tokens, *(change(states) for _, change in sorted(given.before.items()))], 1)
+    return torch.cat([given.tokens, *(change(states, 3) for _, change in sorted(given.before.items()))], 1)
 
 
 @every
@@ -57,7 +57,7 @@ def test_every_parameter_gets_a_gradient(name: str) -> None:
 @every
 def test_the_tokens_of_a_picture_do_not_depend_on_other_pictures(name: str) -> None:
     bridge, whole = build(name), seen()
-    alone = Seen(tuple(level[1:2] for level in whole.levels), GRID)
+    alone = Seen(tuple(level[1:2] for level in whole.levels), GRID, whole.fine[1:2])
     torch.testing.assert_close(all_of(bridge(alone)), all_of(bridge(whole))[1:2])
 
 
@@ -65,11 +65,13 @@ def test_the_tokens_of_a_picture_do_not_depend_on_other_pictures(name: str) -> N
 def test_its_facts_hold(name: str) -> None:
     bridge, first, other = build(name), seen(0), seen(1)
     order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
-    turned = Seen(tuple(level[:, order] for level in first.levels), GRID)
+    turned = Seen(tuple(level[:, order] for level in first.levels), GRID, first.fine)
     before, after = all_of(bridge(first)), all_of(bridge(turned))
     assert torch.allclose(before, after, atol=1e-6) == (not bridge.order)
-    levels = Seen((other.levels[0], first.last), GRID)
+    levels = Seen((other.levels[0], first.last), GRID, first.fine)
     assert torch.equal(all_of(bridge(levels)), before) == (not bridge.levels)
+    finer = Seen(first.levels, GRID, other.fine)
+    assert torch.equal(all_of(bridge(finer)), before) == (not bridge.fine)
     asked = torch.randn(3, 4, OUT)
     assert torch.equal(all_of(bridge(first, asked)), before) == (not bridge.asks)
 

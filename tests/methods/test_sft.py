@@ -11,9 +11,13 @@ import transformers
 
 from counterpoint.methods import create
 from counterpoint.networks import tune
-from counterpoint.networks.towers.language import LanguageTower
+from counterpoint.networks.bridges.base import Seen
+from counterpoint.networks.bridges.linear import LinearBridge
+from counterpoint.networks.bridges.stacked import StackedBridge
+from counterpoint.networks.speaker import Speaker
+from counterpoint.networks.towers.language import LanguageTower, Llama
 from counterpoint.raw import Exchange
-from counterpoint.testing._stubs import INPUTS, LATE, RECIPE, batch, begun, stub_towers
+from counterpoint.testing._stubs import INPUTS, LATE, RECIPE, SIZE, StubImage, batch, begun, stub_towers
 from counterpoint.types import Prompt, Turn
 
 READS = {"image": "image", "talk": "talk"}
@@ -172,3 +176,71 @@ def test_a_language_model_of_transformers_is_read_from_its_folder(tmp_path: Path
     (tmp_path / "chat_template.jinja").unlink(missing_ok=True)
     with pytest.raises(ValueError, match="its tokenizer has no chat template"):
         arm.build(recipe, {}, 0, columns=READS)
+
+
+def grid_numbers(side: int) -> torch.Tensor:
+    """The number of each patch of a square map, as features of width one."""
+    return torch.arange(float(side * side)).view(1, side * side, 1)
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"),
+    [
+        ("strided", [[0, 2, 8, 10], [1, 3, 9, 11], [4, 6, 12, 14], [5, 7, 13, 15]]),
+        ("tiles", [[0, 1, 4, 5], [2, 3, 6, 7], [8, 9, 12, 13], [10, 11, 14, 15]]),
+        ("repeated", [[0, 1, 2, 3]] * 4),
+    ],
+)
+def test_groups_of_a_finer_view_are_those_of_deepstack(groups: Any, expected: list[list[float]]) -> None:
+    bridge = StackedBridge(1, 1, (2, 2), tiles=2, groups=groups)
+    torch.nn.init.ones_(bridge.linear.weight)
+    torch.nn.init.zeros_(bridge.linear.bias)
+    given = bridge(Seen((grid_numbers(2),), (2, 2), grid_numbers(4)))
+    states = torch.full((1, 3 + 4 + 2, 1), 100.0)
+    kept = states.clone()
+    for layer, group in enumerate(expected, 1):
+        added = given.before[layer](states, 3)[0, :, 0] - 100
+        assert added.tolist() == [0, 0, 0, *group, 0, 0]
+    assert torch.equal(states, kept), "nothing is added in place"
+    assert sorted(given.before) == [1, 2, 3, 4]
+
+
+class Corners(StubImage):
+    """A tower whose patches are the means of the quarters of a picture."""
+
+    def patches(self, images: torch.Tensor) -> torch.Tensor:
+        assert images.shape[-1] == self.size
+        return torch.nn.functional.adaptive_avg_pool2d(images.mean(1, keepdim=True), 2)
+
+
+def test_tiles_are_stitched_to_one_map() -> None:
+    picture = torch.rand(2, 3, 2 * SIZE, 2 * SIZE)
+    speaker = Speaker(Corners(), StackedBridge(1, 8, (2, 2)), build().language, tiles=2)
+    patches = speaker.patches(picture)[:, :, 0]
+    means = picture.mean(1)
+    torch.testing.assert_close(patches[:, :4], torch.nn.functional.adaptive_avg_pool2d(means, 2).flatten(1))
+    torch.testing.assert_close(patches[:, 4:], torch.nn.functional.adaptive_avg_pool2d(means, 4).flatten(1))
+
+
+def test_zero_groups_are_the_linear_bridge() -> None:
+    stacked, linear = StackedBridge(4, 8, (2, 2)), LinearBridge(4, 8, (2, 2))
+    linear.load_state_dict(stacked.state_dict())
+    stacked.linear.bias.data.zero_()
+    linear.linear.bias.data.zero_()
+    language = Llama(build().language.chat, width=8, layers=5, seed=0).eval()
+    tokens = torch.randint(6, 200, (2, 9))
+    seen = Seen((torch.randn(2, 4, 4),), (2, 2), torch.zeros(2, 16, 4))
+    of = [Speaker(Corners(), bridge, language, 2) for bridge in (stacked, linear)]
+    one, other = (speaker.states(tokens, speaker.bridge(seen)) for speaker in of)
+    torch.testing.assert_close(one, other)
+
+
+def test_tiles_and_bridges_must_fit() -> None:
+    with pytest.raises(ValueError, match="image_tiles=2: bridge=linear reads the whole picture alone"):
+        build(image_tiles=2)
+    with pytest.raises(ValueError, match="image_tiles=1: bridge=stacked reads tiles of the picture"):
+        build(bridge="stacked")
+    with pytest.raises(
+        ValueError, match="changes the input of layer 4, and the language model has 2: give it 5"
+    ):
+        build(bridge="stacked", image_tiles=2)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..decoding.prompts import key_of
 from ..forms import Count, Positive, Share
 from ..modalities import MODALITIES, resolve
-from ..networks.base import Towers
+from ..networks.base import Input, Towers
 from ..networks.bridges import BRIDGES
-from ..networks.bridges.base import Bridge
+from ..networks.bridges.base import Bridge, Grouping
 from ..networks.speaker import Speaker, replied
 from ..networks.towers.chat import EXCHANGE, REPLY, TOKEN
 from ..networks.towers.language import LanguageTower
@@ -44,10 +45,13 @@ class SpeakingMethod(TowerMethod):
         bridge: the name of a bridge (`counterpoint.networks.bridges`).
         tokens: of a picture; the bridge's own number unless given.
         tune_image: what moves of the tower of pictures; nothing of a pretrained one and all of another unless given.
+        image_tiles: g: the picture is read as a whole and in g × g tiles of the tower's size.
+        groups: of the patches of tiles; see `counterpoint.networks.bridges.stacked.StackedBridge`.
 
     Raises:
         UnknownNameError: for a bridge that there is none of.
-        ValueError: for a number of tokens that the bridge cannot give.
+        ValueError: for a number of tokens that the bridge cannot give, for tiles with a bridge that reads none or
+            without tiles for one that does, and for a language model with too few layers.
         LookupError: for a picture tower without features of patches.
     """
 
@@ -61,15 +65,30 @@ class SpeakingMethod(TowerMethod):
         bridge: str = "linear",
         tokens: int | None = None,
         tune_image: TuneImage | None = None,
+        image_tiles: int = 1,
+        groups: Grouping = "strided",
     ) -> None:
         super().__init__(towers)
+        kind: type[Bridge] = BRIDGES.get(bridge)
+        if kind.fine != (image_tiles > 1):
+            raise ValueError(
+                f"image_tiles={image_tiles}: bridge={bridge} reads "
+                + ("tiles of the picture, so take image_tiles=2" if kind.fine else "the whole picture alone")
+            )
+        self.tiles = image_tiles
         self.picture, self.talk, *_ = towers
         self.views = paired(towers)
         image, language = self.image_tower, self.language
         places = grid(image)
         tune(image, tune_image or ("frozen" if image.pretrained else "full"))
         std = float(language.embed(torch.arange(language.chat.vocabulary)[None]).detach().std())
-        made: Bridge = BRIDGES.get(bridge)(image.width, language.width, places, tokens, std)
+        stacking: dict[str, Any] = {"tiles": image_tiles, "groups": groups} if kind.fine else {}
+        made = kind(image.width, language.width, places, tokens, std, **stacking)
+        if made.deepest >= len(language.layers):
+            raise ValueError(
+                f"bridge={bridge} changes the input of layer {made.deepest}, and the language model has "
+                f"{len(language.layers)}: give it {made.deepest + 1} (--towers.talk_layers) or fewer tiles"
+            )
         # Named as heads are, so that an arm that goes on from a run has its bridge too.
         self.bridge_projections = nn.ModuleDict({self.picture: made})
 
@@ -89,13 +108,28 @@ class SpeakingMethod(TowerMethod):
         """The picture tower, the bridge and the language model as one."""
         bridge = self.bridge_projections[self.picture]
         assert isinstance(bridge, Bridge)
-        return Speaker(self.image_tower, bridge, self.language)
+        return Speaker(self.image_tower, bridge, self.language, self.tiles)
+
+    @property
+    def inputs(self) -> Mapping[str, Input]:
+        shown = self.image_tower.input
+        return {**super().inputs, self.picture: shown.scaled(self.tiles) if self.tiles > 1 else shown}
+
+    def features(self, column: str, inputs: Tensor) -> Tensor:
+        if column == self.picture and self.tiles > 1:
+            inputs = F.interpolate(inputs, (self.image_tower.size,) * 2, mode="area")
+        return super().features(column, inputs)
 
     def encode(self, batch: Batch) -> Embeddings:
         speaker = self.speaker
         patches = speaker.patches(batch[self.picture])
         log_p = speaker.log_p(batch[self.talk], speaker.given(patches))
         return {self.picture: patches.mean(1), self.talk: log_p}
+
+    def passes(self) -> dict[str, float]:
+        passes = super().passes()
+        modality = self.image_tower.modality
+        return passes | {modality: passes[modality] * (1 + self.tiles**2 if self.tiles > 1 else 1)}
 
     def mean_over_tokens(self, log_p: Float[Tensor, "B L"], talk: Int[Tensor, "B 3 L"]) -> Float[Tensor, ""]:
         """Return the negative log-likelihood of a token, the mean over the replies of all ranks."""
@@ -252,12 +286,12 @@ class SpeakingMethod(TowerMethod):
 
     def _patches(self, pictures: Sequence[Tensor | None]) -> Float[Tensor, "b n w"]:
         """Return the patches of pictures, which are all there or all missing; none of missing pictures."""
-        tower, modality = self.image_tower, MODALITIES.get("image")
+        tower, made, modality = self.image_tower, self.inputs[self.picture], MODALITIES.get("image")
         if pictures[0] is None:
             return torch.zeros(len(pictures), 0, tower.width, device=self._device)
         # One by one, as they may be of several sizes.
         prepared = [
-            tower.input(resolve(modality.check)(picture[None])) for picture in pictures if picture is not None
+            made(resolve(modality.check)(picture[None])) for picture in pictures if picture is not None
         ]
         return self._evaluated(self.speaker.patches, torch.cat(prepared).to(self._device))
 

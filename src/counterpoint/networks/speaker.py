@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import final
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from ..pairwise.inputs import upcast
 from .base import ImageTower
-from .bridges.base import Bridge, Given, Seen
+from .bridges.base import Bridge, ChangeBehind, Given, Seen
 from .towers.chat import EXCHANGE, REPLY, TOKEN
 from .towers.language import LanguageTower, trimmed
 
@@ -27,20 +28,34 @@ class Speaker:
     Attributes:
         image: with features of patches.
         bridge: from patches to tokens.
+        tiles: g, for pictures of g times the tower's side: patches of the whole picture in the tower's size come first,
+            then those of a grid of g × g tiles, stitched to one map.
         language: reads and writes.
     """
 
     image: ImageTower
     bridge: Bridge
     language: LanguageTower
+    tiles: int = 1
 
     def patches(self, pictures: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B n w"]:
-        """Return the features of the pictures' patches, row by row of the grid."""
-        return self.image.patches(pictures).flatten(2).mT
+        """Return the features of the pictures' patches, row by row of the grid, coarse ones before fine ones."""
+        if self.tiles == 1:
+            return self.image.patches(pictures).flatten(2).mT
+        side, g = self.image.size, self.tiles
+        coarse = self.image.patches(F.interpolate(pictures, (side, side), mode="area")).flatten(2)
+        tiles = pictures.reshape(len(pictures), 3, g, side, g, side).permute(0, 2, 4, 1, 3, 5)
+        maps = self.image.patches(tiles.flatten(0, 2))
+        maps = maps.reshape(len(pictures), g, g, *maps.shape[1:])
+        stitched = maps.permute(0, 3, 1, 4, 2, 5).flatten(2)
+        return torch.cat([coarse, stitched], 2).mT
 
     def given(self, patches: Float[Tensor, "B n w"]) -> Given:
         """Return what the language model reads of pictures."""
-        return self.bridge(Seen((patches,), self.bridge.grid))
+        rows, columns = self.bridge.grid
+        count = rows * columns
+        fine = patches[:, count:] if self.tiles > 1 else None
+        return self.bridge(Seen((patches[:, :count],), self.bridge.grid, fine))
 
     def states(
         self, tokens: Int[Tensor, "B L"], given: Given | None, *, hidden: bool = False
@@ -67,7 +82,8 @@ class Speaker:
             ]
             states = self.language.token_states(whole, mask=mask.expand(len(whole), -1, -1))
         else:
-            states = self.language.token_states(whole, before=given.before)
+            before = {number: partial(_behind, change, opening) for number, change in given.before.items()}
+            states = self.language.token_states(whole, before=before)
         return torch.cat([states[:, :opening], states[:, opening + count :]], 1)
 
     def reply_states(
@@ -95,6 +111,10 @@ class Speaker:
         """Return the logits of the token behind some tokens; of pictures without patches nothing is read."""
         given = self.given(patches) if patches.shape[1] else None
         return upcast(self.language.head(self.states(tokens, given)[:, -1]))
+
+
+def _behind(change: ChangeBehind, opening: int, states: Float[Tensor, "B L W"]) -> Float[Tensor, "B L W"]:
+    return change(states, opening)
 
 
 def replied(talk: Int[Tensor, "B 3 L"]) -> Int[Tensor, " B"]:

@@ -36,6 +36,7 @@ DATA = (
     f"speech:short,pixels=24,{_SIZES}",
     f"clips:sounding,pixels=16,frames=6,{_SIZES}",
     f"glosses:graded,{_SIZES}",
+    f"scenes:basic,pixels=24,{_SIZES},talk=questions+captions",
 )
 """Synthetic data, of which the first serves that has what a task asks about."""
 _INCOMPLETE = "scenes:spurious,pixels=24,train=96,test=48,missing=image:0.3"
@@ -85,6 +86,14 @@ class RandomEmbedder:
         words = [caption.split() for caption in captions]
         factor = 0.5 if pictures is None else 0.25
         return torch.tensor([[-factor * sum(map(len, of_one)), len(of_one)] for of_one in words])
+
+    def log_likelihood_of_words(
+        self, pictures: Sequence[Tensor | None], exchanges: Sequence[Any]
+    ) -> list[Tensor]:
+        """Return likelihoods by the lengths of words, less of one without a picture, and one of the end."""
+        factors = [0.5 if picture is None else 0.25 for picture in pictures]
+        words = [[len(word) for word in exchange.reply.split()] for exchange in exchanges]
+        return [-factor * torch.tensor([*of, 1.0]) for factor, of in zip(factors, words, strict=True)]
 
     def embed_patches(self, pictures: Tensor, head: str = "default") -> Tensor:
         """Return embeddings of the quarters of pictures."""

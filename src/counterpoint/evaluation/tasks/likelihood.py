@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, final
 
 import numpy as np
@@ -12,6 +13,7 @@ from ...types import Embedder, Metric, Scores, Speaking
 from ..statistic import error_rate
 from ..task import EmbedderTask, NotApplicableError, check_columns, check_rows, scatter, scores
 
+_NATS = (0.0, math.inf)
 BATCH = 64
 """Rows whose replies are judged at once."""
 
@@ -22,8 +24,8 @@ class Likelihood(EmbedderTask):
 
     ``nats`` is the sum over all replies of the test set, the end of each reply included, divided by the number of their
     words, so that models with different tokens can be compared. ``blind_nats`` is the same without the picture. Where
-    the data knows what a word speaks of, there is a metric for each kind of word: ``thing``, ``colour``, ``number``,
-    ``size``, ``place`` and ``filler``. Words that the model's context cuts off do not count.
+    the data knows what a word speaks of, there is a metric for each kind of word: ``thing_nats``, and so for
+    ``colour``, ``number``, ``size``, ``place`` and ``filler``. Words that the model's context cuts off do not count.
 
     Raises:
         NotApplicableError: for a model that writes no replies, or where no row has a picture and a conversation.
@@ -68,12 +70,14 @@ class Likelihood(EmbedderTask):
                         add(f"{kind} negative", row, -value)
                         add(f"{kind} words", row, 1)
         metrics = {
-            "nats": Metric(("negative", "words"), error_rate, higher_is_better=False),
-            "blind_nats": Metric(("blind", "words"), error_rate, higher_is_better=False),
+            "nats": Metric(("negative", "words"), error_rate, higher_is_better=False, bounds=_NATS),
+            "blind_nats": Metric(("blind", "words"), error_rate, higher_is_better=False, bounds=_NATS),
         }
         kinds = sorted(name.removesuffix(" words") for name in sums if name.endswith(" words"))
         metrics |= {
-            kind: Metric((f"{kind} negative", f"{kind} words"), error_rate, higher_is_better=False)
+            f"{kind}_nats": Metric(
+                (f"{kind} negative", f"{kind} words"), error_rate, higher_is_better=False, bounds=_NATS
+            )
             for kind in kinds
         }
         outcomes = {name: scatter(of_row, used, len(rows)) for name, of_row in sums.items()}

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..heads import Linear
-from ..towers.language import Change
+
+ChangeBehind = Callable[[Float[Tensor, "B L W"], int], Float[Tensor, "B L W"]]
+"""A function of the input of a layer, over all tokens, and of the number of tokens before those of the picture."""
+Grouping = Literal["strided", "tiles", "repeated"]
 
 
 @dataclass(frozen=True)
@@ -21,10 +24,12 @@ class Seen:
     Attributes:
         levels: of layers of the picture tower, the last one last; patches in the order of the grid's rows.
         grid: rows and columns of patches.
+        fine: patches of a finer view, in the order of the rows of its grid; None where there is none.
     """
 
     levels: tuple[Float[Tensor, "B n w"], ...]
     grid: tuple[int, int]
+    fine: Float[Tensor, "B m w"] | None = None
 
     @property
     def last(self) -> Float[Tensor, "B n w"]:
@@ -37,12 +42,11 @@ class Given:
 
     Attributes:
         tokens: vectors in place of those of tokens.
-        before: functions of the inputs of layers, by the layer's number. The language model calls them with the states
-            of the tokens in their order, those of ``tokens`` behind the opening of the conversation.
+        before: functions of the inputs of layers, by the layer's number.
     """
 
     tokens: Float[Tensor, "B K W"]
-    before: Mapping[int, Change] = field(default_factory=dict)
+    before: Mapping[int, ChangeBehind] = field(default_factory=dict)
 
 
 class Bridge(nn.Module, ABC):
@@ -59,6 +63,7 @@ class Bridge(nn.Module, ABC):
         order: another order of the patches changes the tokens, if only in their order.
         levels: it reads several levels; else the last one alone.
         asks: it reads the question.
+        fine: it reads a finer view of the picture.
         tokens: K.
 
     Raises:
@@ -68,6 +73,7 @@ class Bridge(nn.Module, ABC):
     order: ClassVar[bool] = True
     levels: ClassVar[bool] = False
     asks: ClassVar[bool] = False
+    fine: ClassVar[bool] = False
     tokens: int
 
     def __init__(
@@ -81,6 +87,11 @@ class Bridge(nn.Module, ABC):
     def own_tokens(self) -> int:
         """The number of tokens where nobody says another: one for each patch."""
         return self.grid[0] * self.grid[1]
+
+    @property
+    def deepest(self) -> int:
+        """The last layer of the language model whose input it changes; −1 for none."""
+        return -1
 
     @abstractmethod
     def forward(self, seen: Seen, asked: Float[Tensor, "B Q W"] | None = None) -> Given:

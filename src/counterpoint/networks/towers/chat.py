@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 TOKEN, REPLY, EXCHANGE = range(3)
-"""Channels of a conversation's tensor."""
+"""Channels of the tensor of a conversation."""
 _MARK = "request"
 _SPECIAL = ("pad_token", "bos_token", "eos_token")
 

@@ -51,7 +51,7 @@ def is_fraction(metric: str) -> bool:
     return not metric.partition("[")[0].endswith(_COUNTED)
 
 
-_COUNTED = ("rank", "deviation", "mentions", "words", "mae")
+_COUNTED = ("nats", "rank", "deviation", "mentions", "words", "mae")
 
 
 def number(value: float | None, metric: str = "", signed: bool = False) -> str:
