@@ -21,7 +21,7 @@ from .lab import (
 
 CLAIM = (
     "Where captions are mostly filler, tokens weighted by how much the picture raises their logits lower the negative "
-    "log-likelihood of things, colours and numbers more than equal weights do in as many steps, and more than the same "
+    "log-likelihood of things and colours more than equal weights do in as many steps, and more than the same "
     "weights in another order."
 )
 REFUTED = "shuffled weights do as well, or equal weights do"
@@ -30,12 +30,12 @@ SMALLEST = effects.of_the_rest(
 )
 
 EQUAL, SHUFFLED, WEIGHTED = "sft", "shuffled weights", "CAL"
-DECIDED = ("thing", "colour", "number")
+DECIDED = ("thing", "colour")
 STEPS = 200
 DATA = "scenes:filler,train=4000,validation=64,test=1000,talk=captions"
 START = TrainingComparison(
     {"start": "sft"},
-    {"likelihood": ("nats", "blind_nats", *DECIDED)},
+    {"likelihood": ("nats", "blind_nats")},
     data="scenes:tiny,train=8000,validation=64,test=200,talk=captions",
     recipe="speak",
     changes={"steps": 5000, "validate_every": 5000},
@@ -52,7 +52,7 @@ def begun(start: Path) -> dict[str, str]:
 COMPARISON = replace(
     START,
     arms=begun(Path("runs/start")),
-    tasks={"likelihood": ("nats", "filler", *DECIDED)},
+    tasks={"likelihood": ("nats", "filler_nats", *(f"{kind}_nats" for kind in DECIDED))},
     data=DATA,
     changes={"steps": STEPS, "validate_every": STEPS},
     seeds=5,
@@ -62,7 +62,7 @@ COMPARISON = replace(
 def run(lab: Lab) -> Iterator[Result]:
     start = lab.study(START, "start").folder("start", 0)
     study = lab.study(replace(COMPARISON, arms=begun(start)))
-    of_kind = {kind: study.scores(f"likelihood {kind}") for kind in (*DECIDED, "filler")}
+    of_kind = {kind: study.scores(f"likelihood {kind}_nats") for kind in (*DECIDED, "filler")}
 
     def nats(arm: str) -> Score:
         return mean(of_kind[kind][arm] for kind in DECIDED).about(arm)
@@ -82,7 +82,7 @@ def run(lab: Lab) -> Iterator[Result]:
     )
     lab.note(
         f"The registered method on {DATA} under the recipe speak, {STEPS} steps from one run of sft on plain captions",
-        "of the same world. Nats a word of decided words are the mean over things, colours and numbers:",
+        "of the same world. Nats a word of decided words are the mean over things and colours:",
         f"{shown(of_kind)}. Nats of all words: {study.scores('likelihood nats').means()}.",
     )
 

@@ -119,7 +119,7 @@ def test_an_arm_names_the_column_of_worse_replies() -> None:
     assert [*Arm.parse("sft").reads(columns)] == ["image", "talk"]
     assert [*Arm.parse("dpo,worse=noise+blind").reads(columns)] == ["image", "talk", "noise", "blind"]
     with pytest.raises(ValueError, match="dpo takes a column of image"):
-        Arm.parse("dpo,columns=image+talk+noise+image").reads(columns)
+        Arm.parse("dpo,columns=talk+image+noise+blind").reads(columns)
     with pytest.raises(ValueError, match="worse=blind names columns, and so does another option"):
         Arm.parse("dpo,worse=blind,columns=image+talk")
     with pytest.raises(ValueError, match="dpo takes a column of image and one of talk and one of talk"):

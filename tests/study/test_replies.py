@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.data.replies import MAKERS
-from counterpoint.data.replies._maker import Asked, Maker
+from counterpoint.data.replies._maker import Maker, ReplyRequest
 from counterpoint.data.replies.noise import noisy
 from counterpoint.data.source import load_any
 from counterpoint.data.synthetic.scenes import Scenes
@@ -39,9 +39,9 @@ class Counting:
         raise NotImplementedError
 
 
-def asked(count: int) -> list[Asked]:
+def asked(count: int) -> list[ReplyRequest]:
     pictures = torch.randint(0, 256, (count, 3, 8, 8), dtype=torch.uint8)
-    return [Asked(Prompt("What?", pictures[k]), f"reply {k % 5}") for k in range(count)]
+    return [ReplyRequest(Prompt("What?", pictures[k]), f"reply {k % 5}") for k in range(count)]
 
 
 @pytest.mark.parametrize("name", MAKERS.names())
@@ -76,9 +76,9 @@ def test_noise_keeps_the_stated_share_of_the_picture() -> None:
 
 
 def test_errors_are_those_of_the_world_or_asked_of_the_model() -> None:
-    known = Asked(Prompt("What?"), "a red cat", "a blue cat")
+    known = ReplyRequest(Prompt("What?"), "a red cat", "a blue cat")
     assistant = Counting()
-    assert MAKERS.get("injected")()(assistant, [known, Asked(Prompt("What?"), "a dog")], 0) == [
+    assert MAKERS.get("injected")()(assistant, [known, ReplyRequest(Prompt("What?"), "a dog")], 0) == [
         "a blue cat",
         "brightness 0",
     ]

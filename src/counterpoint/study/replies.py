@@ -17,7 +17,7 @@ from ..data.base import Data
 from ..data.derived.conversations import COLUMN, ConversationData
 from ..data.derived.replied import RepliesManifest, begin_replies, check_makers, write_replies
 from ..data.replies import MAKERS
-from ..data.replies._maker import Asked
+from ..data.replies._maker import ReplyRequest
 from ..data.source import load_any, rooted
 from ..data.views.keys import key, uniform
 from ..decoding.prompts import key_of
@@ -113,7 +113,7 @@ def make_replies(
     return manifest
 
 
-def _asked(data: Data, rows: np.ndarray, seed: int) -> tuple[list[int], list[Asked]]:
+def _asked(data: Data, rows: np.ndarray, seed: int) -> tuple[list[int], list[ReplyRequest]]:
     """Return the ids of rows with a picture and a conversation, and one request of each."""
     ids, asked = [], []
     rows = rows[data.present("image", rows) & data.present(COLUMN, rows)]
@@ -125,12 +125,14 @@ def _asked(data: Data, rows: np.ndarray, seed: int) -> tuple[list[int], list[Ask
         ):
             request, reply = talk[int(u * len(talk))]
             prompt = Prompt(request, picture)
-            asked.append(Asked(prompt, reply, data.edited_reply(row, reply, key_of(prompt, seed))))
+            asked.append(ReplyRequest(prompt, reply, data.edited_reply(row, reply, key_of(prompt, seed))))
             ids.append(int(data.ids[row]))
     return ids, asked
 
 
-def _usable(asked: Sequence[Asked], made: Sequence[str | None]) -> tuple[list[str | None], dict[str, int]]:
+def _usable(
+    asked: Sequence[ReplyRequest], made: Sequence[str | None]
+) -> tuple[list[str | None], dict[str, int]]:
     """Return replies that can be compared with the good ones, None for others, and the reasons of these."""
     reasons: list[str] = []
     for one, reply in zip(asked, made, strict=True):

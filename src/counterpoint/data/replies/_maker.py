@@ -11,7 +11,7 @@ from ...types import Assistant, Prompt
 
 @final
 @dataclass(frozen=True)
-class Asked:
+class ReplyRequest:
     """A request about a picture, with its good reply.
 
     Attributes:
@@ -37,6 +37,8 @@ class Maker(Protocol):
 
     papers: tuple[str, ...]
 
-    def __call__(self, assistant: Assistant, asked: Sequence[Asked], seed: int) -> Sequence[str | None]:
+    def __call__(
+        self, assistant: Assistant, asked: Sequence[ReplyRequest], seed: int
+    ) -> Sequence[str | None]:
         """Return a worse reply to each request; None where none can be made."""
         ...

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar, final
 
 from ...types import Assistant, Prompt
-from ._maker import Asked
+from ._maker import ReplyRequest
 
 _ASKS = """Rewrite the answer for a similar but different picture. Change an object, a colour, a number or a position. \
 Keep it common and logical, and as long as it is.
@@ -37,7 +37,7 @@ class Injected:
 
     papers: ClassVar[tuple[str, ...]] = ("bpo",)
 
-    def __call__(self, assistant: Assistant, asked: Sequence[Asked], seed: int) -> list[str | None]:
+    def __call__(self, assistant: Assistant, asked: Sequence[ReplyRequest], seed: int) -> list[str | None]:
         """Return the replies."""
         prompts = [
             Prompt(_ASKS.format(request=one.prompt.text, reply=one.reply))

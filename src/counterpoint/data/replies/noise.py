@@ -8,7 +8,7 @@ from typing import ClassVar, final
 
 from ...decoding.pictures import diffuse
 from ...types import Assistant, Picture
-from ._maker import Asked
+from ._maker import ReplyRequest
 
 STEP = 900
 """Of 1000 of the schedule of VCD, where 0.365 of the picture's amplitude is left."""
@@ -25,7 +25,7 @@ class Noise:
 
     papers: ClassVar[tuple[str, ...]] = ("bpo",)
 
-    def __call__(self, assistant: Assistant, asked: Sequence[Asked], seed: int) -> list[str | None]:
+    def __call__(self, assistant: Assistant, asked: Sequence[ReplyRequest], seed: int) -> list[str | None]:
         """Return the assistant's replies; None for a request without a picture."""
         shown = [one for one in asked if one.prompt.picture is not None]
         prompts = [replace(one.prompt, picture=noisy(one.prompt.picture, seed)) for one in shown]

@@ -7,7 +7,7 @@ from typing import ClassVar, final
 
 from ...decoding.prompts import key_of
 from ...types import Assistant
-from ._maker import Asked
+from ._maker import ReplyRequest
 
 
 @final
@@ -16,7 +16,7 @@ class Random:
 
     papers: ClassVar[tuple[str, ...]] = ("bpo",)
 
-    def __call__(self, assistant: Assistant, asked: Sequence[Asked], seed: int) -> list[str | None]:
+    def __call__(self, assistant: Assistant, asked: Sequence[ReplyRequest], seed: int) -> list[str | None]:
         """Return the replies; the assistant is not asked."""
         replies = sorted({one.reply for one in asked})
         if len(replies) < 2:

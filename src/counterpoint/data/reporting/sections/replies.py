@@ -17,7 +17,7 @@ _FOLDS = 5
 
 
 @final
-class Replies(ReportSection):
+class WorseReplies(ReportSection):
     """For each column of worse replies, what is missing, what words alone tell, and what the data knows of them."""
 
     order: ClassVar[int] = 25
