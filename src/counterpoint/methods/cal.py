@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..forms import Count, Positive
 from ..networks.base import Towers
@@ -141,6 +141,7 @@ class CAL(SpeakingMethod):
     def _gold(self, batch: Batch, hidden: bool) -> Float[Tensor, "B L"]:
         """Return the logit of each token of a reply, by one row of the head a token."""
         speaker, head = self.speaker, self.language.head
+        assert isinstance(head, nn.Linear)
         talk, bridge = batch[self.talk], speaker.bridge
         if hidden:  # what is not attended to need not be computed
             given = Given(head.weight.new_zeros(len(talk), bridge.tokens, self.language.width))
@@ -148,7 +149,7 @@ class CAL(SpeakingMethod):
             given = speaker.given(speaker.patches(batch[self.picture]))
         states, tokens, where = speaker.reply_states(talk, given, hidden=hidden)
         gold = upcast((states * head.weight[tokens]).sum(1))
-        if getattr(head, "bias", None) is not None:
+        if head.bias is not None:
             gold = gold + head.bias[tokens]
         return gold.new_zeros(where.shape).masked_scatter(where, gold)
 
