@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..forms import Count, Positive
 from ..networks.base import Towers
@@ -141,7 +141,6 @@ class CAL(SpeakingMethod):
     def _gold(self, batch: Batch, hidden: bool) -> Float[Tensor, "B L"]:
         """Return the logit of each token of a reply, by one row of the head a token."""
         speaker, head = self.speaker, self.language.head
-        assert isinstance(head, nn.Linear)
         talk, bridge = batch[self.talk], speaker.bridge
         if hidden:  # what is not attended to need not be computed
             given = Given(head.weight.new_zeros(len(talk), bridge.tokens, self.language.width))
