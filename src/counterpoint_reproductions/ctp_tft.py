@@ -9,8 +9,8 @@ from pathlib import Path
 from .lab import Lab, Result, TrainingComparison, above, decides, effects, secondary
 
 CLAIM = (
-    "With 16 pictures of each of 20 base classes by another artist, the harmonic mean of the accuracies of base and new "
-    "classes is higher by 0.016 if a picture shifts the prompt of each class by a vector of its own than if it shifts "
+    "With 16 pictures of each of 20 base classes by another artist, the harmonic mean of the accuracies of base and "
+    "new classes is higher by 0.016 if a picture shifts the prompt of each class by a vector of its own than if it shifts "
     "the prompts of all classes by the mean of these vectors."
 )
 REFUTED = "prompts with one shift for all classes do as well"
@@ -71,9 +71,7 @@ def run(lab: Lab) -> Iterator[Result]:
     study = lab.study(replace(COMPARISON, arms=adapted(pairs.each("CLIP"))))
     harmonic, new = (study.scores(f"new_classes {metric}") for metric in ("harmonic", "new"))
     yield from decides(
-        above(
-            harmonic[FULL] - harmonic[SHARED], name="1: harmonic mean, CTP-TFT − shared shift", **HARMONIC
-        ),
+        above(harmonic[FULL] - harmonic[SHARED], name="1: harmonic mean, CTP-TFT − shared shift", **HARMONIC),
     )
     yield from secondary(
         above(new[FULL] - new[SHARED], name="2: new classes, CTP-TFT − shared shift"),
@@ -85,7 +83,7 @@ def run(lab: Lab) -> Iterator[Result]:
         above(harmonic[PATCHES] - harmonic[ZERO], name="5: harmonic mean, zero-shot by patches − zero-shot"),
     )
     lab.note(
-        f"The registered method, a reconstruction, from CLIP of {PRETRAINED} steps on the pictures of one artist, one a",
-        f"seed; {SHOTS} pictures by another artist of each base class. Base and new classes are told apart by themselves.",
+        f"The registered method, a reconstruction, from CLIP of {PRETRAINED} steps on pictures of one artist, one a seed;",
+        f"{SHOTS} pictures by another artist of each base class. Base and new classes are evaluated apart.",
         f"Harmonic mean: {harmonic.means()}; base: {study.scores('new_classes base').means()}; new: {new.means()}.",
     )

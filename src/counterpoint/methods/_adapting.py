@@ -164,7 +164,7 @@ class Adapting(Classifying):
 
     def shared_patches(self, z: Float[Tensor, "n p w"]) -> Float[Tensor, "n p d"]:
         """Return unit-norm features in the common space of pictures and their patches, as `read_patches` has them."""
-        return self.shared(z.flatten(0, 1)).unflatten(0, z.shape[:2])
+        return self.shared(z.flatten(0, 1)).view(*z.shape[:2], -1)
 
     def class_features(self, names: Sequence[str]) -> Float[Tensor, "C d"]:
         """Return the unit-norm features of the names of classes, in the template."""

@@ -161,7 +161,5 @@ class _Attention(nn.Module):
         self, queries: Float[Tensor, "B q d"], context: Float[Tensor, "B n d"]
     ) -> Float[Tensor, "B q out"]:
         queries, context = self.scale * queries, self.scale * context
-        attended = F.scaled_dot_product_attention(
-            self.query(queries), self.key(context), self.value(context)
-        )
+        attended = F.scaled_dot_product_attention(self.query(queries), self.key(context), self.value(context))
         return self.out(attended)
