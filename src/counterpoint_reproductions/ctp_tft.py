@@ -10,8 +10,8 @@ from .lab import Lab, Result, TrainingComparison, above, decides, effects, secon
 
 CLAIM = (
     "With 16 pictures of each of 20 base classes by another artist, the harmonic mean of the accuracies of base and "
-    "new classes is higher by 0.016 if a picture shifts the prompt of each class by a vector of its own than if it shifts "
-    "the prompts of all classes by the mean of these vectors."
+    "new classes is higher by 0.016 if a picture shifts the prompt of each class by a vector of its own than if it "
+    "shifts the prompts of all classes by the mean of these vectors."
 )
 REFUTED = "prompts with one shift for all classes do as well"
 HARMONIC = effects.reported(0.0, 3.19, "gain in harmonic mean over CoCoOp, mean of 11 data sets", unit=0.01)
@@ -83,7 +83,7 @@ def run(lab: Lab) -> Iterator[Result]:
         above(harmonic[PATCHES] - harmonic[ZERO], name="5: harmonic mean, zero-shot by patches − zero-shot"),
     )
     lab.note(
-        f"The registered method, a reconstruction, from CLIP of {PRETRAINED} steps on pictures of one artist, one a seed;",
-        f"{SHOTS} pictures by another artist of each base class. Base and new classes are evaluated apart.",
+        f"The registered method, a reconstruction, from CLIP of {PRETRAINED} steps on pictures of one artist, one a",
+        f"seed; {SHOTS} pictures by another artist of each base class. Base and new classes are evaluated apart.",
         f"Harmonic mean: {harmonic.means()}; base: {study.scores('new_classes base').means()}; new: {new.means()}.",
     )
