@@ -57,7 +57,7 @@ def test_table_has_a_row_per_paper_and_counts(measured: catalog.Paper) -> None:
 
 
 def test_page_of_a_planned_paper_promises_nothing() -> None:
-    text = shown(render.page(replace(catalog.paper("albef"), symbols=(), recipe=None, claim=None)))
+    text = shown(render.page(replace(catalog.paper("multibooth"), symbols=(), recipe=None, claim=None)))
     assert "arxiv.org/abs/2107.07651" in text
     assert "planned" in text
     assert "reproduce" not in text
@@ -101,7 +101,7 @@ def test_plain_data_is_json(measured: catalog.Paper) -> None:
     assert plain["url"] == measured.url
     assert plain["evidence"]["results"][0]["verdict"] == "reproduced"
     assert plain["modalities"] == ["image", "text"]
-    assert json.loads(json.dumps(render.as_dict(catalog.paper("albef"))))["evidence"] is None
+    assert json.loads(json.dumps(render.as_dict(catalog.paper("multibooth"))))["evidence"] is None
 
 
 def test_every_page_renders() -> None:
