@@ -57,7 +57,7 @@ def test_table_has_a_row_per_paper_and_counts(measured: catalog.Paper) -> None:
 
 
 def test_page_of_a_planned_paper_promises_nothing() -> None:
-    text = shown(render.page(replace(catalog.paper("multibooth"), symbols=(), recipe=None, claim=None)))
+    text = shown(render.page(replace(catalog.paper("albef"), symbols=(), recipe=None, claim=None)))
     assert "arxiv.org/abs/2107.07651" in text
     assert "planned" in text
     assert "reproduce" not in text
