@@ -12,6 +12,7 @@ from counterpoint.data.loading.order import ShuffledOrder
 from counterpoint.data.source import load as load_data
 from counterpoint.methods.limoe import LIMoE
 from counterpoint.recipes import load as load_recipe
+from counterpoint.recipes import override
 from counterpoint.spec import of_seed
 from counterpoint.training.start import load
 
@@ -25,6 +26,7 @@ REFUTED = "the classic losses serve as many words"
 
 ENTROPY, CLASSIC, DENSE = "entropy losses", "classic losses alone", "dense"
 STEPS = 500
+PLAIN = {"augmentation.paired": "plain"}
 COMPARISON = TrainingComparison(
     {
         ENTROPY: "limoe",
@@ -38,7 +40,7 @@ COMPARISON = TrainingComparison(
         "steps": STEPS,
         "validate_every": STEPS,
         "batch_size": 64,
-        "augmentation.paired": "plain",
+        **PLAIN,
     },
 )
 _BATCH = 100
@@ -64,7 +66,7 @@ def words_served(folder: str, seed: int, pairs: int) -> Arrays:
         data,
         ShuffledOrder(rows, _BATCH, seed),
         model.views,
-        augmentation=load_recipe(f"{of_seed(folder, seed)}/recipe.yaml").augmentation,
+        augmentation=override(load_recipe("cpu"), PLAIN).augmentation,
         inputs=model.inputs,
     )
     shares: dict[str, list[np.ndarray]] = {column: [] for column in model.columns}
