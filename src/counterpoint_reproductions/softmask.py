@@ -49,7 +49,7 @@ COMPARISON = replace(
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    data = DATA.replace("UNEQUAL", "SMALL") if lab.quick else DATA
+    data = lab.world(DATA, small=DATA.replace("UNEQUAL", "SMALL"))
     towers = lab.study(replace(PRETRAINING, data=data), "pretraining")
     study = lab.study(replace(COMPARISON, data=data, arms=started(towers.each("CLIP"))))
     joint, embedding = (study.scores(f"sugarcrepe replace{head}") for head in ("[joint]", ""))

@@ -152,13 +152,13 @@ def test_skipping_changes_states_there_and_keeps_keys(part: Any, layer: int) -> 
     changed, other_keys = states(layer)
     before, after = plain[layer], changed[layer + 1]
     if layer == 0:  # later layers pass through the final norm
-        assert torch.equal(after[~pictures], plain[1][~pictures])
+        assert torch.allclose(after[~pictures], plain[1][~pictures], atol=1e-5)
         if part == "block":
-            assert torch.equal(after[pictures], before[pictures])
+            assert torch.allclose(after[pictures], before[pictures], atol=1e-5)
         else:
             assert not torch.allclose(after[pictures], plain[1][pictures])
             assert not torch.allclose(after[pictures], before[pictures])  # attention is there
-    assert torch.equal(keys.layers[layer].keys, other_keys.layers[layer].keys)
+    assert torch.allclose(keys.layers[layer].keys, other_keys.layers[layer].keys, atol=1e-5)
     assert torch.allclose(states()[0][-1], plain[-1])  # nothing is left behind
 
 
