@@ -146,8 +146,14 @@ def test_skipping_changes_states_there_and_keeps_keys(part: Any, layer: int) -> 
     def states(*skipped: int) -> tuple[Any, Any]:
         with torch.no_grad(), skipping(model, pictures, skipped, part):
             out = model(**inputs, output_hidden_states=True, use_cache=True)
-        return out.hidden_states, out.past_key_values
+        # What the second block is given: hidden states are noted before the hooks of a block change them.
+        return (out.hidden_states[0], given.pop(), *out.hidden_states[2:]), out.past_key_values
 
+    given: list[Any] = []
+    blocks_of(model)[1].register_forward_pre_hook(
+        lambda block, args, kwargs: given.append(args[0] if args else kwargs["hidden_states"]),
+        with_kwargs=True,
+    )
     plain, keys = states()
     changed, other_keys = states(layer)
     before, after = plain[layer], changed[layer + 1]
