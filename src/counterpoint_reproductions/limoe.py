@@ -29,9 +29,9 @@ STEPS = 500
 PLAIN = {"augmentation.paired": "plain"}
 COMPARISON = TrainingComparison(
     {
-        ENTROPY: "limoe",
         CLASSIC: "limoe,entropy=false",
         DENSE: "limoe,experts=1,text_experts=1,image_experts=1",
+        ENTROPY: "limoe",
     },
     {"retrieval": ("i2t_R@1", "t2i_R@1")},
     data="scenes:basic,train=6000,validation=64,test=1000",
