@@ -276,9 +276,9 @@ def text_tower(source: TowerSource, start: Start) -> Tower:
         return DrawnText(image)
     if source.name == "lm" and layers is None:
         # Both columns name one model, or the text column names that of the pictures without its weights.
-        image = start.sibling("image") if "image" in start.modalities else None
-        if isinstance(image, PictureEmbedder) and start.name in ("lm", image.name):
-            return TextEmbedder(image.language, image)
+        beside = start.sibling("image") if "image" in start.modalities else None
+        if isinstance(beside, PictureEmbedder) and start.name in ("lm", beside.name):
+            return TextEmbedder(beside.language, beside)
         return TextEmbedder(_embedding_language(start))
     if layers is not None and source.name not in _TRANSFORMERS:
         raise ValueError(f"towers.text_layers={layers}: {source} has no layers to count")
