@@ -76,6 +76,8 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/supcon_bins.py": "prefers pictures where there are other columns too",
     "methods/byol.py": "the asymmetric views of pictures",
     "methods/cim.py": "small crops are of pictures",
+    "methods/clip_moe.py": "transformers of pictures and texts",
+    "methods/limoe.py": "patches and words",
     "methods/dito.py": "a detector is of pictures, and learns from captions",
     "methods/dbot.py": "masks patches of pictures",
     "methods/guided_ntxent.py": "a teacher that sees pictures",

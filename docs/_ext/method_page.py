@@ -143,9 +143,7 @@ def example(name: str) -> str:
     arm = ",".join([name, *(f"{option}={option.upper()}" for option in required(METHODS.get(name)))])
     fair = compared(name)
     if fair is None or fair[0] == name:
-        return f"counterpoint train {arm} --data DATA" + (
-            fair[1].removeprefix("--data DATA").split(" --seeds")[0] if fair and "--labels" in fair[1] else ""
-        )
+        return f"counterpoint train {arm} --data DATA" + (" --labels LABEL" if Arm.parse(name).learns else "")
     return f"counterpoint compare {fair[0]} {arm} {fair[1]}"
 
 

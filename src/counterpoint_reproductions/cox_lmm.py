@@ -128,7 +128,7 @@ def experiment(seed: int, train_size: int, test_size: int) -> Arrays:
         0 of a concept without words); for each method the overlap, and the active concepts, means over object words.
     """
     scenes, training, test = described(
-        f"{world()},{DIALS},train={train_size},validation=1,test={test_size},seed=300"
+        f"{world()},{DIALS},train={train_size},validation=1,test={test_size},seed=301"
     )
     assistant, rng = loaded(), np.random.default_rng(seed)
     unembed, tokenizer = Unembedding(assistant.model), assistant.processor.tokenizer

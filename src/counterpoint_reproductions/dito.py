@@ -17,7 +17,6 @@ from counterpoint.spec import of_seed
 from counterpoint.training.start import load
 
 from .lab import Arrays, Lab, Result, TrainingComparison, above, below, decides, effects, secondary
-from .lab import quick as smoke
 
 CLAIM = (
     "After a CLIP run goes on with the pyramid and the head of a detector, regions are named better, by names that no "
@@ -95,7 +94,7 @@ def run(lab: Lab) -> Iterator[Result]:
     folder = teachers.each("CLIP")
     study = lab.study(replace(COMPARISON, arms=on(folder)), "full rate")
     low = lab.study(replace(LOW, arms={SLOW: on(folder)[PLAIN]}), "low rate")
-    unseen = load_data(smoke.smaller(UNSEEN) if lab.quick else UNSEEN)
+    unseen = load_data(lab.world(UNSEEN))
     start, new, slow = (it.on(unseen, f"{REGIONS} named") for it in (teachers, study, low))
     old, old_slow = (it.scores(f"{REGIONS} named") for it in (study, low))
     ratio = lab.grid(

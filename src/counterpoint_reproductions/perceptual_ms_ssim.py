@@ -62,11 +62,11 @@ def judged(folder: Path, judge: Path) -> float:
 def run(lab: Lab) -> Iterator[Result]:
     judge = lab.study(JUDGE, "judge")
     study = lab.study(COMPARISON)
+    probe = study.scores(f"probe logistic_{LABEL}_top1")
     seeds = lab.seeds(COMPARISON.seeds)
     right = {
         name: [judged(study.folder(name, seed), judge.folder("judge", 0)) for seed in seeds] for name in ARMS
     }
-    probe = study.scores(f"probe logistic_{LABEL}_top1")
 
     def gain(other: str) -> Result:
         values = [a - b for a, b in zip(right[MS_SSIM], right[other], strict=True)]

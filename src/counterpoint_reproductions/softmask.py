@@ -49,8 +49,9 @@ COMPARISON = replace(
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    towers = lab.study(PRETRAINING, "pretraining")
-    study = lab.study(replace(COMPARISON, arms=started(towers.each("CLIP"))))
+    data = lab.world(DATA, small=DATA.replace("UNEQUAL", "SMALL"))
+    towers = lab.study(replace(PRETRAINING, data=data), "pretraining")
+    study = lab.study(replace(COMPARISON, data=data, arms=started(towers.each("CLIP"))))
     joint, embedding = (study.scores(f"sugarcrepe replace{head}") for head in ("[joint]", ""))
     yield from decides(
         above(

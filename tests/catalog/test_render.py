@@ -101,7 +101,7 @@ def test_plain_data_is_json(measured: catalog.Paper) -> None:
     assert plain["url"] == measured.url
     assert plain["evidence"]["results"][0]["verdict"] == "reproduced"
     assert plain["modalities"] == ["image", "text"]
-    assert json.loads(json.dumps(render.as_dict(catalog.paper("albef"))))["evidence"] is None
+    assert json.loads(json.dumps(render.as_dict(catalog.paper("multibooth"))))["evidence"] is None
 
 
 def test_every_page_renders() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from counterpoint import catalog
 from counterpoint.catalog.evidence import Evidence
+from counterpoint.evaluation import classifiers
 from counterpoint_reproductions import CLAIMS, reproduce
 from counterpoint_reproductions._registry import module
 from counterpoint_reproductions.lab import quick, score
@@ -48,6 +49,7 @@ def test_it_says_what_is_claimed_and_what_would_refute_it(subtests: pytest.Subte
             assert not claim.REFUTED.endswith(".")  # it ends the sentence "Refuted if …."
 
 
+@pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
 @pytest.mark.parametrize("slug", of_each_room())
 def test_its_smoke_run_goes_whole_way_from_training_to_evidence(
     slug: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -57,6 +59,7 @@ def test_its_smoke_run_goes_whole_way_from_training_to_evidence(
     monkeypatch.setattr(quick, "SEEDS", 1)
     monkeypatch.setattr(score, "RESAMPLES", 50)
     monkeypatch.setattr(score, "TAIL", 1)
+    monkeypatch.setattr(classifiers, "ITERATIONS", 10)  # of a probe, which only shows that it is asked
     evidence = reproduce(slug, quick=True)
     assert not list(tmp_path.iterdir())
     assert evidence.quick

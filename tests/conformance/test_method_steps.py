@@ -23,7 +23,9 @@ def test_ranks_change_no_gradient(name: str, size: int, rank_pool: Callable[[int
         pytest.skip("what is drawn for an example depends on the rank that holds it")
     step(method, batch(method, 11, dtype=torch.float64), 0)
     expected = grads_of(method)
+    # Norms of transformers' language models compute in float32.
+    atol = 1e-9 if method.family == "speaking" else 1e-12
     for measured in rank_pool(size).run(job_cached, name, 3):
         assert measured.keys() == expected.keys()
         for parameter, value in expected.items():
-            expect_close(measured[parameter], value, f"{parameter} of one process", rtol=1e-9, atol=1e-12)
+            expect_close(measured[parameter], value, f"{parameter} of one process", rtol=1e-9, atol=atol)

@@ -31,7 +31,9 @@ KINDS = {
     "alignment and uniformity": "align-uniform",
     "weighted": "isogclr",
 }
-"""A method for each family of losses, but for tags, which are learned as classes are."""
+"""A method for each family of losses but `OTHERS`."""
+OTHERS = ("tags", "pictures", "preference")
+"""Families of losses that look at one example at a time: tags are learned as classes are."""
 TOGETHER = {
     "byolip": ("fsdp", 5),
     "moco,queue=40": ("fsdp", 5),
@@ -50,7 +52,7 @@ def alone(arm: str) -> tuple[list[float], dict[str, Tensor]]:
 
 
 def test_there_is_a_method_for_each_kind_of_loss() -> None:
-    assert {losses.LOSSES.stated(name, "family") for name in losses.names()} == {*KINDS, "tags"}
+    assert {losses.LOSSES.stated(name, "family") for name in losses.names()} == {*KINDS, *OTHERS}
     assert methods.EBM.draws
 
 

@@ -42,7 +42,7 @@ def dead(reference: Path) -> Path:
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tests), os.environ.get("PYTHONPATH", "")])},
     )
-    deaths = [f"{name} {moment}" for name in ARMS for moment in moments(name)]
+    deaths = [f"{name} {moment}" for name in ARMS for moment in moments(name, reference)]
     assert done.stdout.splitlines() == deaths, done.stderr
     return place
 
@@ -72,8 +72,8 @@ def buffers_of(name: str) -> set[str]:
 def test_run_was_killed_ends_bit_by_bit_as_if_it_had_not_been(name: str, reference: Path, dead: Path) -> None:
     looked: list[int] = []
     whole = trained(name, reference, on_look=looked.append)
-    assert looked == list(looks(name))
-    for moment in moments(name):
+    assert looked == list(looks(name, reference))
+    for moment in moments(name, reference):
         folder = dead / name / moment
         saved = checkpoints.load(folder / "checkpoint")
         assert saved is not None

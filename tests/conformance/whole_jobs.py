@@ -96,21 +96,21 @@ EPOCH = 3
 
 
 @cache
-def looks(name: str) -> tuple[int, ...]:
+def looks(name: str, reference: Path) -> tuple[int, ...]:
     """Return the steps at which a method looks: the first of every so many epochs, and of each of its stages."""
     if name not in LOOK:
         return ()
-    method, _ = prepare(Run(ARMS[name], "tiny", RECIPE), TraitsData())
+    method, _ = prepare(Run(ARMS[name].format(reference=reference), "tiny", RECIPE), TraitsData())
     of_epochs = range(0, RECIPE.total_steps, EPOCH * method.epoch_start_every)
     return tuple(sorted({*of_epochs, *(span.first for span in spans(method.stages, RECIPE.total_steps))}))
 
 
-def moments(name: str) -> tuple[str, ...]:
+def moments(name: str, reference: Path) -> tuple[str, ...]:
     """Return the moments at which a run is killed, each with its step: in an epoch, and between a look and a step.
 
     The last checkpoint before the look at step 3 is of step 2, and that before the look at step 6 of step 6.
     """
-    return ("behind step 5", *(f"behind the look at step {step}" for step in looks(name) if step))
+    return ("behind step 5", *(f"behind the look at step {step}" for step in looks(name, reference) if step))
 
 
 def refer(folder: Path) -> None:
@@ -193,7 +193,7 @@ def killed(name: str, moment: str, reference: Path, folder: Path) -> None:
 def main(place: Path) -> None:
     torch.set_num_threads(1)
     for name in ARMS:
-        for moment in moments(name):
+        for moment in moments(name, place / "reference"):
             child = os.fork()
             if not child:
                 killed(name, moment, place / "reference", place / name / moment)

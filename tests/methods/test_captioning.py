@@ -133,7 +133,8 @@ def test_captions_are_those_of_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     def step(tokens: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
         return made.head(made(tokens, states)[:, -1])
 
-    written = generate(step, context, start=made.start, end=10, length=6)
+    prompts = torch.full((len(context), 1), made.start)
+    written = generate(step, context, prompts=prompts, end=10, length=6)
     for row, tokens in enumerate(written):
         expected: list[int] = []
         while len(expected) < 6:
@@ -144,9 +145,9 @@ def test_captions_are_those_of_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
                 break
             expected.append(best)
         assert tokens.tolist() == expected
-    beams = generate(step, context, start=made.start, end=10, length=1, beams=3)
+    beams = generate(step, context, prompts=prompts, end=10, length=1, beams=3)
     assert [b.tolist() for b in beams] == [w[:1].tolist() for w in written]
-    sampled = [generate(step, context, start=made.start, end=10, length=6, sample=True, seed=1) for _ in "ab"]
+    sampled = [generate(step, context, prompts=prompts, end=10, length=6, sample=True, seed=1) for _ in "ab"]
     assert all(torch.equal(a, b) for a, b in zip(*sampled, strict=True))
 
 

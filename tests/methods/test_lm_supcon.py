@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from method_stubs import LATE, StubText, batch, build, loaded
 
-from counterpoint.methods._templates import Template, own_tokens
+from counterpoint.methods._templates import MaskedTemplate, own_tokens
 from counterpoint.methods.lm_supcon import LMSupCon
 from counterpoint.networks import BytePairTokenizer
 from counterpoint.networks.towers.transformer import TextReader
@@ -57,7 +57,7 @@ def test_the_mask_is_never_cut_and_its_position_is_each_text_s_own() -> None:
 )
 def test_templates_that_cannot_be_filled_are_refused(template: str, context: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Template(template, reader(context))
+        MaskedTemplate(template, reader(context))
 
 
 def test_a_class_scores_by_its_word() -> None:

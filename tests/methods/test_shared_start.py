@@ -14,6 +14,7 @@ OTHER_HEADS = {
     *(
         "align",
         "amcl",
+        "autoencoder",
         "brivl",
         "coavt",
         "coca",

@@ -9,7 +9,7 @@ from transformers.models.mixtral.configuration_mixtral import MixtralConfig
 from transformers.models.mixtral.modeling_mixtral import MixtralSparseMoeBlock, load_balancing_loss_func
 
 from counterpoint.networks.experts import (
-    Mixture,
+    MixtureOfExperts,
     RoutingTotals,
     coefficient_of_variation,
     load_balance,
@@ -19,9 +19,9 @@ from counterpoint.networks.experts import (
 F64 = torch.float64
 
 
-def mixture(experts: int = 4, **options: object) -> Mixture:
+def mixture(experts: int = 4, **options: object) -> MixtureOfExperts:
     torch.manual_seed(0)
-    return Mixture(8, lambda: nn.Linear(8, 8), experts, **options).double()  # type: ignore[arg-type]
+    return MixtureOfExperts(8, lambda: nn.Linear(8, 8), experts, **options).double()  # type: ignore[arg-type]
 
 
 def served_by_hand(gates: Tensor, chosen: Tensor, experts: int, limit: int) -> Tensor:
@@ -90,7 +90,7 @@ def test_parity_with_the_block_and_the_loss_of_mixtral() -> None:
             return (nn.functional.silu(gate) * up) @ theirs.experts.down_proj[self.number].T
 
     numbers = iter(range(4))
-    ours = Mixture(8, lambda: Expert(next(numbers)), 4, choices=2, renormalise=True)
+    ours = MixtureOfExperts(8, lambda: Expert(next(numbers)), 4, choices=2, renormalise=True)
     ours.router.weight.data.copy_(theirs.gate.weight)
     x = torch.randn(3, 5, 8)
     output, routing = ours(x.flatten(0, 1))

@@ -14,7 +14,7 @@ import pytest
 from counterpoint.serving import Index, index
 from fixtures.vectors_folder import unit_vectors, write_vectors
 
-KILLS = {"exact": 8, "hnsw": 6, "ivf": 6, "lancedb": 6}
+KILLS = {"exact": 4, "hnsw": 3, "ivf": 3, "lancedb": 3}
 ROWS = 6_000
 _CHILD = """
 import sys

@@ -55,7 +55,7 @@ def test_a_work_that_is_killed_again_and_again_before_two_end_it(
     handed_over(options, study, tmp_path / "log")
     words = [sys.executable, "-m", "counterpoint", "work", study]
     # The jobs of an array are this very command, and are killed as often as any other.
-    killed(tmp_path / "log", words, study, undisturbed.moments(), kills=6)
+    killed(tmp_path / "log", words, study, undisturbed.moments(), kills=3)
     with (
         counterpoint(tmp_path / "other", "work", study) as other,
         counterpoint(tmp_path / "log", "work", study) as one,

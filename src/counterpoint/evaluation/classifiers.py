@@ -17,12 +17,14 @@ Classifier = Callable[[np.ndarray, np.ndarray, np.ndarray, int], np.ndarray]
 
 NEIGHBOURS = 20
 TEMPERATURE = 0.07
+ITERATIONS = 1000
+"""Most iterations of L-BFGS."""
 
 
 def logistic(
     train: Float[np.ndarray, "n d"], classes: Int[np.ndarray, " n"], test: Float[np.ndarray, "m d"], k: int
 ) -> Int[np.ndarray, " m"]:
-    """Classify by softmax regression, L2 with C = 1, L-BFGS, at most 1,000 iterations.
+    """Classify by softmax regression, L2 with C = 1, L-BFGS, at most `ITERATIONS` iterations.
 
     Features are scaled to [0, 1] by the training rows; test features may leave that range.
     """
@@ -62,7 +64,7 @@ def tag_probabilities(
     scaled = scaler.transform(train)
     known = [tag >= 0 for tag in tags.T]
     fits = [
-        LogisticRegression(max_iter=1000).fit(scaled[rows], tag[rows])
+        LogisticRegression(max_iter=ITERATIONS).fit(scaled[rows], tag[rows])
         if len(np.unique(tag[rows])) > 1
         else float(tag[rows].mean())
         if rows.any()
@@ -123,7 +125,7 @@ def _softmax_regression(train: Float[np.ndarray, "n d"], classes: Int[np.ndarray
 
     scaler = _scaler(train)
     with _many_classes():
-        return scaler, LogisticRegression(max_iter=1000).fit(scaler.transform(train), classes)
+        return scaler, LogisticRegression(max_iter=ITERATIONS).fit(scaler.transform(train), classes)
 
 
 def _scaler(train: np.ndarray) -> Any:

@@ -131,7 +131,7 @@ def map_scores(
         ValueError: for entries that are no probabilities.
 
     >>> map_scores(np.array([[0.5, 0.9], [0.1, 0.5]])).round(2).tolist()
-    [0.43, -0.43]
+    [0.3, -0.3]
     """
     if not ((matrix >= 0) & (matrix <= 1)).all():
         raise ValueError("the entries of a matrix of preferences must be from 0 to 1")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
 from itertools import islice
-from typing import ClassVar, Self, TypedDict
+from typing import ClassVar, Literal, Self, TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ..networks.base import TextTower, Towers
+from ..networks.towers.parts.regions import grid
 from ..pairwise import Temperature
 from ..recipes.schema import Recipe
 from ..types import Batch, Embeddings, StepInfo, Target, TrainingExamples
@@ -77,6 +78,8 @@ class Adapting(Classifying):
         names: it needs the text tower of the pair although it reads no column of texts.
         starts_as_zero_shot: before it is fitted it scores as `ZeroShotPair` does.
         renames: it can tell other classes apart by their names; see `renamed`.
+        reads: what `fit` and `scores` get of a picture: its feature, or its feature followed by those of its patches;
+            see `read_patches`.
         texts: the unit-norm features of the names of the classes.
         intercept: of the similarities of tags; 0 with classes.
 
@@ -89,6 +92,7 @@ class Adapting(Classifying):
     closed: ClassVar[bool] = True
     starts_as_zero_shot: ClassVar[bool] = True
     renames: ClassVar[bool] = False
+    reads: Literal["feature", "patches"] = "feature"
     epoch_start_every = ONCE
     default_label: ClassVar[str] = "group"
     texts: Tensor
@@ -141,6 +145,27 @@ class Adapting(Classifying):
         """Return the unit-norm features in the pair's common space of what the tower of the column said."""
         return F.normalize(self.project(self.column, z, "global"), dim=-1)
 
+    def read_patches(self) -> None:
+        """Give `fit` and `scores` the features of patches too: ``(n, 1 + patches, w)``, that of the picture first.
+
+        Raises:
+            LookupError: for a column that is not of pictures, and a tower without features of patches.
+        """
+        grid(self.image_tower)
+        # What is remembered of a tower are features of whole pictures.
+        self.image_tower.read = True
+        self.reads = "patches"
+
+    def seen(self, column: str, inputs: Tensor) -> Embeddings:
+        if self.reads == "feature" or column != self.column:
+            return super().seen(column, inputs)
+        summary, maps = self.image_tower.summary_and_patches(inputs)
+        return {column: torch.cat([summary[:, None], maps.flatten(2).mT], 1)}
+
+    def shared_patches(self, z: Float[Tensor, "n p w"]) -> Float[Tensor, "n p d"]:
+        """Return unit-norm features in the common space of pictures and their patches, as `read_patches` has them."""
+        return self.shared(z.flatten(0, 1)).view(*z.shape[:2], -1)
+
     def class_features(self, names: Sequence[str]) -> Float[Tensor, "C d"]:
         """Return the unit-norm features of the names of classes, in the template."""
         prompts = [self.template.replace("{}", name) for name in names]
@@ -159,7 +184,7 @@ class Adapting(Classifying):
 
     def on_epoch_start(self, examples: TrainingExamples, clock: StepInfo) -> None:
         device, labels = self.texts.device, self.classes(examples)
-        z = examples.map(lambda batch: self.features(self.column, batch[self.column]))
+        z = examples.map(lambda batch: self.seen(self.column, batch[self.column])[self.column])
         known = self.labelled(labels)
         self.begin()
         with torch.enable_grad(), torch.autocast(device.type, enabled=False):
@@ -187,7 +212,7 @@ class Adapting(Classifying):
         other.target = replace(self.required_target(), classes=tuple(names))
         # A buffer of its own; all else is shared.
         other._buffers = dict(self._buffers)
-        other.texts = torch.empty(len(names), self.texts.shape[1], device=self.texts.device)
+        other.texts = self.texts.new_empty(len(names), self.texts.shape[1])
         with torch.no_grad():
             other.begin_names()
         return other
@@ -215,18 +240,27 @@ class Adapting(Classifying):
         """Return the logits of the pair itself, from unit-norm features."""
         return self.objective(v @ self.texts.T) + self.intercept
 
-    @torch.no_grad()
     def calibrate(self, v: Float[Tensor, "N d"], labels: Int[Tensor, "N C"]) -> None:
-        """Set the intercept of tags so that the mean probability of known tags is the share of those that apply.
-
-        This is its maximum-likelihood value. The share is ``(positives + 1/2) / (known + 1)``, so that it is finite.
+        """Set the intercept of tags for the logits of the pair itself; see `set_intercept`.
 
         Args:
             v: the unit-norm features of the labelled examples.
             labels: their tags.
         """
+        self.set_intercept(self.objective(v @ self.texts.T), labels)
+
+    @torch.no_grad()
+    def set_intercept(self, logits: Float[Tensor, "N C"], labels: Int[Tensor, "N C"]) -> None:
+        """Set the intercept of tags so that the mean probability of known tags is the share of those that apply.
+
+        This is its maximum-likelihood value. The share is ``(positives + 1/2) / (known + 1)``, so that it is finite.
+
+        Args:
+            logits: of the labelled examples, without an intercept.
+            labels: their tags.
+        """
         known = labels >= 0
-        scores = self.objective(v @ self.texts.T)[known].double()
+        scores = logits[known].double()
         share = ((labels == 1).sum() + 0.5) / (known.sum() + 1.0)
         low, high = -scores.max() - 40, -scores.min() + 40
         for _ in range(60):

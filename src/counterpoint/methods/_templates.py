@@ -12,7 +12,7 @@ TEXT, MASK = "{}", "{mask}"
 """Where a template has the text, and the mask token."""
 
 
-class Template:
+class MaskedTemplate:
     """A template as tokens, into which the tokens of a text are set.
 
     Args:

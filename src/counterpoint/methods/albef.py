@@ -150,10 +150,8 @@ class ALBEF(MatchingMethod):
         """Return the states of hidden texts, read with their pictures, by this or the copy's towers."""
         reader = network.get_submodule("towers").get_submodule(self.columns[self.text])
         assert isinstance(reader, TextTower)
-        states: Tensor = network.get_submodule("joint")(
-            reader.states(batch[MASKED][:, 0]), z[PATCHES + self.picture]
-        )
-        return states
+        words = reader.states(batch[MASKED][:, 0])
+        return network.get_submodule("joint")(words, z[PATCHES + self.picture])
 
     def embedded(self, z: Embeddings) -> tuple[Float[Tensor, "B d"], Float[Tensor, "B d"]]:
         """Return the unit-norm embeddings x of pictures and y of texts."""

@@ -80,7 +80,7 @@ class Classifying(TowerMethod):
     def encode(self, batch: Batch) -> Embeddings:
         # What stands in a view where an example lacks its column must not matter, and its NaN would in gradients.
         return {
-            name: torch.where(batch.has(column)[:, None], z, 0.0)
+            name: torch.where(batch.has(column).view(-1, *[1] * (z.ndim - 1)), z, 0.0)
             for column in self.columns
             for name, z in self.seen(column, batch[column]).items()
         }
@@ -165,6 +165,8 @@ class Classifying(TowerMethod):
                 raw = resolve(MODALITIES.get(tower.modality).check)(inputs[column])
                 prepared = tower.input(raw.to(device) if isinstance(raw, Tensor) else raw).to(device)
                 for name, seen in self.seen(column, prepared).items():
+                    # Features of patches have one more dimension than those of whole pictures.
+                    z[name] = z[name].new_zeros(n, *seen.shape[1:])
                     z[name][there] = seen.to(z[name].dtype)
             ids = torch.arange(n, device=device)
             batch = Batch(ids, {}, present={column: there.to(device) for column, there in rows.items()})

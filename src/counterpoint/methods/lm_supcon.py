@@ -20,7 +20,7 @@ from ..networks.towers.parts.pooling import inside
 from ..pairwise.inputs import upcast
 from ..recipes.schema import Recipe
 from ..types import Batch, Embeddings, StepInfo, Target
-from ._templates import Template, own_tokens, starting
+from ._templates import MaskedTemplate, own_tokens, starting
 from .base import Ranges
 from .classifying import Classifying
 from .needs import Needs
@@ -96,7 +96,7 @@ class LMSupCon(Classifying):
                 "one template and dropout=0 make two views that are equal: give another template"
             )
         self.contrast, self.alternate, self.diverse, self.dropout = contrast, alternate, diverse, dropout
-        self.templates = [Template(template, reader) for template in templates]
+        self.templates = [MaskedTemplate(template, reader) for template in templates]
         classes = self.required_target().classes
         words = words or classes
         if len(words) != len(classes):

@@ -93,8 +93,7 @@ class SoftMask(ALBEF):
     def read_masked(self, network: nn.Module, z: Embeddings, batch: Batch) -> Float[Tensor, "B L W"]:
         if not self.masked_text:
             return super().read_masked(network, z, batch)
-        states: Tensor = network.get_submodule("joint")(z[WORDS + self.text], z[PATCHES + self.picture])
-        return states
+        return network.get_submodule("joint")(z[WORDS + self.text], z[PATCHES + self.picture])
 
     def pairs(self, z: Embeddings, batch: Batch) -> Pairs:
         pairs = super().pairs(z, batch)

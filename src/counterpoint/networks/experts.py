@@ -17,8 +17,8 @@ from .heads import Linear
 from .towers.transformer import TransformerBlock
 
 PAPERS = {
-    "clip-moe": ("Mixture", "MixtureBlock", "load_balance"),
-    "limoe": ("ExpertBlock", "Mixture", "RoutingTotals", "coefficient_of_variation", "load_balance"),
+    "clip-moe": ("MixtureOfExperts", "MixtureBlock", "load_balance"),
+    "limoe": ("ExpertBlock", "MixtureOfExperts", "RoutingTotals", "coefficient_of_variation", "load_balance"),
 }
 _ALONE = Ranks()
 
@@ -41,7 +41,7 @@ class Routing(NamedTuple):
     served: Bool[Tensor, "n k"]
 
 
-class Mixture(nn.Module):
+class MixtureOfExperts(nn.Module):
     """A weighted sum of the experts that a router chooses for each token.
 
         p = softmax(W x),   y = Σ over the k largest of w_e expert_e(x)
@@ -52,7 +52,7 @@ class Mixture(nn.Module):
     before second ones, and among these the largest gates first (batch priority routing). A choice that is not served
     adds nothing to the output.
 
-    >>> mixture = Mixture(8, lambda: nn.Linear(8, 8), experts=4)
+    >>> mixture = MixtureOfExperts(8, lambda: nn.Linear(8, 8), experts=4)
     >>> output, routing = mixture(torch.zeros(5, 8))
     >>> output.shape, routing.chosen.shape
     (torch.Size([5, 8]), torch.Size([5, 1]))
@@ -204,7 +204,7 @@ class ExpertBlock(TransformerBlock):
             down = Linear(4 * width, width, std=(2 * depth * width) ** -0.5, bias=True)
             return nn.Sequential(up, nn.GELU(), down)
 
-        self.mixture = Mixture(width, expert, experts)
+        self.mixture = MixtureOfExperts(width, expert, experts)
 
     def route(self, x: Float[Tensor, "n W"], capacity: float | None) -> tuple[Float[Tensor, "n W"], Routing]:
         """Return attended tokens after the experts, and how they were routed."""
@@ -223,7 +223,7 @@ class MixtureBlock(TransformerBlock):
         block: whose parts it takes over.
         experts: how many copies there are.
         choices: the experts of a token; their weights sum to 1.
-        router: see `Mixture`.
+        router: see `MixtureOfExperts`.
 
     Attributes:
         active: the expert that serves all tokens by itself; None for the mixture.
@@ -235,7 +235,7 @@ class MixtureBlock(TransformerBlock):
         width = block.out.in_features
         super().__init__(width, block.heads, 1, block.causal)
         feed_forward = nn.Sequential(block.up, nn.GELU(), block.down)
-        self.mixture = Mixture(
+        self.mixture = MixtureOfExperts(
             width,
             lambda: copy.deepcopy(feed_forward),
             experts,

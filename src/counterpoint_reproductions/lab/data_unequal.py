@@ -23,6 +23,7 @@ from counterpoint.data.synthetic.scenes.items.item_rows import RowPictures, ask_
 from counterpoint.data.synthetic.scenes.rows import SceneRows
 from counterpoint.data.synthetic.scenes.scene import Scene
 from counterpoint.data.synthetic.scenes.world import Scenes
+from counterpoint_reproductions.lab.quick import smaller
 
 WORLD = (
     "scenes:basic,objects=2-2,concepts=cat+fish+apple+banana+car+key+hat+tree,tinted=1,sizes=small+large,relations=0,"
@@ -72,4 +73,7 @@ def _of_small(kind: str, scene: Scene, draws: Rng, config: SceneConfig) -> tuple
     return None
 
 
-UNEQUAL = Unequal(Scenes.parse(WORLD).preset, "scenes of a large and a small thing")
+NAME = "scenes of a large and a small thing"
+UNEQUAL = Unequal(Scenes.parse(WORLD).preset, NAME)
+SMALL = Unequal(Scenes.parse(smaller(WORLD)).preset, NAME)
+"""For smoke runs."""

@@ -157,6 +157,10 @@ class Lab:
         runs = self._measured(function, axes, chosen, self.seeds(seeds), fixed)
         return Grid({axis: tuple(values) for axis, values in axes.items()}, runs, chosen)
 
+    def world(self, data: str, small: str = "") -> str:
+        """Return the name of data; in a smoke run that of a smaller made world, or ``small`` where it is given."""
+        return small or smoke.smaller(data) if self.quick else data
+
     def some(self, values: Sequence[T]) -> tuple[T, ...]:
         """Return the values for which something is computed on the spot; in a smoke run the first two."""
         return smoke.first(values) if self.quick else tuple(values)

@@ -79,7 +79,8 @@ def test_an_example_between_two_anchors_has_a_score_between() -> None:
 def test_preferences_weigh_the_levels_evenly() -> None:
     logits = np.log([[0.1, 0.2, 0.3, 0.15, 0.25]])
     assert preferences(logits) == pytest.approx([0.2 * 0.25 + 0.3 * 0.5 + 0.15 * 0.75 + 0.25])
-    assert abs(preferences(30 * logits, 100.0) - 0.5) < abs(preferences(30 * logits) - 0.5)
+    sure = 30 * np.log([[0.6, 0.1, 0.1, 0.1, 0.1]])
+    assert preferences(sure) < preferences(sure, 100.0) < 0.5
 
 
 def test_pairs_lie_within_one_set_and_have_the_level_of_the_second() -> None:

@@ -90,7 +90,7 @@ def parse(source: str) -> DataResolver:
         return (FilesResolver if is_pattern(path) else _Missing)(source, "", path, rest)
     if not options and os.path.exists(Path(path) / "scenes.json"):
         return _Scenes(source, "", path)
-    if not options and (Path(path) / TABLE).exists() and (Path(path) / MANIFEST).exists():
+    if not options and all(os.path.exists(Path(path) / name) for name in (TABLE, MANIFEST)):
         return _Replied(source, "", path)
     return (_Indexed if is_index(Path(path)) else FilesResolver)(source, "", path, rest)
 

@@ -21,6 +21,7 @@ def type_mask(types: Int[Tensor, " n"]) -> Bool[Tensor, "n n"]:
 
     Source: Recasens et al., "Zorro: the masked multimodal transformer" (2023), arXiv 2301.09595.
 
+    >>> import torch
     >>> type_mask(torch.tensor([0, 1, FUSION])).int().tolist()
     [[1, 0, 0], [0, 1, 0], [1, 1, 1]]
     """

@@ -215,8 +215,10 @@ class RegionSampler(nn.Module):
     ) -> Float[Tensor, "B N P 2"]:
         """Return the points of tokens, x and y in shares of the picture's sides."""
         offsets = self.offsets(self.norm(x)).unflatten(-1, (self.points, 2))
-        deviation, mean = torch.std_mean(offsets, 2, keepdim=True)
-        offsets = (offsets - mean) / (3 * deviation + 1e-6)
+        offsets = offsets - offsets.mean(2, keepdim=True)
+        # Not torch.std, which warns of a batch without examples.
+        deviation = offsets.norm(dim=2, keepdim=True) / max(self.points - 1, 1) ** 0.5
+        offsets = offsets / (3 * deviation + 1e-6)
         return regions[..., None, :2] + offsets * regions[..., None, 2:]
 
 

@@ -26,6 +26,6 @@ def wrapped(caption: str, draws: Rng) -> str:
     """Return a caption between a phrase before it and one behind it.
 
     >>> wrapped("a red cat", Rng(0, 1))
-    'if you ask me what this is about I would say a red cat although others might of course describe it differently'
+    'as far as anybody can tell at first sight there is a red cat and that is really all there is to say about it'
     """
     return f"{draws.choice('before', BEFORE)} {caption} {draws.choice('behind', BEHIND)}"
