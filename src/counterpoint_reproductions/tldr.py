@@ -23,14 +23,14 @@ DELTA = effects.convention(
 )
 
 TOKENS, BLIND, LAST = "TLDR", "TLDR without the picture", "reward of the last token"
-STEPS = 600
+STEPS = 300
 DATA = "scenes:tiny,train=8000,validation=64,test=500,talk=captions"
 START = TrainingComparison(
     {"start": "sft"},
     {"likelihood": ("nats",)},
     data=DATA,
     recipe="speak",
-    changes={"steps": 1500, "validate_every": 1500},
+    changes={"steps": 1000, "validate_every": 1000},
     seeds=(0,),
 )
 
