@@ -113,6 +113,7 @@ from .sy_con import SyCon as SyCon
 from .tagalign import TagAlign as TagAlign
 from .text_shearing import TextShearing as TextShearing
 from .tip_adapter import TipAdapter as TipAdapter
+from .tldr import TLDR as TLDR
 from .tower_method import TowerMethod as TowerMethod
 from .user_loss import LossError as LossError
 from .uta import UTA as UTA
