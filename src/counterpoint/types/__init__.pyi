@@ -33,5 +33,6 @@ from .prompts import Prompt as Prompt
 from .prompts import Turn as Turn
 from .scores import Constant as Constant
 from .scores import Metric as Metric
+from .scores import LabelMaps as LabelMaps
 from .scores import Scores as Scores
 from .scores import mean as mean
