@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,13 +18,13 @@ _FIELDS = ("names", "pictures", "true", "predicted")
 
 def write(folder: Path, maps: Mapping[str, LabelMaps]) -> None:
     """Write the maps of every test set into a run's folder."""
-    arrays = {
+    arrays: dict[str, Any] = {
         f"{number}.{field}": np.asarray(getattr(of_test, field))
         for number, of_test in enumerate(maps.values())
         for field in _FIELDS
     }
     with writing(folder / FILE) as part, part.open("wb") as file:
-        np.savez_compressed(file, tests=np.array(list(maps)), **arrays)
+        np.savez_compressed(file, **arrays, tests=np.array(list(maps)))
 
 
 def read(folder: Path) -> dict[str, LabelMaps]:

@@ -9,13 +9,14 @@ from typing import NamedTuple, final
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from ...data.base import Data, Rows
 from ...data.embeddings import EmbeddingCache
 from ...data.items import Regions
 from ...forms import Count
+from ...raw.maps import near_border
 from ...types import Constant, Embedder, LabelMaps, Metric, Scores
 from ..item_scores import batches, items_of
 from ..maps import centre_square, enlarge, patch_features
@@ -112,7 +113,7 @@ class SegmentationProbe(EmbedderTask):
             ):
                 if row in shown:
                     maps[row] = (centre_square(picture).numpy(), true.numpy(), taken.cpu().numpy())
-                near = _band(true)
+                near = near_border(true, BAND)
                 for part, where in ("", torch.ones_like(near)), ("band ", near):
                     counts[part][:, position[row]] = _counts(true[where], taken[where], len(names))
         outcomes: dict[str, np.ndarray] = {}
@@ -193,15 +194,6 @@ def _softmax_regression(
 
         optimizer.step(loss)  # type: ignore[no-untyped-call] # torch's
     return weight.detach(), bias.detach()
-
-
-def _band(labels: Int[Tensor, "S S"]) -> Bool[Tensor, "S S"]:
-    """Return the pixels that have a pixel of another class within `BAND` pixels, also diagonally."""
-    one = labels[None, None].float()
-    highest, lowest = (
-        sign * F.max_pool2d(sign * one, 2 * BAND + 1, stride=1, padding=BAND)[0, 0] for sign in (1, -1)
-    )
-    return highest != lowest
 
 
 def _counts(true: Int[Tensor, " p"], predicted: Int[Tensor, " p"], classes: int) -> Int[np.ndarray, "3 C"]:

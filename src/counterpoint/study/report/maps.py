@@ -6,19 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from ...diagnostics import plots
 from ...types import LabelMaps
 from ..label_maps import FILE, read
 from ..schema import TrainingSummary
 from .examples import finished_runs
-
-_BACKGROUND = (0.93, 0.94, 0.95)
 
 
 def label_maps(folder: Path, summary: TrainingSummary) -> dict[str, Any]:
@@ -56,8 +52,7 @@ def figure(arms: Mapping[str, LabelMaps]) -> Figure:
             for c in np.union1d(maps.true, maps.predicted).tolist()
         }
     )
-    patches = [Patch(color=tuple(_colours(names)[k]), label=names[k]) for k in seen]
-    drawn.legend(handles=patches, loc="outside lower center", ncols=len(arms) + 1, fontsize=7, frameon=False)
+    plots.class_legend(drawn, names, seen, len(arms) + 1)
     return drawn
 
 
@@ -66,15 +61,4 @@ def _coloured(
 ) -> Float[np.ndarray, "S S 3"]:
     """Return a map in the colours of the names that all arms share."""
     number = np.array([names.index(name) for name in own])
-    return _colours(names)[number[classes]]
-
-
-def _colours(names: list[str]) -> Float[np.ndarray, "C 3"]:
-    palette = [colour for name in ("tab20", "tab20b", "tab20c") for colour in mpl.colormaps[name].colors]  # type: ignore[attr-defined] # of a listed map
-    shades = iter(range(len(names)))
-    return np.array(
-        [
-            _BACKGROUND if name == "background" else palette[next(shades) % len(palette)][:3]
-            for name in names
-        ]
-    )
+    return plots.class_colours(names)[number[classes]]
