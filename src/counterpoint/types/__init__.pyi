@@ -32,7 +32,7 @@ from .prompts import Picture as Picture
 from .prompts import Prompt as Prompt
 from .prompts import Turn as Turn
 from .scores import Constant as Constant
-from .scores import Metric as Metric
 from .scores import LabelMaps as LabelMaps
+from .scores import Metric as Metric
 from .scores import Scores as Scores
 from .scores import mean as mean

@@ -31,7 +31,7 @@ def segmenter(subject: Subject) -> DiagnosticSection:
     """Draw the truth beside the answers of a segmenter, and where they differ near borders."""
     model = subject.model
     if not isinstance(model, Segment):
-        raise ValueError("the model gives pixels no class")
+        raise ValueError("the model gives the pixels of pictures no class, as a model of segment does")
     rows_of_maps = subject.rows[subject.data.present(model.map, subject.rows)]
     rows = spaced(rows_of_maps, SHOWN)
     pictures, given = subject.pictures(rows), subject.data.read(model.map, rows)
@@ -64,7 +64,7 @@ def masked(subject: Subject) -> DiagnosticSection:
     """Draw what a masked model was shown of some pictures, and what it makes of what was hidden."""
     model = subject.model
     if not isinstance(model, MultiMAE | CIM):
-        raise ValueError("the model predicts no hidden part of pictures")
+        raise ValueError("the model predicts no hidden part of pictures, as a model of multimae or cim does")
     loader = subject.loader
     rows = spaced(next(rows for rows in loader.data.splits.test.values() if len(rows)), SHOWN)
     batch = loader.of(rows, 0)
