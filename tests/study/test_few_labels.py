@@ -13,12 +13,15 @@ import torch
 
 import counterpoint as cp
 from counterpoint.data.base import Data
+from counterpoint.data.derived.drawn import DrawnData
+from counterpoint.data.derived.labelling import Labelling
 from counterpoint.data.source import load_any
 from counterpoint.methods.arm import Arm
 from counterpoint.recipes import load as load_recipe
 from counterpoint.recipes import override
 from counterpoint.study.training.runner import run
 from counterpoint.study.training.study import compare
+from counterpoint.study.training.tuning import trial_score
 from counterpoint.training.drawn import drawn
 from counterpoint.training.loop import fit
 from counterpoint.training.run import Run
@@ -64,6 +67,62 @@ def test_arms_are_compared_at_equal_shots(study: Any) -> None:
     assert summary.multiplicity.count("row of each class: ") == 1
     assert summary.multiplicity.count("rows of each class: ") == 1
     assert {arm.cost.rows for arm in summary.arms if Arm.parse(arm.name).shots == 1} == {6}
+
+
+def test_each_fold_of_the_shots_is_held_out_once() -> None:
+    data = load_any(DATA)
+    classes = data.label("colour", "classes").values
+    parts = [
+        DrawnData(data, Labelling.parse(f"colour,shots=4,fold={fold},folds=2"), 0).evaluated()
+        for fold in (1, 2)
+    ]
+    whole = DrawnData(data, Labelling.parse("colour,shots=4"), 0)
+    held = [part.splits.test["fold"] for part in parts]
+    assert sorted(np.concatenate(held)) == sorted(whole.splits.train)
+    for part, rows in zip(parts, held, strict=True):
+        assert not part.splits.validation
+        assert not np.isin(rows, part.splits.train).any()
+        assert (np.unique(classes[rows], return_counts=True)[1] <= 2).all()
+        assert (part.label("colour", "classes").values[rows] == classes[rows]).all()
+    for labels, match in [
+        ("colour,shots=2,fold=1,folds=4", "4 folds of 2 shots"),
+        ("colour,fold=1,folds=2", "2 folds of no shots"),
+        ("colour,shots=4,fold=3,folds=2", "fold is at most folds"),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            DrawnData(data, Labelling.parse(labels), 0)
+
+
+@pytest.mark.slow
+def test_a_search_is_judged_by_folds_of_the_shots(pair: Path, tmp_path: Path) -> None:
+    study = compare(
+        "linear",
+        "zero-shot",
+        folder=tmp_path / "study",
+        data=DATA,
+        recipe=RECIPE,
+        labels="colour",
+        shots=(2,),
+        from_=str(pair),
+        seeds=1,
+        tasks=("classification",),
+        tune=2,
+        jobs=1,
+    )
+    (search, _) = study.summary.tuning
+    assert search.trials == 2
+    scores = []
+    for trial in sorted((study.folder / "tuning").glob("linear*/trial-*")):
+        folds = sorted(trial.iterdir())
+        assert [fold.name for fold in folds] == ["fold-1", "fold-2"]
+        rows = [json.loads((fold / "scores.json").read_text()) for fold in folds]
+        assert {row["test"] for of_fold in rows for row in of_fold} == {"fold"}
+        accuracies = [row["value"] for of_fold in rows for row in of_fold if row["metric"] == "accuracy"]
+        scores.append(np.mean(accuracies))
+        assert trial_score(trial) == pytest.approx(scores[-1])
+    chosen = max(range(2), key=lambda k: scores[k])
+    assert ("strength" in search.chosen) == (chosen == 1)
+    assert "2 trials" in (study.folder / "report.html").read_text()
 
 
 @pytest.mark.slow
@@ -153,6 +212,25 @@ def test_pair_of_a_library_keeps_its_scale_and_its_space(tmp_path: Path) -> None
 
 
 def test_search_is_refused(pair: Path, tmp_path: Path) -> None:
+    for shots, tasks, match in [
+        ((1, 2), (), "'zero-shot,from=.*,shots=1' has one row of each class"),
+        (
+            (2,),
+            ("retrieval",),
+            "judges folds of the shots by classification, multi_label, zero_shot or probe",
+        ),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            compare(
+                "zero-shot",
+                folder=tmp_path / "s",
+                data=DATA,
+                labels="colour",
+                from_=str(pair),
+                tune=2,
+                shots=shots,
+                tasks=tasks,
+            )
     with pytest.raises(ValueError, match="tune=2 searches by the learning curve"):
         compare("zero-shot", folder=tmp_path / "s", data=DATA, labels="colour", from_=str(pair), tune=2)
 

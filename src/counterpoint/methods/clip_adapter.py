@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -13,6 +13,7 @@ from ..networks.base import Towers
 from ..recipes.schema import Recipe
 from ..types import Target
 from ._adapting import Adapting, AdaptingOptions, descend
+from .base import Ranges
 
 
 class CLIPAdapter(Adapting):
@@ -36,6 +37,7 @@ class CLIPAdapter(Adapting):
     """
 
     family = "few labels"
+    tunable: ClassVar[Ranges] = {"ratio": (0.05, 0.8), "lr": (5e-4, 8e-3)}
     starts_as_zero_shot = False
     renames = True
 

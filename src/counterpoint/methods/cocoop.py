@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from ..recipes.schema import Recipe
 from ..types import Target
 from ._adapting import Adapting, AdaptingOptions, descend
 from ._prompts import PromptLearner
+from .base import Ranges
 
 _PROMPTS = 1024
 """Prompts that go through the text tower together, at most."""
@@ -42,6 +43,7 @@ class CoCoOp(Adapting):
     """
 
     family = "few labels"
+    tunable: ClassVar[Ranges] = {"lr": (5e-4, 8e-3)}
     starts_as_zero_shot = False
     renames = True
 

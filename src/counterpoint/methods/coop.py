@@ -14,6 +14,7 @@ from ..recipes.schema import Recipe
 from ..types import Kind, Target
 from ._adapting import Adapting, AdaptingOptions, descend, label_loss
 from ._prompts import PromptLearner
+from .base import Ranges
 
 
 class CoOp(Adapting):
@@ -39,6 +40,7 @@ class CoOp(Adapting):
     """
 
     family = "few labels"
+    tunable: ClassVar[Ranges] = {"lr": (5e-4, 8e-3)}
     learns: ClassVar[tuple[Kind, ...]] = ("classes", "tags")
     renames = True
     context_of_class: ClassVar[bool] = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Unpack
+from typing import ClassVar, Literal, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from ..recipes.schema import Recipe
 from ..types import Target
 from ._adapting import Adapting, AdaptingOptions, descend
 from ._prompts import PromptLearner
+from .base import Ranges
 
 _PROMPTS = 1024
 """Prompts that go through the text tower together, at most."""
@@ -60,6 +61,7 @@ class CTPTFT(Adapting):
 
     family = "few labels"
     papers = ("ctp-tft",)
+    tunable: ClassVar[Ranges] = {"lr": (5e-4, 8e-3)}
     renames = True
 
     def __init__(

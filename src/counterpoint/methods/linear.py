@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,7 @@ from ..networks.base import Towers
 from ..recipes.schema import Recipe
 from ..types import Target
 from ._adapting import Adapting, AdaptingOptions, label_loss
+from .base import Ranges
 
 
 class LinearClassifier(Adapting):
@@ -37,6 +38,7 @@ class LinearClassifier(Adapting):
     """
 
     family = "few labels"
+    tunable: ClassVar[Ranges] = {"strength": (0.01, 100.0)}
     learns = ("classes", "tags")
     starts_as_zero_shot = False
     mean: Tensor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from ..networks.base import Towers
 from ..recipes.schema import Recipe
 from ..types import Target
 from ._adapting import Adapting, AdaptingOptions, descend
+from .base import Ranges
 
 Penalty = Callable[[Tensor], Tensor]
 
@@ -37,6 +38,7 @@ class LinearText(Adapting):
     """
 
     family = "few labels"
+    tunable: ClassVar[Ranges] = {"lr": (0.025, 0.4)}
 
     def __init__(
         self,

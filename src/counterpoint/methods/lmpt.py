@@ -15,6 +15,7 @@ from ..networks.base import Towers
 from ..recipes.schema import Recipe
 from ..types import Batch, StepInfo, Target, TrainingExamples
 from ._adapting import AdaptingOptions, descend
+from .base import Ranges
 from .coop import CoOp
 from .needs import Needs
 
@@ -56,6 +57,7 @@ class LMPT(CoOp):
 
     family = "few labels"
     papers = ("lmpt",)
+    tunable: ClassVar[Ranges] = {"lr": (1e-4, 2e-3)}
     needs: ClassVar[Needs] = Needs(2, 2, second="text")
     learns = ("tags",)
     default_label: ClassVar[str] = "tags"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from ..networks.base import Towers
 from ..recipes.schema import Recipe
 from ..types import Target
 from ._adapting import Adapting, AdaptingOptions, descend
+from .base import Ranges
 
 
 class _ExampleCache(nn.Module):
@@ -63,6 +64,7 @@ class TipAdapter(Adapting):
     """
 
     family = "few labels"
+    tunable: ClassVar[Ranges] = {"alpha": (0.25, 4.0), "beta": (0.5, 8.0)}
 
     def __init__(
         self,

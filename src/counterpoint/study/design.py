@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, Typed
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as form
 
-from ..data.derived.labelling import Labelled
+from ..data.derived.labelling import Labelled, Labelling
 from ..data.derived.mixture import together
 from ..data.kinds.written import MIXED
 from ..execution.folders import unwritable
 from ..files import FORMAT, DamagedFileError, read_yaml, write_yaml
 from ..forms import FORM, Margin, Names, Natural, ParsedField, Positional, Seeds, validated
-from ..methods.arm import is_fixed
+from ..methods.arm import Arm, is_fixed
+from ..reasons import listing
 from ..recipes import Recipe, override, parse
 from ..recipes import load as load_recipe
 from ..spec import Spec, of_seed
@@ -35,6 +36,10 @@ FILE = "study.yaml"
 REMEDY = "restore it from a copy, or give another folder with --out; the runs beside it are whole"
 """Advice for a damaged ``study.yaml``."""
 
+
+FOLDS = 4
+"""Parts of the shots, at most, each of which is held out of a run of every trial of a search."""
+_JUDGES = ("classification", "multi_label", "zero_shot", "probe")
 
 _JOINED = {"arms", "seeds"}
 """Parts of a design that a folder's study can get more of."""
@@ -263,7 +268,8 @@ class Design(FolderDesign):
     """Budget that is the same for every arm: optimiser steps, passes through the tower of pictures (through the first
     one that is of no texts where there are no pictures) and of pairs through a joint encoder, or time."""
     tune: Annotated[Natural, Field(strict=True)] = 0
-    """Trials per arm of a random search on validation (learning rate, temperature, loss weight)."""
+    """Trials per arm of a random search on validation (learning rate, temperature, loss weight). With shots, parts of
+    the rows that are trained on take the place of validation: each trial has a run without each of up to 4 parts."""
     margin: Margin = 0.01
     """Margin of equivalence: differences within ± this margin are called equivalent."""
     tasks: Names = ()
@@ -310,6 +316,35 @@ class Design(FolderDesign):
 
         recipe = override(self.recipe, {**plan.changes, "steps": plan.steps})
         return Run(of_seed(with_options(arm, plan.options), seed), self.data, recipe, seed, self.labels)
+
+    @property
+    def judge(self) -> str:
+        """The task that judges the trials of a search by folds: the first of the study's that needs a label alone.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        for task in self.tasks:
+            if Spec.parse(task).name in _JUDGES:
+                return task
+        raise ValueError(
+            f"tune={self.tune} judges folds of the shots by {listing(_JUDGES, 'or')}: add one of them to tasks"
+        )
+
+    def folds_of(self, arm: Arm) -> int:
+        """Return the number of folds of an arm's shots that judge its trials; 0 for an arm without shots.
+
+        Raises:
+            ValueError: for a search with one shot, of which no part can be held out.
+        """
+        labels = self.labels or arm.labels
+        shots = arm.shots or (Labelling.parse(labels).shots if labels else None)
+        if self.tune and shots == 1:
+            raise ValueError(
+                f"tune={self.tune} holds parts of the shots out, and {arm.spec!r} has one row of each class: take "
+                "shots of 2 or more, or leave tune out"
+            )
+        return min(shots or 0, FOLDS)
 
     def is_fixed(self, arm: str) -> bool:
         """Return whether an arm is the same model under every seed."""

@@ -82,10 +82,12 @@ def prepare(
         )
     data = open_data(design)
     arms = _parsed(design)
-    if design.tune and (closed := [name for name, arm in arms.items() if arm.kind.closed]):
+    if design.tune and (
+        closed := [name for name, arm in arms.items() if not design.folds_of(arm) and arm.kind.closed]
+    ):
         raise ValueError(
             f"tune={design.tune} searches by the learning curve on validation, and {closed[0]!r} has none: its run "
-            "takes no step; leave tune out, and give options to the arm"
+            "takes no step; name shots, whose folds then judge a search, or leave tune out"
         )
     if not design.tasks:
         design = replace(design, tasks=of_all(data, arms.values(), design.labels))
@@ -100,6 +102,8 @@ def prepare(
             f"{design.data} has neither captions nor labels, so that no task can compare models on it: put the files "
             "of a kind into a folder of their own, or give captions (--captions, a table)"
         )
+    if design.tune and any(map(design.folds_of, arms.values())):
+        _ = design.judge  # is refused here, and not after the search
     design = design.joined(existing, folder)
     arms = _parsed(design)  # others may be in the folder
     tasks = tuple(create(name) for name in design.tasks)

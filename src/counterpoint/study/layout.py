@@ -13,3 +13,8 @@ def run_folder(study: Path, slug: str, seed: int) -> Path:
 def trial_folder(study: Path, slug: str, number: int) -> Path:
     """Return the folder of one trial of an arm's search."""
     return study / "tuning" / slug / f"trial-{number}"
+
+
+def trial_runs(trial: Path) -> list[Path]:
+    """Return the folders of the runs of a trial: its own, or one of each fold."""
+    return sorted(trial.glob("fold-*")) or [trial]

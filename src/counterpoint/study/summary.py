@@ -27,7 +27,7 @@ from ..training.run import Run, RunState
 from ..types import Target
 from .agreement import check_examples
 from .design import ArmPlan, Design
-from .layout import run_folder, trial_folder
+from .layout import run_folder, trial_folder, trial_runs
 from .numbers import CLEAN, OF_SOME, name_of
 from .results import StudyResults, damage
 from .schema import (
@@ -307,10 +307,11 @@ def _searches(folder: Path, plans: Mapping[str, ArmPlan]) -> Iterator[SearchSumm
     """Yield what the search cost each arm, and what the search chose."""
     for arm, plan in plans.items():
         trials = sorted(trial_folder(folder, Spec.parse(arm).slug, 0).parent.glob("trial-*"))
-        states = [state for trial in trials if (state := RunState.read(trial)) is not None]
+        runs = [run for trial in trials for run in trial_runs(trial)]
+        states = [state for run in runs if (state := RunState.read(run)) is not None]
         yield SearchSummary(
             arm=arm,
-            trials=len(states),
+            trials=len(trials),
             failed=sum(state.status == "failed" for state in states),
             seconds=sum(state.seconds for state in states),
             passes=dict(sum((Counter(state.passes) for state in states), Counter[str]())),

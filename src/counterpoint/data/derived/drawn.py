@@ -11,7 +11,7 @@ from typing import ClassVar, Self, final
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from ..base import Data, Rows
+from ..base import Data, Rows, Splits
 from ..labels import Label, Tags
 from ..views.keys import key, uniform
 from ._derived import DerivedData
@@ -27,7 +27,7 @@ class DrawnData(DerivedData):
     and a larger number of shots holds the smaller ones. With classes, training has that number of rows of each, or
     all where there are fewer; a class without rows has none. With tags, rows are taken in the order of the draw until
     each tag has that number of rows. All other rows leave training and hide the label. Rows that a validation or test
-    set holds too are not touched.
+    set holds too are not touched. With ``fold`` a part of the shots leaves training and is the only test set.
 
     Args:
         data: all of it.
@@ -37,7 +37,8 @@ class DrawnData(DerivedData):
     Raises:
         UnknownNameError: for a label that the data does not have.
         LabelTypeError: for a label of another kind.
-        ValueError: for shots where no row to train on has a class or a tag, and of data that lies in shards.
+        ValueError: for shots where no row to train on has a class or a tag, for folds without shots or more folds than
+            shots, and of data that lies in shards.
     """
 
     part: ClassVar[str] = "draw"
@@ -61,9 +62,18 @@ class DrawnData(DerivedData):
             of_train[(self._draws(train, "known", len(self._label.names)) >= labelling.known) & cells] = -1
             self._values[train] = of_train
         if labelling.shots is not None:
-            others = np.setdiff1d(train, self._shots(train, labelling.shots))
+            shown = self._shots(train, labelling.shots)
+            others = np.setdiff1d(train, shown)
             self._values[others] = -1
             self.splits = without_rows(splits, others)
+        if labelling.folds is not None:
+            if labelling.folds > (labelling.shots or 1):
+                raise ValueError(
+                    f"labels {labelling.label}: {labelling.folds} folds of {labelling.shots or 'no'} shots: take at "
+                    "most as many folds as shots"
+                )
+            self._held = self._fold(shown, labelling.folds)
+            self.splits = self._with_fold(self.splits)
         self.changes = (f"{labelling.in_words}, seed {seed}",)
 
     def evaluated(self) -> Self:
@@ -72,8 +82,18 @@ class DrawnData(DerivedData):
         So tasks that learn, as probes do, learn the label of the same rows, and other labels of all rows.
         """
         other = copy(self)
-        other.splits = self.data.splits
+        other.splits = self.data.splits if self.labelling.folds is None else self._with_fold(self.data.splits)
         return other
+
+    def _fold(self, shown: Rows, folds: int) -> Int[np.ndarray, " k"]:
+        """Return the rows of a fold, which has its part of every class."""
+        assert self.labelling.fold is not None
+        draws, values = self._draws(shown, "shots")[:, 0], self._values[shown]
+        classes = np.zeros(len(shown), int) if isinstance(self._label, Tags) else values
+        return shown[ranks_within(classes, draws) % folds == self.labelling.fold - 1]
+
+    def _with_fold(self, splits: Splits) -> Splits:
+        return replace(without_rows(splits, self._held), validation={}, test={"fold": self._held})
 
     def _draws(self, rows: Rows, purpose: str, count: int = 1) -> Float[np.ndarray, "n count"]:
         return uniform(key(self._seed, 0, self.ids[rows], f"labels {self.learned}"), purpose, count)

@@ -43,6 +43,8 @@ class Labelling:
         shots: the number of training rows of each class; with tags, rows are taken in the order of the draw until
             each tag has that number. The seed of a run draws them, and all other rows leave training.
         known: the share of the cells of rows and tags that are known, which the seed of a run draws.
+        fold, folds: number of the part of the shots, of so many equal parts, that is held out as the only test set; a
+            search uses them.
         new: the share of the classes that leave training, by the hash of their names. They become a label of their own
             (`counterpoint.data.derived.new_classes`).
     """
@@ -56,6 +58,8 @@ class Labelling:
     missing: BelowOne = 0.0
     shots: Count | None = None
     known: Share = 1.0
+    fold: Count | None = None
+    folds: Count | None = None
     new: BelowOne = 0.0
 
     @model_validator(mode="after")
@@ -69,6 +73,8 @@ class Labelling:
                 "missing and known are of tags, and noise, imbalance and new are of classes: a label is one or the "
                 "other"
             )
+        if (self.fold is None) != (self.folds is None) or (self.fold or 1) > (self.folds or 1):
+            raise ValueError("fold and folds go together, and fold is at most folds: fold=1,folds=4")
         if self.encoder and self.kind != "similar":
             raise ValueError("encoder says which classes are similar: add kind=similar")
         return self
@@ -100,7 +106,7 @@ class Labelling:
     @property
     def draws(self) -> bool:
         """True where the seed of a run draws which rows or cells show the label."""
-        return self.shots is not None or self.known < 1
+        return self.shots is not None or self.known < 1 or self.folds is not None
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
@@ -126,6 +132,8 @@ class Labelling:
             parts.append(f"{_percent(self.known)} of the cells known")
         if self.shots is not None:
             parts.append(f"{counted(self.shots, 'row')} of each")
+        if self.folds is not None:
+            parts.append(f"without part {self.fold} of {self.folds}")
         return ", ".join(parts)
 
 

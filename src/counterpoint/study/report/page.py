@@ -16,9 +16,9 @@ from ...recipes import names as recipe_names
 from ...recipes import override, parse
 from ...training.record.metrics import FILE, read_metrics
 from ...training.run import Run, RunState
-from ..layout import run_folder, trial_folder
+from ..layout import run_folder, trial_folder, trial_runs
 from ..schema import ArmSummary, Key, StudySummary, TrainedArm, TrainingSummary
-from ..training.tuning import validation_score
+from ..training.tuning import trial_score
 from ..words.conclusion import conclusion, points
 from ..words.names import with_short_names
 from ..words.shots import beside_baselines, by_shots, shots_of, without_shots
@@ -270,7 +270,8 @@ def _trials(folder: Path, summary: TrainingSummary) -> list[dict[str, Any]]:
     rows = []
     for arm in summary.arms:
         for number in range(summary.tune):
-            path = trial_folder(folder, arm.slug, number)
+            trial = trial_folder(folder, arm.slug, number)
+            path = trial_runs(trial)[0]
             state = RunState.read(path)
             if state is None:
                 continue
@@ -282,7 +283,7 @@ def _trials(folder: Path, summary: TrainingSummary) -> list[dict[str, Any]]:
                     "spec": run.arm,
                     "lr": run.recipe.optimizer.lr,
                     "status": state.status,
-                    "score": validation_score(path),
+                    "score": trial_score(trial),
                 }
             )
     return rows

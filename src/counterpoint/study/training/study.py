@@ -228,8 +228,9 @@ class _Search:
 
     def runs(self, design: Design, arm: str, needs: ResourceRequest) -> list[TrainingRun]:
         return [
-            TrainingRun(design.run(arm, trial.seed, trial.plan), folder, test=False, needs=needs)
+            run
             for trial, folder in zip(self.trials, self.folders, strict=True)
+            for run in trial.runs(design, arm, folder, needs)
         ]
 
 

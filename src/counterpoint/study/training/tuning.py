@@ -1,18 +1,24 @@
-"""A fair search: every arm gets the same number of trials, chosen on validation."""
+"""A fair search: every arm gets the same number of trials, chosen on validation, or by folds of the shots."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
+from ...execution import ResourceRequest
 from ...methods.arm import Arm
+from ...training.record.metrics import FILE as METRICS
 from ...training.record.metrics import read_metrics
 from ...training.run import RunState
 from ..design import ArmPlan, Design
+from ..layout import trial_runs
 from .convergence import validation_curve, validation_names
+from .run import TrainingRun
 
 TUNING_SEED = 1_000_003
 """Trials use a seed of their own, so that no seed of the study has been selected on."""
@@ -22,10 +28,31 @@ _LR_FACTORS = (0.25, 4.0)
 
 @dataclass(frozen=True)
 class Trial:
-    """One setting of an arm."""
+    """One setting of an arm.
+
+    Attributes:
+        plan: the setting.
+        folds: the number of runs, each without another part of the shots; 0 for one run that validation judges.
+    """
 
     plan: ArmPlan
-    seed: int = TUNING_SEED
+    folds: int = 0
+
+    def runs(self, design: Design, arm: str, folder: Path, needs: ResourceRequest) -> list[TrainingRun]:
+        """Return the runs of the trial in its folder."""
+        run = design.run(arm, TUNING_SEED, self.plan)
+        if not self.folds:
+            return [TrainingRun(run, folder, test=False, needs=needs)]
+        labels = run.labels or Arm.parse(run.arm).labels
+        return [
+            TrainingRun(
+                replace(run, labels=f"{labels},fold={number},folds={self.folds}"),
+                folder / f"fold-{number}",
+                (design.judge,),
+                needs=needs,
+            )
+            for number in range(1, self.folds + 1)
+        ]
 
 
 def trials(design: Design, arm: Arm, plan: ArmPlan) -> list[Trial]:
@@ -35,14 +62,16 @@ def trials(design: Design, arm: Arm, plan: ArmPlan) -> list[Trial]:
     weights, and where each scalar that a run learns starts: temperature, bias). The draws follow from the trial's
     number alone: arms with the same parameter see the same factors.
     """
-    settings = [Trial(plan)]
+    folds = design.folds_of(arm)
+    settings = [Trial(plan, folds)]
     ranges = arm.tunable()
     for number in range(1, design.tune):
         lr = design.recipe.optimizer.lr * _draw(f"lr/{number}", *_LR_FACTORS)
         options = {
             name: float(f"{_draw(f'{name}/{number}', *bounds):.4g}") for name, bounds in ranges.items()
         }
-        settings.append(Trial(replace(plan, changes={"optimizer.lr": float(f"{lr:.4g}")}, options=options)))
+        changes = {} if arm.kind.closed else {"optimizer.lr": float(f"{lr:.4g}")}
+        settings.append(Trial(replace(plan, changes=changes, options=options), folds))
     return settings
 
 
@@ -53,13 +82,13 @@ def choose(search: Sequence[Trial], folders: Sequence[Path]) -> ArmPlan:
         RuntimeError: if every trial failed.
         ValueError: if trials have their scores from different numbers, as those of different versions may.
     """
-    scores = [validation_score(folder) for folder in folders]
+    scores = [trial_score(folder) for folder in folders]
     if all(math.isinf(score) for score in scores):
         raise RuntimeError(f"every tuning trial failed: {folders[0].parent}; try a smaller learning rate")
     ranked_by = {
         ", ".join(validation_names(read_metrics(folder))): folder.name
         for folder, score in zip(folders, scores, strict=True)
-        if math.isfinite(score)
+        if math.isfinite(score) and (folder / METRICS).exists()
     }
     if len(ranked_by) > 1:
         listed = "; ".join(f"{trial} by {names}" for names, trial in ranked_by.items())
@@ -68,6 +97,25 @@ def choose(search: Sequence[Trial], folders: Sequence[Path]) -> ArmPlan:
             f"nothing about each other ({listed}): delete that folder and run the same command again"
         )
     return search[max(range(len(search)), key=lambda k: scores[k])].plan
+
+
+def trial_score(folder: Path) -> float:
+    """Return the score of a trial: `validation_score`, or the mean over folds of what was held out."""
+    runs = trial_runs(folder)
+    return validation_score(folder) if runs == [folder] else fmean(map(_fold_score, runs))
+
+
+def _fold_score(folder: Path) -> float:
+    """Return the score of a run on the fold that it was trained without; −inf for a failed run."""
+    state = RunState.read(folder)
+    if state is None or state.status != "finished":
+        return -math.inf
+    (score,) = [
+        row["value"] if row["higher_is_better"] else -row["value"]
+        for row in json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+        if row["role"] == "primary" and row["subset"] == "all"
+    ]
+    return float(score)
 
 
 def validation_score(folder: Path) -> float:
