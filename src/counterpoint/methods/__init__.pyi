@@ -116,6 +116,7 @@ from .tip_adapter import TipAdapter as TipAdapter
 from .tower_method import TowerMethod as TowerMethod
 from .user_loss import LossError as LossError
 from .uta import UTA as UTA
+from .vladva import VladVA as VladVA
 from .vlm2vec import VLM2Vec as VLM2Vec
 from .whitened_cse import WhitenedCSE as WhitenedCSE
 from .zero_shot import ZeroShotPair as ZeroShotPair

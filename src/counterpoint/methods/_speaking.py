@@ -100,7 +100,8 @@ class SpeakingMethod(TowerMethod):
     def language(self) -> LanguageTower:
         """The language model."""
         tower = self.tower(self.talk)
-        assert isinstance(tower, LanguageTower)
+        if not isinstance(tower, LanguageTower):
+            raise LookupError(f"the tower of {self.talk} {tower.name!r} writes no replies; name llama")
         return tower
 
     @property

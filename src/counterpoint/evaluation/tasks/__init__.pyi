@@ -50,6 +50,7 @@ from .teaching import Teaching as Teaching
 from .time_reversal import TimeReversal as TimeReversal
 from .transcription import Transcription as Transcription
 from .twins import Twins as Twins
+from .universal import Universal as Universal
 from .verification import Verification as Verification
 from .vibe import ViBe as ViBe
 from .videocon import VideoCon as VideoCon
