@@ -11,7 +11,7 @@ from method_stubs import LATE, RECIPE
 
 from counterpoint.losses import InfoNCELoss
 from counterpoint.methods import create
-from counterpoint.methods.vladva import PROMPTS
+from counterpoint.methods.vladva import IMAGE_PROMPT, TEXT_PROMPT
 from counterpoint.networks import build_towers
 from counterpoint.networks.towers.chat import EXCHANGE, REPLY, TOKEN
 from counterpoint.networks.towers.embedder import prompt
@@ -48,7 +48,7 @@ def given(method: Any) -> Batch:
 def test_at_the_start_the_state_is_that_of_the_written_prompt() -> None:
     method = model()
     chat, speaker = method.language.chat, method.speaker
-    talk = chat([prompt("", PROMPTS["image"])])
+    talk = chat([prompt("", IMAGE_PROMPT)])
     tokens = talk[:, TOKEN, : int((talk[0, EXCHANGE] > 0).sum())]
     seen = speaker.given(speaker.patches(method.inputs["image"](PICTURES)))
     expected = speaker.states(tokens.expand(3, -1), seen)[:, -1]
@@ -61,7 +61,7 @@ def test_at_the_start_the_state_is_that_of_the_written_prompt() -> None:
         words = words[
             TOKEN, : int((words[EXCHANGE] > 0).sum()) - 1
         ]  # the template has one token behind a request
-        behind = chat([prompt("", PROMPTS["text"])])[0]
+        behind = chat([prompt("", TEXT_PROMPT)])[0]
         behind = behind[TOKEN, chat.opening : int((behind[EXCHANGE] > 0).sum())]
         whole = method.language.embed(torch.cat([words, behind])[None])
         expected = method.language.token_states(whole)[:, -1]

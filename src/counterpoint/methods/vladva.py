@@ -23,11 +23,10 @@ from ._speaking import SpeakingMethod, TuneImage
 from .base import Ranges
 from .needs import Needs
 
-PROMPTS = {
-    "image": "Summarize the provided image in one word:",
-    "text": "Summarize the provided text in one word:",
-}
-"""The prompts that soft prompts start from."""
+IMAGE_PROMPT = "Summarize the provided image in one word:"
+"""The prompt that the soft prompt of pictures starts from."""
+TEXT_PROMPT = "Summarize the provided text in one word:"
+"""The prompt that the soft prompt of texts starts from."""
 _LONGEST = 256
 
 
@@ -63,9 +62,9 @@ class VladVA(SpeakingMethod):
         L = InfoNCE(f, g) + λ (−Σ_t log p(w_t | opening, picture, P_image, w_<t) / number of tokens)
 
     h is the state at the last vector of a soft prompt P; there is no head behind it. Each P starts from the vectors of
-    `PROMPTS`, with what the chat template has behind a request. Short captions are the column ``text``, long ones the
-    replies of ``talk``. Contrast and likelihood take two passes of the language model, and the tower of pictures one.
-    Requests are not read, and likelihoods of replies are those behind P_image.
+    a written prompt, with what the chat template has behind a request. Short captions are the column ``text``, long
+    ones the replies of ``talk``. Contrast and likelihood take two passes of the language model, and the tower of
+    pictures one. Requests are not read, and likelihoods of replies are those behind P_image.
 
     The paper trains soft prompts and low-rank updates alone: ``from=RUN,tune=lora``, with a run of ``sft``. Of a
     pretrained model the bridge and the tower of pictures do not move.
@@ -115,8 +114,8 @@ class VladVA(SpeakingMethod):
         self.writing, self.through = writing, through
         self.soft_prompts = nn.ModuleDict(
             {
-                column: _SoftPrompt(self.language, PROMPTS[modality])
-                for column, modality in ((self.picture, "image"), (self.text, "text"))
+                self.picture: _SoftPrompt(self.language, IMAGE_PROMPT),
+                self.text: _SoftPrompt(self.language, TEXT_PROMPT),
             }
         )
         self.objective = InfoNCELoss(Temperature(temperature, bounds=(0.01, 1.0)))

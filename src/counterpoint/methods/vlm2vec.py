@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..forms import Positive
 from ..networks.base import Towers
 from ..networks.towers.embedder import PictureEmbedder, TalkEmbedder, TextEmbedder
+from ..networks.towers.language import LanguageTower
 from ..pairwise.inputs import dot, paired
 from ..pairwise.loss import PairwiseLoss
 from ..pairwise.reductions import LogSumExp
@@ -82,8 +83,8 @@ class VLM2Vec(JointMethod):
         self.query, self.target = towers
         self.requests = requests
         picture, talk = towers.values()
-        self.talks = talk.modality == "talk"
-        if self.talks and not (isinstance(talk, TalkEmbedder) and isinstance(picture, PictureEmbedder)):
+        self.talks = isinstance(talk, TalkEmbedder)
+        if isinstance(talk, LanguageTower) or (self.talks and not isinstance(picture, PictureEmbedder)):
             raise LookupError(
                 f"the towers {picture.name!r} and {talk.name!r} do not read pictures with requests; name lm for both"
             )

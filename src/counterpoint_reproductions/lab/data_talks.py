@@ -2,7 +2,7 @@
 
 A study names the data as it names any data of a file. ``data_talks.py:FACETS`` are pictures of several things that are
 alike; three requests ask for their name, number and colour. ``data_talks.py:DESCRIBED`` are pictures with a short
-caption, and a long one that replies to a request.
+caption, and a long one that replies to a request. ``data_talks.py:NAMED`` are pictures of one thing with its name.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ from counterpoint.data.base import Rows
 from counterpoint.data.derived._derived import DerivedData
 from counterpoint.data.fingerprint import bytes_of
 from counterpoint.data.synthetic.scenes.world import Scenes
+from counterpoint.evaluation.tasks.binding import REQUEST
 from counterpoint.raw import Conversation, Exchange
 
 REQUESTS = ("Name the things.", "Count the things.", "Say their colour.")
 NUMBERS = ("one", "two", "three", "four", "five")
-_THINGS = "tinted=1,sizes=medium,concepts=cat+fish+apple+banana+car+key+hat+tree,validation=64,pixels=32"
-ALIKE = f"scenes:basic,same=true,objects=1-5,backgrounds=white,{_THINGS},train=3000,test=500"
-TWO = f"scenes:basic,objects=2-2,relations=0,retold=1,{_THINGS},train=4000,test=1000"
+THINGS = ("cat", "fish", "apple", "banana", "car", "key", "hat", "tree")
+_THINGS = f"sizes=medium,concepts={'+'.join(THINGS)},validation=64,pixels=32"
+ALIKE = f"scenes:basic,same=true,objects=1-5,tinted=1,backgrounds=white,{_THINGS},train=3000,test=200"
+TWO = f"scenes:basic,objects=2-2,relations=0,tinted=1,retold=1,{_THINGS},train=4000,test=600"
+ONE = f"scenes:basic,objects=1-1,tinted=0,backgrounds=white,{_THINGS},train=2000,test=2000"
 
 
 class _Talks(DerivedData):
@@ -79,7 +82,7 @@ class Facets(_Talks):
 
 
 @final
-class Described(_Talks):
+class LongCaptions(_Talks):
     """Pictures of two coloured things with a short caption, and a long one of several sentences as a reply."""
 
     def __init__(self) -> None:
@@ -90,4 +93,15 @@ class Described(_Talks):
         return (Exchange("Describe the picture.", self.scenes.training_captions(row)[1]),)
 
 
-FACETS, DESCRIBED = Facets(), Described()
+@final
+class Named(_Talks):
+    """Pictures of one thing, whose name is the reply to the request of the task ``binding``."""
+
+    def __init__(self) -> None:
+        super().__init__(Scenes.parse(ONE), "names", {"image": "image"})
+
+    def talk(self, row: int) -> Conversation:
+        return (Exchange(REQUEST, self.scenes.scene(row).things[0].concept),)
+
+
+FACETS, DESCRIBED, NAMED = Facets(), LongCaptions(), Named()

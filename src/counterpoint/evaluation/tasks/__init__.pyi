@@ -1,6 +1,7 @@
 from .abstention import Abstention as Abstention
 from .answers import Answers as Answers
 from .aro import ARO as ARO
+from .binding import Binding as Binding
 from .bivlc import BiVLC as BiVLC
 from .captioning import Captioning as Captioning
 from .captions import CaptionLikelihood as CaptionLikelihood

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Int
 
 from ...data.base import Data, Rows
+from ...data.columns import parts_of
 from ...data.embeddings import EmbeddingCache
 from ...data.views import key
 from ...forms import Count
@@ -74,10 +75,9 @@ class Universal(EmbedderTask):
         hits, right = np.zeros(len(asked)), np.array([number[exchange.reply] for _, exchange in asked])
         for start in range(0, len(asked), _AT_ONCE):
             part = asked[start : start + _AT_ONCE]
-            inputs = {
-                "image": data.read("image", rows[used[[row for row, _ in part]]]),
-                "talk": [(exchange._replace(reply=""),) for _, exchange in part],
-            }
+            pictures = data.read("image", rows[used[[row for row, _ in part]]])
+            requests = [(exchange._replace(reply=""),) for _, exchange in part]
+            inputs = dict(zip(parts_of(COLUMN), (pictures, requests), strict=True))
             of_all = similarity(features, features.embed(COLUMN, inputs), gallery)
             own = torch.from_numpy(right[start : start + _AT_ONCE])[:, None]
             best, others = of_all.gather(1, own), of_all.scatter(1, own, -torch.inf)
