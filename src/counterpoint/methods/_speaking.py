@@ -285,7 +285,8 @@ class SpeakingMethod(TowerMethod):
                 tokens = talk[index, TOKEN, :length].to(self._device)
                 shown = [_pictures(prompts[number]) if at else [prompts[number].picture] for number in index]
                 patches = self._patches([picture for pictures in shown for picture in pictures])
-                yield index, tokens, patches.unflatten(0, (len(index), -1)).flatten(1, 2), at
+                count = len(patches) // len(index) * patches.shape[1]
+                yield index, tokens, patches.reshape(len(index), count, patches.shape[2]), at
 
     def _places(self, talk: Int[Tensor, "3 L"], prompt: Prompt) -> tuple[int, ...]:
         """Return the places of the pictures of a prompt; none where no earlier turn has one."""

@@ -152,10 +152,15 @@ class VladVA(SpeakingMethod):
     def _seen(self, patches: Float[Tensor, "B n w"]) -> Float[Tensor, "B p W"]:
         """Return the vectors of the opening, of the pictures, if there are any, and of their soft prompt."""
         language, count = self.language, len(patches)
-        soft = self.soft_prompts[self.picture].vectors.expand(count, -1, -1)
+        soft = self._soft(self.picture).expand(count, -1, -1)
         opening = self._opening.expand(count, -1)
         given = [self.speaker.given(patches).tokens] if patches.shape[1] else []
         return torch.cat([language.embed(opening), *(each.to(soft.dtype) for each in given), soft], 1)
+
+    def _soft(self, column: str) -> Tensor:
+        made = self.soft_prompts[column]
+        assert isinstance(made, _SoftPrompt)
+        return made.vectors
 
     @property
     def _opening(self) -> Int[Tensor, "1 o"]:
@@ -167,7 +172,7 @@ class VladVA(SpeakingMethod):
 
     def _of_texts(self, talk: Int[Tensor, "B 3 L"]) -> Float[Tensor, "B W"]:
         """Return the state at the last vector of the soft prompt, which follows the tokens of each text."""
-        language, soft, talk = self.language, self.soft_prompts[self.text].vectors, trimmed(talk)
+        language, soft, talk = self.language, self._soft(self.text), trimmed(talk)
         # What the template has behind a request gives way to the soft prompt.
         behind = int((language.chat([prompt("")])[0, EXCHANGE] > 0).sum()) - language.chat.opening
         begins = (talk[:, EXCHANGE] > 0).sum(1, keepdim=True) - behind

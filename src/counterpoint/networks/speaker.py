@@ -122,11 +122,11 @@ class Speaker:
         if not at:
             given = self.given(patches) if patches.shape[1] else None
             return upcast(self.language.head(self.states(tokens, given)[:, -1]))
-        given = self.given(patches.unflatten(1, (len(at), -1)).flatten(0, 1))
+        given = self.given(patches.reshape(len(tokens) * len(at), -1, patches.shape[2]))
         if given.before:
             raise ValueError(f"{type(self.bridge).__name__} reads one picture of a conversation")
         first, *texts = self.language.embed(tokens).tensor_split(list(at), 1)
-        pictures = given.tokens.to(first.dtype).unflatten(0, (len(tokens), len(at))).unbind(1)
+        pictures = given.tokens.to(first.dtype).reshape(len(tokens), len(at), -1, first.shape[2]).unbind(1)
         parts = [part for pair in zip(pictures, texts, strict=True) for part in pair]
         return upcast(self.language.head(self.language.token_states(torch.cat([first, *parts], 1))[:, -1]))
 

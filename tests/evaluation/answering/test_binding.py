@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from torch import Tensor
 
+from counterpoint.data.pictured import PairedData
 from counterpoint.data.source import load_any
-from counterpoint.evaluation import create
+from counterpoint.evaluation import create_answering
 from counterpoint.evaluation.task import NotApplicableError
 from counterpoint.evaluation.tasks.binding import REQUEST, WORDS
 from counterpoint.types import Prompt
 
 DATA = load_any("scenes:basic,objects=1-1,concepts=cat+fish+car,pixels=24,train=4,validation=2,test=40")
+assert isinstance(DATA, PairedData)
 (ROWS,) = DATA.splits.test.values()
 PICTURES = DATA.read("image", ROWS)
 CLASSES = DATA.classes["concept"].values[ROWS]
@@ -43,7 +45,7 @@ class Binder:
 
 
 def asked(assistant: Binder, seed: int = 0, **options: Any) -> Any:
-    return create("binding", label="concept", **options)(assistant, DATA, ROWS, seed=seed)
+    return create_answering("binding", label="concept", **options)(assistant, DATA, ROWS, seed=seed)
 
 
 def test_episode_shows_as_many_other_pictures_of_as_many_classes() -> None:
