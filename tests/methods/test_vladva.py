@@ -87,7 +87,7 @@ def test_captions_are_written_behind_the_soft_prompt_in_a_pass_of_their_own(thro
     patches = method.speaker.patches(batch["image"])
     for row, (mine, talk) in enumerate(zip(z["talk"], batch["talk"], strict=True)):
         tokens = talk[TOKEN][talk[REPLY] > 0]
-        start = method._seen(patches[row : row + 1])
+        start = method._seen(method.speaker.given(patches[row : row + 1]), 1)
         for count, token in enumerate(tokens.tolist()):
             whole = torch.cat([start, method.language.embed(tokens[None, :count])], 1)
             length, mask = start.shape[1], torch.ones(1, *(whole.shape[1],) * 2, dtype=torch.bool).tril()

@@ -51,6 +51,7 @@ from .dual_encoder import DualEncoder as DualEncoder
 from .ebm import EBM as EBM
 from .filip import FILIP as FILIP
 from .frozen import Teacher as Teacher
+from .frozen import TeacherTower as TeacherTower
 from .fsc_clip import FSCCLIP as FSCCLIP
 from .fusemix import FuseMix as FuseMix
 from .gml import GML as GML
@@ -113,6 +114,7 @@ from .sy_con import SyCon as SyCon
 from .tagalign import TagAlign as TagAlign
 from .text_shearing import TextShearing as TextShearing
 from .tip_adapter import TipAdapter as TipAdapter
+from .tldr import TLDR as TLDR
 from .tower_method import TowerMethod as TowerMethod
 from .user_loss import LossError as LossError
 from .uta import UTA as UTA

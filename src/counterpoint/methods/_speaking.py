@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -16,7 +16,7 @@ from ..forms import Count, Positive, Share
 from ..modalities import MODALITIES, resolve
 from ..networks.base import Input, Towers
 from ..networks.bridges import BRIDGES
-from ..networks.bridges.base import Bridge, Grouping
+from ..networks.bridges.base import Bridge, Given, Grouping
 from ..networks.speaker import Speaker, replied
 from ..networks.towers.chat import EXCHANGE, REPLY, TOKEN
 from ..networks.towers.language import LanguageTower
@@ -155,7 +155,8 @@ class SpeakingMethod(TowerMethod):
                 "the likelihood of replies is that behind one picture, and an earlier turn has one"
             )
         rows = [self._conversation(prompt, reply) for prompt, reply in zip(prompts, replies, strict=True)]
-        return torch.cat([part.sum(1) for _, part in self._log_p([p.picture for p in prompts], rows)])
+        pictures = [prompt.picture for prompt in prompts]
+        return torch.cat([part.sum(1) for _, part in self._of_tokens(pictures, rows, self._likelihoods)])
 
     @torch.no_grad()
     def log_likelihood_of_words(
@@ -168,7 +169,7 @@ class SpeakingMethod(TowerMethod):
             exchanges: requests with replies; words that the context cuts have none.
         """
         scored = []
-        for talk, log_p in self._log_p(pictures, [(one,) for one in exchanges]):
+        for talk, log_p in self._of_tokens(pictures, [(one,) for one in exchanges], self._likelihoods):
             for (tokens, reply, _), of_row in zip(talk, log_p, strict=True):
                 words = torch.tensor(self.language.chat.words(tokens[reply > 0]), dtype=torch.long)
                 count = int(words.max()) + 1 if len(words) else 0
@@ -300,27 +301,37 @@ class SpeakingMethod(TowerMethod):
             if picture is not None
         )
 
-    def _log_p(
-        self, pictures: Sequence[Tensor | None], rows: Sequence[Conversation]
+    def _likelihoods(self, talk: Int[Tensor, "b 3 L"], given: Given | None) -> Float[Tensor, "b L"]:
+        """Return the log-probability of each token of a reply; 0 for all other tokens."""
+        return self.speaker.log_p(talk, given)
+
+    def _of_tokens(
+        self,
+        pictures: Sequence[Tensor | None],
+        rows: Sequence[Conversation],
+        read: Callable[[Tensor, Given | None], Tensor],
     ) -> Iterator[tuple[Int[Tensor, "b 3 L"], Float[Tensor, "b L"]]]:
-        """Yield conversations as tokens with the log-probabilities of their last replies, some at a time."""
+        """Yield conversations as tokens with a number of each token of their last replies, some rows at a time.
+
+        Args:
+            pictures: of the rows; None for a row without one.
+            rows: conversations.
+            read: from conversations and what is read of their pictures to a number of each token.
+        """
         for start in range(0, len(rows), _AT_ONCE):
             talk = self.language.chat(rows[start : start + _AT_ONCE])
             last = talk[:, EXCHANGE].amax(1, keepdim=True)
             talk[:, REPLY] *= talk[:, EXCHANGE] == last
             shown = pictures[start : start + _AT_ONCE]
-            log_p = torch.zeros(len(talk), talk.shape[2])
+            of_tokens = torch.zeros(len(talk), talk.shape[2])
             for with_picture in (True, False):
                 index = [n for n, picture in enumerate(shown) if (picture is not None) is with_picture]
                 if index:
                     patches = self._patches([shown[n] for n in index])
-                    part = self._evaluated(self._read, talk[index].to(self._device), patches)
-                    log_p[index] = part.cpu().float()
-            yield talk, log_p
-
-    def _read(self, talk: Int[Tensor, "b 3 L"], patches: Float[Tensor, "b n w"]) -> Float[Tensor, "b L"]:
-        speaker = self.speaker
-        return speaker.log_p(talk, speaker.given(patches) if patches.shape[1] else None)
+                    given = self._evaluated(self.speaker.given, patches) if with_picture else None
+                    part = self._evaluated(read, talk[index].to(self._device), given)
+                    of_tokens[index] = part.cpu().float()
+            yield talk, of_tokens
 
     def _patches(self, pictures: Sequence[Tensor | None]) -> Float[Tensor, "b n w"]:
         """Return the patches of pictures, which are all there or all missing; none of missing pictures."""

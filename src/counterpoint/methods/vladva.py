@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..forms import NonNegative, Positive
 from ..losses import InfoNCELoss
 from ..networks.base import Towers
+from ..networks.bridges.base import Given
 from ..networks.towers.chat import EXCHANGE, REPLY, TOKEN, Chat
 from ..networks.towers.embedder import TextEmbedder, prompt
 from ..networks.towers.language import LanguageTower, trimmed
@@ -79,7 +80,7 @@ class VladVA(SpeakingMethod):
 
     Raises:
         UnknownNameError: for a bridge that there is none of.
-        ValueError: for a number of tokens that the bridge cannot give.
+        ValueError: for a number of tokens that the bridge cannot give, and for a bridge that changes layers.
         LookupError: for a picture tower without features of patches.
 
     Source: Ouali et al., "Discriminative Fine-tuning of LVLMs" (2024), arXiv 2412.04378, from memory: the number of
@@ -109,6 +110,10 @@ class VladVA(SpeakingMethod):
         if isinstance(language, LanguageTower):
             towers = {**towers, self.text: TextEmbedder(language, language)}
         super().__init__(towers, bridge, tokens, tune_image)
+        if self.speaker.bridge.deepest >= 0:
+            raise ValueError(
+                f"bridge={bridge} changes layers of the language model, which vladva reads by tokens alone"
+            )
         if self.image_tower.pretrained:
             self.bridge_projections.requires_grad_(False)
         self.writing, self.through = writing, through
@@ -132,14 +137,14 @@ class VladVA(SpeakingMethod):
         if column == self.text:
             return self._of_texts(inputs)
         if column == self.picture:
-            return self._of_pictures(self.speaker.patches(inputs))
+            return self._of_pictures(self.speaker.given(self.speaker.patches(inputs)))
         return super().features(column, inputs)
 
     def encode(self, batch: Batch) -> Embeddings:
-        patches = self.speaker.patches(batch[self.picture])
-        z = {self.picture: self._of_pictures(patches), self.text: self._of_texts(batch[self.text])}
+        given = self.speaker.given(self.speaker.patches(batch[self.picture]))
+        z = {self.picture: self._of_pictures(given), self.text: self._of_texts(batch[self.text])}
         if self.writing:
-            z[self.talk] = self._read(batch[self.talk], patches)
+            z[self.talk] = self._likelihoods(batch[self.talk], given)
         return z
 
     def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
@@ -149,13 +154,11 @@ class VladVA(SpeakingMethod):
             losses["nll"] = self.writing * self.mean_over_tokens(z[self.talk], batch[self.talk])
         return losses
 
-    def _seen(self, patches: Float[Tensor, "B n w"]) -> Float[Tensor, "B p W"]:
+    def _seen(self, given: Given | None, count: int) -> Float[Tensor, "B p W"]:
         """Return the vectors of the opening, of the pictures, if there are any, and of their soft prompt."""
-        language, count = self.language, len(patches)
         soft = self._soft(self.picture).expand(count, -1, -1)
-        opening = self._opening.expand(count, -1)
-        given = [self.speaker.given(patches).tokens] if patches.shape[1] else []
-        return torch.cat([language.embed(opening), *(each.to(soft.dtype) for each in given), soft], 1)
+        pictures = [] if given is None else [given.tokens.to(soft.dtype)]
+        return torch.cat([self.language.embed(self._opening.expand(count, -1)), *pictures, soft], 1)
 
     def _soft(self, column: str) -> Tensor:
         made = self.soft_prompts[column]
@@ -167,8 +170,8 @@ class VladVA(SpeakingMethod):
         chat = self.language.chat
         return chat([prompt("")])[:, TOKEN, : chat.opening].to(self._device)
 
-    def _of_pictures(self, patches: Float[Tensor, "B n w"]) -> Float[Tensor, "B W"]:
-        return self.language.token_states(self._seen(patches))[:, -1]
+    def _of_pictures(self, given: Given) -> Float[Tensor, "B W"]:
+        return self.language.token_states(self._seen(given, len(given.tokens)))[:, -1]
 
     def _of_texts(self, talk: Int[Tensor, "B 3 L"]) -> Float[Tensor, "B W"]:
         """Return the state at the last vector of the soft prompt, which follows the tokens of each text."""
@@ -186,13 +189,13 @@ class VladVA(SpeakingMethod):
         rows = torch.arange(len(talk), device=talk.device)
         return language.token_states(embedded)[rows, places[:, -1]]
 
-    def _read(self, talk: Int[Tensor, "b 3 L"], patches: Float[Tensor, "b n w"]) -> Float[Tensor, "b L"]:
+    def _likelihoods(self, talk: Int[Tensor, "b 3 L"], given: Given | None) -> Float[Tensor, "b L"]:
         """Return the log-probability of each token of the replies behind the soft prompt; 0 for all other tokens."""
         spoken = talk[:, REPLY] > 0
         # Replies alone, each from the first place on; padding comes behind them.
         order = (~spoken).long().argsort(dim=1, stable=True)[:, : max(int(spoken.sum(1).max()), 1)]
         replies, valid = talk[:, TOKEN].gather(1, order), spoken.gather(1, order)
-        seen = self._seen(patches)
+        seen = self._seen(given, len(talk))
         length, count = seen.shape[1], replies.shape[1]
         whole, mask = torch.cat([seen, self.language.embed(replies[:, :-1])], 1), None
         if self.through == "summary":

@@ -9,15 +9,13 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from counterpoint.data.pictured import PairedData
 from counterpoint.data.source import load_any
 from counterpoint.evaluation import create_answering
 from counterpoint.evaluation.task import NotApplicableError
 from counterpoint.evaluation.tasks.binding import REQUEST, WORDS
 from counterpoint.types import Prompt
 
-DATA = load_any("scenes:basic,objects=1-1,concepts=cat+fish+car,pixels=24,train=4,validation=2,test=40")
-assert isinstance(DATA, PairedData)
+DATA: Any = load_any("scenes:basic,objects=1-1,concepts=cat+fish+car,pixels=24,train=4,validation=2,test=40")
 (ROWS,) = DATA.splits.test.values()
 PICTURES = DATA.read("image", ROWS)
 CLASSES = DATA.classes["concept"].values[ROWS]
