@@ -115,6 +115,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/conan.py": "keeps the tokens of documents",
     "methods/whitened_cse.py": "prefers texts where there are other columns too",
     "methods/_taught.py": "teachers see pictures",
+    "methods/vladva.py": "pictures, and their short and long captions",
     "methods/uta.py": "masks patches of pictures, and takes a tower of texts over",
 }
 

@@ -150,8 +150,34 @@ def test_mistakes_are_named() -> None:
     method = build()
     with pytest.raises(ValueError, match="this model writes talk and has no talk embeddings"):
         method.embed("talk", INPUTS["talk"])
+    earlier = Prompt("what?", None, (Turn("what?", "a cat", PICTURES[0]),))
     with pytest.raises(ValueError, match="an earlier turn has one"):
-        method.reply([Prompt("what?", None, (Turn("what?", "a cat", PICTURES[0]),))])
+        method.log_p([earlier], ["a hill"])
+    with pytest.raises(ValueError, match="longer than the 24 tokens"):
+        method.reply([Prompt("what?", None, earlier.turns * 9)])
+
+
+@torch.no_grad()
+def test_pictures_of_earlier_turns_stand_behind_the_openings_of_their_turns() -> None:
+    method = build().eval()
+    turns = (Turn("a", "cat", PICTURES[0]), Turn("a", "hill"))
+    prompts = [Prompt("a", PICTURES[1], turns), Prompt("a", PICTURES[0], turns[:1]), Prompt("a", None, turns)]
+    shown = [[PICTURES[0], None, PICTURES[1]], [PICTURES[0], PICTURES[0]], [PICTURES[0], None, None]]
+    for index, tokens, patches, at in method._prompted(prompts):
+        (number,) = index
+        user = int(tokens[0, 1])
+        begins = (tokens[0] == user).nonzero()[:, 0] + 1
+        embedded, parts, last = method.language.embed(tokens), [], 0
+        for begin, picture in zip(begins.tolist(), shown[number], strict=True):
+            parts.append(embedded[:, last:begin])
+            if picture is not None:
+                inputs = method.inputs["image"](picture[None])
+                parts.append(method.speaker.given(method.speaker.patches(inputs)).tokens)
+            last = begin
+        whole = torch.cat([*parts, embedded[:, last:]], 1)
+        expected = method.language.head(method.language.token_states(whole)[:, -1])
+        torch.testing.assert_close(method.speaker.next_logits(tokens, patches, at), expected)
+    assert len(method.reply(prompts, max_tokens=2)) == 3
 
 
 def test_a_language_model_of_transformers_is_read_from_its_folder(tmp_path: Path) -> None:

@@ -13,19 +13,25 @@ from counterpoint.losses import InfoNCELoss
 from counterpoint.methods import create
 from counterpoint.methods.vlm2vec import _DistinctTargets, content_ids
 from counterpoint.networks import build_towers
+from counterpoint.networks.towers.chat import EXCHANGE, TOKEN
+from counterpoint.raw import Exchange
 from counterpoint.recipes.schema import Towers
 from counterpoint.types import Batch
 
 SIZES: dict[str, Any] = {"image_size": 16, "image_width": 16, "talk_width": 32, "talk_layers": 1}
 
 
-def embedder(**options: Any) -> Any:
+TALKS = [(Exchange("Name it.", "cat"),), (Exchange("Count them.", "two"),), (Exchange("Name it.", "dog"),)]
+PICTURES = torch.randint(256, (3, 3, 16, 16), dtype=torch.uint8)
+
+
+def embedder(second: str = "text", **options: Any) -> Any:
     built = build_towers(
         Towers(**SIZES, vocabulary=300),
         {},
         0,
-        columns={"image": "image", "text": "text"},
-        names={"image": "lm", "text": "lm"},
+        columns={"image": "image", second: second},
+        names={"image": "lm", second: "lm"},
     )
     return create("vlm2vec", built, RECIPE, **options)
 
@@ -74,6 +80,41 @@ def test_instructions_are_read_in_training_and_after_it() -> None:
     assert method.fingerprint != plain.fingerprint
 
 
+def test_query_is_a_picture_with_its_request_and_target_is_the_reply() -> None:
+    method = embedder("talk").eval()
+    asked = {"image": PICTURES, "talk": TALKS}
+    queries = method.embed("image+talk", asked)
+    unanswered = [(exchange._replace(reply=""),) for (exchange,) in TALKS]
+    torch.testing.assert_close(method.embed("image+talk", {**asked, "talk": unanswered}), queries)
+    other = method.embed("image+talk", {**asked, "talk": TALKS[1:] + TALKS[:1]})
+    assert not torch.isclose(queries[:2], other[:2]).all(1).any()
+    torch.testing.assert_close(other[2], queries[2])  # the same request of the same picture
+
+    # The query is the state where sft would begin the reply; the target that of the reply in the place of a request.
+    tower = method.tower("image")
+    for row, (exchange,) in enumerate(unanswered):
+        tokens = tower.language.chat([(exchange,)])[:, TOKEN]
+        tokens = tokens[:, : int((tower.language.chat([(exchange,)])[0, EXCHANGE] > 0).sum())]
+        given = tower.speaker.given(tower.speaker.patches(method.inputs["image"](PICTURES[row : row + 1])))
+        state = tower.speaker.states(tokens, given)[:, -1]
+        torch.testing.assert_close(
+            queries[row], F.normalize(method.project("image", state, "global"), dim=-1)[0]
+        )
+    replies = method.embed("talk", [(Exchange("", exchange.reply),) for (exchange,) in TALKS])
+    torch.testing.assert_close(method.embed("talk", TALKS), replies)
+
+    given = Batch(torch.arange(3), {column: method.inputs[column](raw) for column, raw in asked.items()})
+    z = method.encode(given)
+    loss = _DistinctTargets(0.02, "one")(queries, replies, torch.arange(3))
+    torch.testing.assert_close(method.losses(z, given, LATE)["vlm2vec"], loss)
+
+
+def test_without_requests_a_query_is_the_picture() -> None:
+    method = embedder("talk", requests=False).eval()
+    queries = method.embed("image+talk", {"image": PICTURES, "talk": TALKS})
+    torch.testing.assert_close(queries, method.embed("image", PICTURES))
+
+
 def test_equal_inputs_have_equal_numbers() -> None:
     pictures = torch.rand(3, 3, 4, 4)
     ids = content_ids(pictures[[0, 1, 0, 2]])
@@ -87,5 +128,7 @@ def test_what_reads_no_instruction_is_refused() -> None:
     texts = build_towers(
         Towers(vocabulary=300), {}, 0, columns={"a": "text", "b": "text"}, names={"text": "lm"}
     )
+    with pytest.raises(ValueError, match="set requests=false"):
+        embedder("talk", instruction="Name it.")
     with pytest.raises(ValueError, match="read by one tower"):
         create("vlm2vec", texts, RECIPE, instruction="Name it.")

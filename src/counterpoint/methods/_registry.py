@@ -26,7 +26,8 @@ SHORT: Mapping[str, tuple[str, Mapping[str, str]]] = {
 
 TOWERS: Mapping[str, Mapping[str, str]] = {
     "clippo": {"text": "pixels"},
-    "vlm2vec": {"image": "lm", "text": "lm"},
+    "vladva": {"text": "lm"},
+    "vlm2vec": {"image": "lm", "text": "lm", "talk": "lm"},
 }
 """Towers by modality that a method reads with unless an arm names others; all others are the recipe's."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -100,7 +101,8 @@ class SpeakingMethod(TowerMethod):
     def language(self) -> LanguageTower:
         """The language model."""
         tower = self.tower(self.talk)
-        assert isinstance(tower, LanguageTower)
+        if not isinstance(tower, LanguageTower):
+            raise LookupError(f"the tower of {self.talk} {tower.name!r} writes no replies; name llama")
         return tower
 
     @property
@@ -143,14 +145,18 @@ class SpeakingMethod(TowerMethod):
 
     @torch.no_grad()
     def log_p(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> Float[Tensor, " n"]:
-        """Return the log-likelihood of each reply, its end included, behind its prompt."""
+        """Return the log-likelihood of each reply, its end included, behind its prompt.
+
+        Raises:
+            ValueError: for pictures in earlier turns.
+        """
+        if any(turn.picture is not None for prompt in prompts for turn in prompt.turns):
+            raise ValueError(
+                "the likelihood of replies is that behind one picture, and an earlier turn has one"
+            )
         rows = [self._conversation(prompt, reply) for prompt, reply in zip(prompts, replies, strict=True)]
-        return torch.cat(
-            [
-                part.sum(1)
-                for _, part in self._of_tokens([p.picture for p in prompts], rows, self.speaker.log_p)
-            ]
-        )
+        pictures = [prompt.picture for prompt in prompts]
+        return torch.cat([part.sum(1) for _, part in self._of_tokens(pictures, rows, self._likelihoods)])
 
     @torch.no_grad()
     def log_likelihood_of_words(
@@ -163,7 +169,7 @@ class SpeakingMethod(TowerMethod):
             exchanges: requests with replies; words that the context cuts have none.
         """
         scored = []
-        for talk, log_p in self._of_tokens(pictures, [(one,) for one in exchanges], self.speaker.log_p):
+        for talk, log_p in self._of_tokens(pictures, [(one,) for one in exchanges], self._likelihoods):
             for (tokens, reply, _), of_row in zip(talk, log_p, strict=True):
                 words = torch.tensor(self.language.chat.words(tokens[reply > 0]), dtype=torch.long)
                 count = int(words.max()) + 1 if len(words) else 0
@@ -195,7 +201,8 @@ class SpeakingMethod(TowerMethod):
             max_tokens: tokens after which a reply is cut off.
 
         Raises:
-            ValueError: for pictures in earlier turns.
+            ValueError: for earlier turns that the context of the language model cuts, and for pictures in earlier turns
+                with a bridge that changes layers.
         """
         from ..networks.caption_generation import generate
 
@@ -204,10 +211,10 @@ class SpeakingMethod(TowerMethod):
         written: list[str] = []
         for part in parts:
             replies = [""] * len(part)
-            for index, tokens, patches in self._prompted(part):
+            for index, tokens, patches, at in self._prompted(part):
                 made = self._evaluated(
                     generate,
-                    self.speaker.next_logits,
+                    partial(self.speaker.next_logits, at=at),
                     patches,
                     prompts=tokens,
                     end=self.language.chat.end,
@@ -241,31 +248,62 @@ class SpeakingMethod(TowerMethod):
         if len(set(flat)) < len(flat):
             raise ValueError(f"two of the words {', '.join(words)} begin with the same token")
         result = torch.zeros(len(prompts), len(words))
-        for index, tokens, patches in self._prompted(prompts):
-            logits = self._evaluated(self.speaker.next_logits, tokens, patches)
+        for index, tokens, patches, at in self._prompted(prompts):
+            logits = self._evaluated(self.speaker.next_logits, tokens, patches, at)
             result[index] = torch.stack([logits[:, ids].logsumexp(-1) for ids in firsts], 1).cpu().float()
         return result
 
     def _conversation(self, prompt: Prompt, reply: str = "") -> Conversation:
-        if any(turn.picture is not None for turn in prompt.turns):
-            raise ValueError("this model reads one picture a conversation, and an earlier turn has one")
         turns = tuple(Exchange(turn.text, turn.reply) for turn in prompt.turns)
         return (*turns, Exchange(prompt.text, reply))
 
     def _prompted(
         self, prompts: Sequence[Prompt]
-    ) -> Iterator[tuple[list[int], Int[Tensor, "b L"], Float[Tensor, "b n w"]]]:
-        """Yield the tokens of prompts of one length, with their numbers and the patches of their pictures."""
-        talk = self.language.chat([self._conversation(prompt) for prompt in prompts])
+    ) -> Iterator[tuple[list[int], Int[Tensor, "b L"], Float[Tensor, "b n w"], tuple[int, ...]]]:
+        """Yield the tokens of prompts of one length, with their numbers, and the patches of their pictures.
+
+        Of prompts with pictures in earlier turns come the places of all pictures too.
+        """
+        rows = [self._conversation(prompt) for prompt in prompts]
+        talk = self.language.chat(rows)
         lengths = (talk[:, EXCHANGE] > 0).sum(1).tolist()
-        alike: dict[tuple[int, bool], list[int]] = {}
-        for number, (length, prompt) in enumerate(zip(lengths, prompts, strict=True)):
-            alike.setdefault((length, prompt.picture is None), []).append(number)
-        for (length, _), numbers in alike.items():
+        full = [len(row) > 1 and length == talk.shape[2] for row, length in zip(rows, lengths, strict=True)]
+        if (
+            any(full)
+            and self.language.chat.too_long([row for row, it in zip(rows, full, strict=True) if it]).any()
+        ):
+            raise ValueError(
+                f"a prompt with earlier turns is longer than the {talk.shape[2]} tokens that the language model reads: "
+                "train with a larger context (--towers.talk_context), or show fewer examples"
+            )
+        alike: dict[tuple[int, tuple[int, ...], bool], list[int]] = {}
+        for number, (of_row, length, prompt) in enumerate(zip(talk, lengths, prompts, strict=True)):
+            at = self._places(of_row, prompt)
+            alike.setdefault((length, at, prompt.picture is None), []).append(number)
+        for (length, at, _), numbers in alike.items():
             for start in range(0, len(numbers), _AT_ONCE):
                 index = numbers[start : start + _AT_ONCE]
                 tokens = talk[index, TOKEN, :length].to(self._device)
-                yield index, tokens, self._patches([prompts[number].picture for number in index])
+                shown = [_pictures(prompts[number]) if at else [prompts[number].picture] for number in index]
+                patches = self._patches([picture for pictures in shown for picture in pictures])
+                count = len(patches) // len(index) * patches.shape[1]
+                yield index, tokens, patches.reshape(len(index), count, patches.shape[2]), at
+
+    def _places(self, talk: Int[Tensor, "3 L"], prompt: Prompt) -> tuple[int, ...]:
+        """Return the places of the pictures of a prompt; none where no earlier turn has one."""
+        if all(turn.picture is None for turn in prompt.turns):
+            return ()
+        chat, shown = self.language.chat, [*(turn.picture for turn in prompt.turns), prompt.picture]
+        begins = [int((talk[EXCHANGE] == number).int().argmax()) for number in range(1, len(shown) + 1)]
+        return tuple(
+            begin + (chat.turn_opening if begin else chat.opening)
+            for begin, picture in zip(begins, shown, strict=True)
+            if picture is not None
+        )
+
+    def _likelihoods(self, talk: Int[Tensor, "b 3 L"], given: Given | None) -> Float[Tensor, "b L"]:
+        """Return the log-probability of each token of a reply; 0 for all other tokens."""
+        return self.speaker.log_p(talk, given)
 
     def _of_tokens(
         self,
@@ -318,3 +356,9 @@ class SpeakingMethod(TowerMethod):
             return function(*args, **options)
         finally:
             self.train(was_training)
+
+
+def _pictures(prompt: Prompt) -> list[Tensor | None]:
+    """Return the pictures of a prompt, those of earlier turns first."""
+    every = [*(turn.picture for turn in prompt.turns), prompt.picture]
+    return [picture for picture in every if picture is not None]

@@ -43,7 +43,7 @@ class SFT(SpeakingMethod):
     """
 
     family = "speaking"
-    papers = ("deepstack",)
+    papers = ("deepstack", "frozen")
     tunable: ClassVar[Ranges] = {}
 
     def __init__(

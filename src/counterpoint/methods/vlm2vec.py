@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 
 from ..forms import Positive
 from ..networks.base import Towers
-from ..networks.towers.embedder import PictureEmbedder, TextEmbedder
+from ..networks.towers.embedder import PictureEmbedder, TalkEmbedder, TextEmbedder
+from ..networks.towers.language import LanguageTower
 from ..pairwise.inputs import dot, paired
 from ..pairwise.loss import PairwiseLoss
 from ..pairwise.reductions import LogSumExp
@@ -19,15 +21,15 @@ from ..pairwise.temperature import Temperature
 from ..pairwise.tile import NEG, Tile
 from ..recipes.schema import Recipe
 from ..types import Batch, Embeddings, StepInfo
+from ._joint import JointMethod
 from .base import Ranges
 from .dual_encoder import linear_heads
-from .tower_method import TowerMethod
 from .tower_method import paired as views_of_pairs
 
 Directions = Literal["one", "both"]
 
 
-class VLM2Vec(TowerMethod):
+class VLM2Vec(JointMethod):
     """A softmax over targets for each query, on states of a language model behind instructions.
 
         q = nz(W h(instruction, query)),   t = nz(W h(target_instruction, target))
@@ -37,20 +39,25 @@ class VLM2Vec(TowerMethod):
     rows with the same target are no negatives. Both columns are read by the tower ``lm`` unless others are named; only
     it reads instructions. Embeddings of examples are computed with the instructions of training.
 
+    With conversations as the second column (``columns=image+talk``) each request is the instruction of its own query:
+    a query is a picture with the request, its target is the reply. Queries are embedded as the joint column
+    ``image+talk``; ``talk`` by itself is embedded by its replies.
+
     The paper has no head W, adapts a pretrained model by low-rank updates (``image=lm@RUN,tune=lora`` does), and has an
-    instruction for each data set; here there is one for each column.
+    instruction for each data set; of pictures with texts there is one for each column here.
 
     Args:
         towers: of queries and of targets.
         recipe: gives the width of the embedding.
-        instruction: in front of queries; none unless given.
+        instruction: in front of queries; none unless given. With conversations it takes ``requests=false``.
         target_instruction: in front of targets; none unless given.
+        requests: whether queries hold the requests of conversations; without, a query is the picture alone.
         directions: ``one``, from queries to targets, or ``both``, the mean of the two directions.
         temperature: τ, which is fixed.
 
     Raises:
-        LookupError: for an instruction to a tower that reads none.
-        ValueError: for two instructions to one tower.
+        LookupError: for an instruction to a tower that reads none, and conversations that another tower reads.
+        ValueError: for two instructions to one tower, and for an instruction beside requests.
 
     Source: Jiang et al., "VLM2Vec: Training Vision-Language Models for Massive Multimodal Embedding Tasks" (2024),
     arXiv 2410.05160.
@@ -67,11 +74,24 @@ class VLM2Vec(TowerMethod):
         *,
         instruction: str = "",
         target_instruction: str = "",
+        requests: bool = True,
         directions: Directions = "one",
         temperature: Positive = 0.02,
     ) -> None:
         super().__init__(towers)
         self.views = views_of_pairs(towers)
+        self.query, self.target = towers
+        self.requests = requests
+        picture, talk = towers.values()
+        self.talks = isinstance(talk, TalkEmbedder)
+        if isinstance(talk, LanguageTower) or (self.talks and not isinstance(picture, PictureEmbedder)):
+            raise LookupError(
+                f"the towers {picture.name!r} and {talk.name!r} do not read pictures with requests; name lm for both"
+            )
+        if self.talks and requests and instruction:
+            raise ValueError(
+                f"instruction={instruction!r}: requests are the instructions; set requests=false"
+            )
         if len({id(tower) for tower in towers.values()}) == 1 and instruction != target_instruction:
             raise ValueError(
                 f"columns {' and '.join(towers)} are read by one tower: give instruction and target_instruction the "
@@ -85,10 +105,30 @@ class VLM2Vec(TowerMethod):
         self.projections = nn.ModuleDict(linear_heads(towers, recipe.widths.embedding))
         self.objective = _DistinctTargets(temperature, directions)
 
+    @property
+    def joint_columns(self) -> tuple[str, ...]:
+        return (f"{self.query}+{self.target}",) if self.talks else ()
+
+    def joint_features(self, inputs: Mapping[str, Tensor]) -> Float[Tensor, "n w"]:
+        tower = self.tower(self.query)
+        if not self.requests:
+            return self.features(self.query, inputs[self.query])
+        assert isinstance(tower, PictureEmbedder)
+        return tower.behind(inputs[self.query], inputs[self.target][:, 0])
+
+    def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
+        return super().project(self.query if column in self.joint_columns else column, features, head)
+
+    def encode(self, batch: Batch) -> Embeddings:
+        z = {self.target: self.features(self.target, batch[self.target])}
+        if self.talks:
+            return {self.query: self.joint_features({column: batch[column] for column in self.columns}), **z}
+        return {self.query: self.features(self.query, batch[self.query]), **z}
+
     def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         x, y = (F.normalize(self.project(column, z[column], "global"), dim=-1) for column in self.columns)
-        *_, target = self.columns
-        return {"vlm2vec": self.objective(x, y, content_ids(batch[target]))}
+        target = batch[self.target]
+        return {"vlm2vec": self.objective(x, y, content_ids(target[:, 1] if self.talks else target))}
 
 
 class _DistinctTargets(PairwiseLoss):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import final
@@ -23,7 +24,8 @@ from .towers.language import LanguageTower, trimmed
 class Speaker:
     """A language model that reads pictures.
 
-    The tokens of a picture stand behind the opening of the conversation's first prompt.
+    The tokens of a picture stand behind the opening of the conversation's first prompt. In a conversation with pictures
+    in earlier turns, those of each stand behind the opening of its own turn.
 
     Attributes:
         image: with features of patches.
@@ -105,11 +107,28 @@ class Speaker:
         return wrong.new_zeros(where.shape).masked_scatter(where, -wrong)
 
     def next_logits(
-        self, tokens: Int[Tensor, "B L"], patches: Float[Tensor, "B n w"]
+        self, tokens: Int[Tensor, "B L"], patches: Float[Tensor, "B n w"], at: Sequence[int] = ()
     ) -> Float[Tensor, "B V"]:
-        """Return the logits of the token behind some tokens; of pictures without patches nothing is read."""
-        given = self.given(patches) if patches.shape[1] else None
-        return upcast(self.language.head(self.states(tokens, given)[:, -1]))
+        """Return the logits of the token behind some tokens; of pictures without patches nothing is read.
+
+        Args:
+            tokens: of conversations.
+            patches: of a picture for each conversation, or of several, one behind the other.
+            at: the places in front of whose tokens the pictures stand; one behind the opening unless given.
+
+        Raises:
+            ValueError: for several places with a bridge that changes layers.
+        """
+        if not at:
+            given = self.given(patches) if patches.shape[1] else None
+            return upcast(self.language.head(self.states(tokens, given)[:, -1]))
+        given = self.given(patches.reshape(len(tokens) * len(at), -1, patches.shape[2]))
+        if given.before:
+            raise ValueError(f"{type(self.bridge).__name__} reads one picture of a conversation")
+        first, *texts = self.language.embed(tokens).tensor_split(list(at), 1)
+        pictures = given.tokens.to(first.dtype).reshape(len(tokens), len(at), -1, first.shape[2]).unbind(1)
+        parts = [part for pair in zip(pictures, texts, strict=True) for part in pair]
+        return upcast(self.language.head(self.language.token_states(torch.cat([first, *parts], 1))[:, -1]))
 
 
 def _behind(change: ChangeBehind, opening: int, states: Float[Tensor, "B L W"]) -> Float[Tensor, "B L W"]:

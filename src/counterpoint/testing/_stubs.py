@@ -19,6 +19,7 @@ from ..modalities import PAIR
 from ..networks import ImageTower, TextTower, Tower, initialise
 from ..networks.towers.boxes import BoxPerceptron
 from ..networks.towers.chat import Chat
+from ..networks.towers.embedder import PromptedText
 from ..networks.towers.language import Llama
 from ..networks.towers.maps import MapPatches, MapSquare
 from ..networks.towers.series import SeriesTower, Standardised
@@ -279,6 +280,9 @@ def loaded(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtyp
             views[name] = method.inputs[view.column](
                 [(Exchange(f"what runs {k % 3}?", " ".join(_WORDS[k : k + 2 + k % 2])),) for k in first]
             )
+        elif view.modality == "text" and isinstance(method.inputs[view.column], PromptedText):
+            lengths = torch.randint(1, 6, (size,), generator=generator).tolist()
+            views[name] = method.inputs[view.column]([" ".join(_WORDS[:k]) for k in lengths])
         elif view.modality == "text":
             views[name] = torch.randint(1, WordTokenizer.end, (size, 5), generator=generator)
         elif view.modality == "boxes":

@@ -44,12 +44,13 @@ _ROWS = 12
 
 
 class RandomEmbedder:
-    """An embedder without training, for any pictures, places of pictures, clips, sounds and texts.
+    """An embedder without training, for any pictures, places of pictures, clips, sounds, texts and conversations.
 
     Pictures are embedded by a random projection of 8 × 8 pixels, texts by a bag of hashed words.
     """
 
     heads: tuple[str, ...] = ("global",)
+    joint_columns = ("image+talk",)
 
     def __init__(self) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -60,6 +61,12 @@ class RandomEmbedder:
         """Return unit-norm embeddings."""
         if modality == "video":
             return self.embed("image", inputs.frames[:, 0], head)
+        if modality == "image+talk":
+            requests = [row[-1].request for row in inputs["talk"]]
+            both = self.embed("image", inputs["image"]) + self.embed("text", requests)
+            return F.normalize(both, dim=-1)
+        if modality == "talk":
+            return self.embed("text", [row[-1].reply for row in inputs])
         if modality == "audio":
             features = F.adaptive_avg_pool1d(inputs.samples.abs(), len(self._words)) @ self._words
         elif modality == "image":

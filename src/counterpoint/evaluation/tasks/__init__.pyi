@@ -1,6 +1,7 @@
 from .abstention import Abstention as Abstention
 from .answers import Answers as Answers
 from .aro import ARO as ARO
+from .binding import Binding as Binding
 from .bivlc import BiVLC as BiVLC
 from .captioning import Captioning as Captioning
 from .captions import CaptionLikelihood as CaptionLikelihood
@@ -51,6 +52,7 @@ from .teaching import Teaching as Teaching
 from .time_reversal import TimeReversal as TimeReversal
 from .transcription import Transcription as Transcription
 from .twins import Twins as Twins
+from .universal import Universal as Universal
 from .verification import Verification as Verification
 from .vibe import ViBe as ViBe
 from .videocon import VideoCon as VideoCon

@@ -22,8 +22,8 @@ from .boxes import BoxPerceptron
 from .built_in import IMAGE_TOWERS
 from .chat import Chat
 from .drawn import DrawnText
-from .embedder import PictureEmbedder, TextEmbedder
-from .language import Llama
+from .embedder import PictureEmbedder, TalkEmbedder, TextEmbedder
+from .language import LanguageTower, Llama
 from .maps import MapPatches, MapSquare
 from .parts.attentive import SeriesTransformer
 from .perceptron import BagOfWords
@@ -133,8 +133,8 @@ def build_towers(
       ``timm:NAME[@hub|@package|@PATH]``
     - text: ``transformer``, ``reader``, ``bag``, ``transformers:NAME[@hub|@package|@PATH]``,
       ``sentence-transformers:NAME[@hub|@PATH]``; ``pixels`` draws the text, and is the tower of pictures itself
-    - pictures and text: ``lm``, a ``vit``, a linear bridge and a ``llama``, read at the last token of a prompt, one
-      model for both; ``lm@RUN`` is that of a run of ``sft``
+    - pictures, texts and conversations: ``lm``, a ``vit``, a linear bridge and a ``llama``, read at the last token of a
+      prompt, one model for all; ``lm@RUN`` is that of a run of ``sft``; of pictures ``lm-cnn`` has a ``cnn``
     - sounds: ``mel``, ``spectra``, ``wav2vec2``, ``transformers:NAME[@hub|@PATH]``,
       ``timm:NAME[@hub|@package|@PATH]`` on log-mel spectrograms, ``resemblyzer:ge2e[@package|@PATH]``
     - series: ``dilated``, ``transformer``, ``transformers:patchtst[@hub|@PATH]``, ``fracast:fracast-0[@package|@PATH]``
@@ -260,11 +260,11 @@ def build_image_tower(name: str, size: int, seed: int = 0) -> ImageTower:
 
 def image_tower(source: TowerSource, start: Start) -> ImageTower:
     """Build a built-in tower of pictures; see `build_towers`."""
-    sizes, reads = start.sizes, source.name == "lm"
-    made = IMAGE_TOWERS["vit" if reads else source.name].of_sizes(
+    sizes, inner = start.sizes, {"lm": "vit", "lm-cnn": "cnn"}.get(source.name)
+    made = IMAGE_TOWERS[inner or source.name].of_sizes(
         sizes.image_size, sizes.image_width, sizes.image_layers, sizes.image_patch
     )
-    return PictureEmbedder(made, _embedding_language(start)) if reads else made
+    return PictureEmbedder(made, _embedding_language(start)) if inner else made
 
 
 def text_tower(source: TowerSource, start: Start) -> Tower:
@@ -275,11 +275,7 @@ def text_tower(source: TowerSource, start: Start) -> Tower:
         assert isinstance(image, ImageTower)
         return DrawnText(image)
     if source.name == "lm" and layers is None:
-        # Both columns name one model, or the text column names that of the pictures without its weights.
-        beside = start.sibling("image") if "image" in start.modalities else None
-        if isinstance(beside, PictureEmbedder) and start.name in ("lm", beside.name):
-            return TextEmbedder(beside.language, beside)
-        return TextEmbedder(_embedding_language(start))
+        return TextEmbedder(*_embedder(start))
     if layers is not None and source.name not in _TRANSFORMERS:
         raise ValueError(f"towers.text_layers={layers}: {source} has no layers to count")
     tokenizer = start.vocabulary()
@@ -328,11 +324,22 @@ def boxes_tower(source: TowerSource, start: Start) -> BoxPerceptron:
     return BoxPerceptron()
 
 
-def talk_tower(source: TowerSource, start: Start) -> Llama:
+def talk_tower(source: TowerSource, start: Start) -> Tower:
     """Build a built-in tower of conversations; see `build_towers`."""
     sizes = start.sizes
+    if source.name == "lm":
+        return TalkEmbedder(*_embedder(start))
     chat = start.fitted(Chat, lambda: Chat.fit(start.examples(), sizes.vocabulary, sizes.talk_context))
     return Llama(chat, sizes.talk_width, sizes.talk_layers, start.seed)
+
+
+def _embedder(start: Start) -> tuple[LanguageTower, PictureEmbedder | None]:
+    """Return the language model of a tower of texts or conversations, and the tower of pictures that holds it."""
+    # Both columns name one model, or this column names that of the pictures without its weights.
+    beside = start.sibling("image") if "image" in start.modalities else None
+    if isinstance(beside, PictureEmbedder) and start.name in ("lm", beside.name):
+        return beside.language, beside
+    return _embedding_language(start), None
 
 
 def _embedding_language(start: Start) -> Llama:

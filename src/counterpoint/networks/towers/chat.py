@@ -33,7 +33,8 @@ class Chat:
     exchange with an empty reply ends where the reply would begin.
 
     Text is split into tokens piece by piece, a prompt and a reply at a time, as a model reads and writes them. The
-    first ``opening`` tokens are the same in every conversation; a picture stands behind them.
+    first ``opening`` tokens are the same in every conversation, and the first ``turn_opening`` of every later exchange;
+    a picture stands behind them.
 
     Args:
         tokenizer: of transformers, with a chat template.
@@ -69,7 +70,8 @@ class Chat:
         if not found:
             raise ValueError("its chat template leaves the request out")
         self.opening = len(self._split(self._opening))
-        *_, (_, reply) = self._pieces(((_MARK, "one"), (_MARK, "two")))
+        *_, (later, reply) = self._pieces(((_MARK, "one"), (_MARK, "two")))
+        self.turn_opening = len(self._split(later.partition(_MARK)[0]))
         if self.end not in self._split(reply):
             raise ValueError("its chat template does not end replies in the end token of its tokenizer")
 

@@ -1,4 +1,4 @@
-"""A language model that reads pictures as a tower: the state of the last token of a prompt is the feature."""
+"""A language model that reads pictures as towers: the state of the last token of a prompt is the feature."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ..base import ImageTower, Tower
 from ..bridges.linear import LinearBridge
 from ..speaker import Speaker
 from ..weights import TowerSource
-from .chat import EXCHANGE, TOKEN, Chat
-from .language import LanguageTower
+from .chat import EXCHANGE, REPLY, TOKEN, Chat
+from .language import LanguageTower, trimmed
 from .parts.pixels import Square
 from .parts.regions import grid
 from .trained import CheckpointWeights
 
-PAPERS = {"vlm2vec": ("PictureEmbedder", "TextEmbedder")}
+PAPERS = {"vlm2vec": ("PictureEmbedder", "TalkEmbedder", "TextEmbedder")}
 
 _BRIDGES = "bridge_projections"
 
@@ -73,6 +73,34 @@ class PromptedText:
         return [prompt(self.instruction, text) for text in texts]
 
 
+@dataclass(frozen=True)
+class PromptedTalk:
+    """The input of a `TalkEmbedder`: the last exchange of each conversation, and its reply as a request.
+
+    The tensor ``(B, 2, 3, L)`` holds both in the chat template of a language model.
+
+    Attributes:
+        chat: writes the conversations.
+        instruction: in front of each reply where it is a request.
+    """
+
+    chat: Chat = field(repr=False, compare=False)
+    instruction: str = ""
+    file: ClassVar[str] = Chat.file
+
+    def __call__(self, rows: Sequence[Conversation]) -> Int[Tensor, "B 2 3 L"]:
+        replies = [prompt(self.instruction, row[-1].reply if row else "") for row in rows]
+        return torch.stack([self.chat([row[-1:] for row in rows]), self.chat(replies)], 1)
+
+    def too_long(self, rows: Sequence[Conversation]) -> Bool[Tensor, " B"]:
+        """Return which conversations the context cuts."""
+        return self.chat.too_long([row[-1:] for row in rows])
+
+    def save(self, path: str | Path) -> None:
+        """Write the tokenizer, its template and the context."""
+        self.chat.save(path)
+
+
 class PictureEmbedder(ImageTower):
     """A picture tower, a linear bridge and a language model, read at the last token of a prompt about the picture.
 
@@ -107,12 +135,28 @@ class PictureEmbedder(ImageTower):
     def sizes(self) -> Mapping[str, int | float | str]:
         return {**self.image.sizes, **self.language.sizes}
 
+    @property
+    def speaker(self) -> Speaker:
+        """The picture tower, the bridge and the language model as one."""
+        return Speaker(self.image, self.bridge, self.language)
+
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
-        speaker = Speaker(self.image, self.bridge, self.language)
-        talk = self.language.chat([prompt(self.instruction)])
-        tokens = talk[:, TOKEN, : int((talk[:, EXCHANGE] > 0).sum())].to(images.device)
-        given = speaker.given(speaker.patches(images))
-        return speaker.states(tokens.expand(len(images), -1), given)[:, -1]
+        talk = self.language.chat([prompt(self.instruction)]).to(images.device)
+        return self.behind(images, talk.expand(len(images), -1, -1))
+
+    def behind(
+        self, images: Float[Tensor, "B 3 H W"], talk: Int[Tensor, "B 3 L"]
+    ) -> Float[Tensor, "B width"]:
+        """Return the state of the last token of a prompt about each picture; what stands behind it is not read.
+
+        Args:
+            images: pictures.
+            talk: conversations of one exchange each, of which the requests are the prompts.
+        """
+        speaker, talk = self.speaker, trimmed(talk)
+        states = speaker.states(talk[:, TOKEN], speaker.given(speaker.patches(images)))
+        prompted = (talk[:, EXCHANGE] > 0) & (talk[:, REPLY].cumsum(1) == 0)
+        return states[torch.arange(len(states), device=states.device), prompted.sum(1) - 1]
 
     def load_speaker(self, weights: CheckpointWeights, source: TowerSource) -> None:
         """Read the picture tower, the bridge and the language model of a run of ``sft``.
@@ -131,7 +175,7 @@ class PictureEmbedder(ImageTower):
         if {name: tensor.shape for name, tensor in bridge.items()} != expected:
             raise ValueError(
                 f"tower {source}: the run has no linear bridge of this tower's sizes; name a run of sft,bridge=linear "
-                "that was trained with --towers.image vit"
+                "with the recipe's tower of pictures"
             )
         self.bridge.load_state_dict(bridge)
 
@@ -141,7 +185,7 @@ class TextEmbedder(Tower):
 
     Args:
         language: reads the prompt.
-        image: the tower of pictures that reads with the same language model, whose weights are then held there.
+        holder: another tower that holds the weights of the language model, as one of pictures that reads with it does.
 
     Attributes:
         instruction: in the prompt; a method may set it.
@@ -151,21 +195,21 @@ class TextEmbedder(Tower):
     untuned: ClassVar[tuple[str, ...]] = ("language.model.lm_head",)
     instruction: str = ""
 
-    def __init__(self, language: LanguageTower, image: PictureEmbedder | None = None) -> None:
+    def __init__(self, language: LanguageTower, holder: Tower | None = None) -> None:
         super().__init__()
-        self.language, self.image = language, image
+        self.language, self.holder = language, holder
         self.width, self.weights_set = language.width, True
 
     @property
     def core(self) -> Tower:
-        return self if self.image is None else self.image
+        return self if self.holder is None else self.holder
 
     @property
     def pretrained(self) -> bool:
-        return super().pretrained if self.image is None else self.image.pretrained
+        return super().pretrained if self.holder is None else self.holder.pretrained
 
     @property
-    def input(self) -> PromptedText:
+    def input(self) -> PromptedText | PromptedTalk:
         return PromptedText(self.language.chat, self.instruction)
 
     @property
@@ -179,13 +223,32 @@ class TextEmbedder(Tower):
         return self.language(inputs)
 
     def load_speaker(self, weights: CheckpointWeights, source: TowerSource) -> None:
-        """Read the language model of a run; one that a tower of pictures holds stays as it is.
+        """Read the language model of a run; one that another tower holds stays as it is.
 
         Raises:
             ValueError: for a run without one of these sizes.
         """
-        if self.image is None:
+        if self.holder is None:
             load_part(self.language, weights, source)
+
+
+class TalkEmbedder(TextEmbedder):
+    """A language model, read at the last token of a prompt that holds the reply of a conversation.
+
+    `PictureEmbedder.behind` reads the request of the same input together with a picture.
+    """
+
+    modality: ClassVar[str] = "talk"
+
+    @property
+    def input(self) -> PromptedTalk:
+        return PromptedTalk(self.language.chat, self.instruction)
+
+    def states(self, inputs: Int[Tensor, "B 2 3 L"]) -> Float[Tensor, "B t width"]:
+        return self.language.states(inputs[:, 1])
+
+    def forward(self, inputs: Int[Tensor, "B 2 3 L"]) -> Float[Tensor, "B width"]:
+        return self.language(inputs[:, 1])
 
 
 def prompt(instruction: str, text: str = "") -> Conversation:
@@ -207,6 +270,6 @@ def load_part(tower: Tower, weights: CheckpointWeights, source: TowerSource) -> 
     if (found := weights.of_tower(tower)) is None:
         raise ValueError(
             f"tower {source}: the run has no {tower.modality} tower that is built as {type(tower).__name__} here; name "
-            "a run of sft that was trained with --towers.image vit --towers.talk llama, and take its recipe's sizes"
+            "a run of sft that was trained with --towers.talk llama, and take its recipe's towers and sizes"
         )
     tower.load_state_dict(dict(found[1]))
