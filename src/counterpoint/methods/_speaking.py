@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ..decoding.prompts import key_of
@@ -182,6 +183,8 @@ class SpeakingMethod(TowerMethod):
         temperature: Positive = 1.0,
         top_p: Share = 1.0,
         max_tokens: Count = 64,
+        beginnings: Sequence[str] | None = None,
+        hidden: Share = 0.0,
     ) -> list[str]:
         """Write a reply to each prompt: the likeliest token at a time, by beam search, or sampled.
 
@@ -193,21 +196,31 @@ class SpeakingMethod(TowerMethod):
             temperature: of the sampling.
             top_p: draws from the likeliest tokens that together have this probability.
             max_tokens: tokens after which a reply is cut off.
+            beginnings: of the replies; what is returned follows them. Each reply is its own from its start unless
+                given.
+            hidden: share of the picture's tokens that no text attends to, drawn for each prompt by itself.
 
         Raises:
-            ValueError: for pictures in earlier turns.
+            ValueError: for pictures in earlier turns, and for beams with hidden tokens.
         """
         from ..networks.caption_generation import generate
 
+        if hidden and beams > 1:
+            raise ValueError(f"hidden={hidden:g} takes one beam, got beams={beams}")
+        begun = list(zip(prompts, [""] * len(prompts) if beginnings is None else beginnings, strict=True))
         # A prompt that is sampled has a seed of its own, so that others beside it change nothing.
-        parts = ([prompt] for prompt in prompts) if sample else [prompts]
+        parts = ([one] for one in begun) if sample else [begun]
         written: list[str] = []
-        for part in parts:
-            replies = [""] * len(part)
-            for index, tokens, patches in self._prompted(part):
+        for pairs in parts:
+            part, replies = [prompt for prompt, _ in pairs], [""] * len(pairs)
+            for index, tokens, patches in self._prompted(part, [text for _, text in pairs]):
+                next_logits = self.speaker.next_logits
+                if hidden:
+                    drawn = [self._drawn(part[number], hidden, seed) for number in index]
+                    next_logits = partial(next_logits, hidden=torch.stack(drawn).to(self._device))
                 made = self._evaluated(
                     generate,
-                    self.speaker.next_logits,
+                    next_logits,
                     patches,
                     prompts=tokens,
                     end=self.language.chat.end,
@@ -252,12 +265,29 @@ class SpeakingMethod(TowerMethod):
         turns = tuple(Exchange(turn.text, turn.reply) for turn in prompt.turns)
         return (*turns, Exchange(prompt.text, reply))
 
+    def _drawn(self, prompt: Prompt, hidden: float, seed: int) -> Bool[Tensor, " n"]:
+        """Draw which tokens of a prompt's picture are hidden."""
+        generator = torch.Generator().manual_seed(key_of(prompt, seed))
+        bridge = self.speaker.bridge
+        return torch.rand(bridge.tokens, generator=generator) < hidden
+
     def _prompted(
-        self, prompts: Sequence[Prompt]
+        self, prompts: Sequence[Prompt], beginnings: Sequence[str] | None = None
     ) -> Iterator[tuple[list[int], Int[Tensor, "b L"], Float[Tensor, "b n w"]]]:
-        """Yield the tokens of prompts of one length, with their numbers and the patches of their pictures."""
-        talk = self.language.chat([self._conversation(prompt) for prompt in prompts])
-        lengths = (talk[:, EXCHANGE] > 0).sum(1).tolist()
+        """Yield the tokens of prompts of one length, with their numbers and the patches of their pictures.
+
+        Args:
+            prompts: what is asked.
+            beginnings: of the replies.
+        """
+        texts = [""] * len(prompts) if beginnings is None else beginnings
+        talk = self.language.chat(list(map(self._conversation, prompts, texts)))
+        last = (talk[:, REPLY] > 0) & (talk[:, EXCHANGE] == talk[:, EXCHANGE].amax(1, keepdim=True))
+        # A beginning ends before the end token, which is the last one of its reply.
+        lengths = [
+            int(spoken.nonzero()[-1]) if text and bool(spoken.any()) else int((row[EXCHANGE] > 0).sum())
+            for text, spoken, row in zip(texts, last, talk, strict=True)
+        ]
         alike: dict[tuple[int, bool], list[int]] = {}
         for number, (length, prompt) in enumerate(zip(lengths, prompts, strict=True)):
             alike.setdefault((length, prompt.picture is None), []).append(number)

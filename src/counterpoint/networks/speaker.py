@@ -58,14 +58,19 @@ class Speaker:
         return self.bridge(Seen((patches[:, :count],), self.bridge.grid, fine))
 
     def states(
-        self, tokens: Int[Tensor, "B L"], given: Given | None, *, hidden: bool = False
+        self,
+        tokens: Int[Tensor, "B L"],
+        given: Given | None,
+        *,
+        hidden: bool | Bool[Tensor, "B n"] = False,
     ) -> Float[Tensor, "B L W"]:
         """Return the state of each token of conversations, behind a picture or without one.
 
         Args:
             tokens: of conversations.
             given: what is read of pictures; None for conversations without one.
-            hidden: no token attends to the picture's tokens in any layer. Positions stay as they are.
+            hidden: which of the picture's tokens, or all of them, no other token attends to in any layer. Positions
+                stay as they are.
         """
         embedded = self.language.embed(tokens)
         if given is None:
@@ -74,14 +79,15 @@ class Speaker:
         parts = (embedded[:, :opening], given.tokens.to(embedded.dtype), embedded[:, opening:])
         before = {number: partial(_behind, change, opening) for number, change in given.before.items()}
         whole, mask = torch.cat(parts, 1), None
-        if hidden:
-            length = whole.shape[1]
+        if hidden is not False:
+            length, of_picture = whole.shape[1], slice(opening, opening + count)
+            every = torch.ones(len(whole), count, dtype=torch.bool, device=whole.device)
+            hidden = every if hidden is True else hidden
             mask = torch.ones(length, length, dtype=torch.bool, device=whole.device).tril()
+            mask = mask.repeat(len(whole), 1, 1)
             # A picture's token keeps itself, so that no softmax is without a key.
-            mask[:, opening : opening + count] = torch.eye(length, dtype=torch.bool, device=mask.device)[
-                :, opening : opening + count
-            ]
-            mask = mask.expand(len(whole), -1, -1)
+            itself = torch.eye(length, dtype=torch.bool, device=whole.device)[:, of_picture]
+            mask[:, :, of_picture] &= ~hidden[:, None] | itself
         states = self.language.token_states(whole, mask=mask, before=before)
         return torch.cat([states[:, :opening], states[:, opening + count :]], 1)
 
@@ -105,11 +111,20 @@ class Speaker:
         return wrong.new_zeros(where.shape).masked_scatter(where, -wrong)
 
     def next_logits(
-        self, tokens: Int[Tensor, "B L"], patches: Float[Tensor, "B n w"]
+        self,
+        tokens: Int[Tensor, "B L"],
+        patches: Float[Tensor, "B n w"],
+        hidden: bool | Bool[Tensor, "B m"] = False,
     ) -> Float[Tensor, "B V"]:
-        """Return the logits of the token behind some tokens; of pictures without patches nothing is read."""
+        """Return the logits of the token behind some tokens; of pictures without patches nothing is read.
+
+        Args:
+            tokens: of conversations.
+            patches: of the pictures.
+            hidden: as for `states`.
+        """
         given = self.given(patches) if patches.shape[1] else None
-        return upcast(self.language.head(self.states(tokens, given)[:, -1]))
+        return upcast(self.language.head(self.states(tokens, given, hidden=hidden)[:, -1]))
 
 
 def _behind(change: ChangeBehind, opening: int, states: Float[Tensor, "B L W"]) -> Float[Tensor, "B L W"]:
