@@ -114,7 +114,9 @@ def run(lab: Lab) -> Iterator[Result]:
     pairs, model = lab.folder / "pairs", load_run(folder)
     assert isinstance(model, SpeakingMethod)
     makers: dict[str, Maker] = {"blind": Blind(), "free": Blind(guided=False)}
-    made = make_replies(SamplingAssistant(model, temperature=1.0), Run.read(folder).data, pairs, makers)
+    made = make_replies(
+        SamplingAssistant(model, temperature=1.0, max_tokens=32), Run.read(folder).data, pairs, makers
+    )
     lengths, worse = audited(pairs)
     study = lab.study(replace(COMPARISON, arms=begun(folder), data=str(pairs)))
     absent, recall, words = (

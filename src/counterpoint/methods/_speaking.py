@@ -8,11 +8,11 @@ from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..decoding.prompts import key_of
-from ..forms import Count, Positive, Share
+from ..decoding.sampling import generators_of
+from ..forms import Count, Fraction, Positive, Share
 from ..modalities import MODALITIES, resolve
 from ..networks.base import Input, Towers
 from ..networks.bridges import BRIDGES
@@ -31,7 +31,8 @@ from .tower_method import TowerMethod, paired
 
 _AT_ONCE = 64
 """Conversations that are read or written at once."""
-_SEEDS = 1 << 31
+_HIDING = 1 << 40
+"""Distance between the seeds of the sampling and of hidden tokens."""
 TuneImage = Literal["full", "lora", "biases", "frozen"]
 
 
@@ -184,13 +185,14 @@ class SpeakingMethod(TowerMethod):
         top_p: Share = 1.0,
         max_tokens: Count = 64,
         beginnings: Sequence[str] | None = None,
-        hidden: Share = 0.0,
+        hidden: Fraction = 0.0,
     ) -> list[str]:
         """Write a reply to each prompt: the likeliest token at a time, by beam search, or sampled.
 
         Args:
             prompts: what is asked.
-            seed: of the sampling.
+            seed: of the sampling and of the draws of hidden tokens. A prompt draws for itself, so that others beside
+                it change nothing.
             beams: replies that are followed at once; 1 takes the likeliest token.
             sample: draws tokens.
             temperature: of the sampling.
@@ -201,40 +203,38 @@ class SpeakingMethod(TowerMethod):
             hidden: share of the picture's tokens that no text attends to, drawn for each prompt by itself.
 
         Raises:
-            ValueError: for pictures in earlier turns, and for beams with hidden tokens.
+            ValueError: for pictures in earlier turns, and for beams with sampling or hidden tokens.
         """
         from ..networks.caption_generation import generate
 
-        if hidden and beams > 1:
-            raise ValueError(f"hidden={hidden:g} takes one beam, got beams={beams}")
-        begun = list(zip(prompts, [""] * len(prompts) if beginnings is None else beginnings, strict=True))
-        # A prompt that is sampled has a seed of its own, so that others beside it change nothing.
-        parts = ([one] for one in begun) if sample else [begun]
-        written: list[str] = []
-        for pairs in parts:
-            part, replies = [prompt for prompt, _ in pairs], [""] * len(pairs)
-            for index, tokens, patches in self._prompted(part, [text for _, text in pairs]):
-                next_logits = self.speaker.next_logits
-                if hidden:
-                    drawn = [self._drawn(part[number], hidden, seed) for number in index]
-                    next_logits = partial(next_logits, hidden=torch.stack(drawn).to(self._device))
-                made = self._evaluated(
-                    generate,
-                    next_logits,
-                    patches,
-                    prompts=tokens,
-                    end=self.language.chat.end,
-                    length=max_tokens,
-                    beams=beams,
-                    sample=sample,
-                    temperature=temperature,
-                    top_p=top_p,
-                    seed=key_of(part[0], seed) % _SEEDS if sample else seed,
-                )
-                for number, of_one in zip(index, made, strict=True):
-                    replies[number] = self.language.chat.decode(of_one)
-            written += replies
-        return written
+        if beams > 1 and (hidden or sample):
+            raise ValueError(f"{'sample' if sample else 'hidden'} takes one beam, got beams={beams}")
+        replies = [""] * len(prompts)
+        for index, tokens, patches in self._prompted(prompts, beginnings):
+            some = [prompts[number] for number in index]
+            next_logits = self.speaker.next_logits
+            if hidden:
+                count = self.speaker.bridge.tokens
+                drawn = [
+                    torch.rand(count, generator=it) < hidden for it in generators_of(some, seed + _HIDING)
+                ]
+                next_logits = partial(next_logits, hidden=torch.stack(drawn).to(self._device))
+            made = self._evaluated(
+                generate,
+                next_logits,
+                patches,
+                prompts=tokens,
+                end=self.language.chat.end,
+                length=max_tokens,
+                beams=beams,
+                sample=sample,
+                temperature=temperature,
+                top_p=top_p,
+                generators=generators_of(some, seed),
+            )
+            for number, of_one in zip(index, made, strict=True):
+                replies[number] = self.language.chat.decode(of_one)
+        return replies
 
     @torch.no_grad()
     def word_logits(self, prompts: Sequence[Prompt], words: Sequence[str]) -> Float[Tensor, "n w"]:
@@ -264,12 +264,6 @@ class SpeakingMethod(TowerMethod):
             raise ValueError("this model reads one picture a conversation, and an earlier turn has one")
         turns = tuple(Exchange(turn.text, turn.reply) for turn in prompt.turns)
         return (*turns, Exchange(prompt.text, reply))
-
-    def _drawn(self, prompt: Prompt, hidden: float, seed: int) -> Bool[Tensor, " n"]:
-        """Draw which tokens of a prompt's picture are hidden."""
-        generator = torch.Generator().manual_seed(key_of(prompt, seed))
-        bridge = self.speaker.bridge
-        return torch.rand(bridge.tokens, generator=generator) < hidden
 
     def _prompted(
         self, prompts: Sequence[Prompt], beginnings: Sequence[str] | None = None

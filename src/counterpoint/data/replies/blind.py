@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import ClassVar, final
 
-from ...forms import Count, Share
+from ...forms import Count, Fraction
 from ...ranges import Checked
 from ...types import Assistant, CompletesReplies
 from ..views.stopwords import STOP_WORDS
@@ -47,7 +47,7 @@ class Blind(Checked):
     papers: ClassVar[tuple[str, ...]] = ("bdhs",)
 
     def __init__(
-        self, share: Share = 0.99, similar: Share = 0.97, tries: Count = 5, *, guided: bool = True
+        self, share: Fraction = 0.99, similar: Fraction = 0.97, tries: Count = 5, *, guided: bool = True
     ) -> None:
         self.share, self.similar, self.tries, self.guided = share, similar, tries, guided
 
