@@ -99,6 +99,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/softmask.py": "pictures with texts",
     "methods/_speaking.py": "replies to requests about pictures",
     "methods/dpo.py": "pairs of replies to requests about pictures",
+    "methods/distillm_2.py": "replies to requests about pictures",
     "methods/tldr.py": "pairs of replies to requests about pictures",
     "methods/dreamlip.py": "patches, and sentences of captions",
     "methods/pcd.py": "patches",

@@ -185,4 +185,40 @@ _PREFERRED = tuple(
     )
     for label, weighted in (("", False), ("weighted", True))
 )
-CASES = (*_ALIGNED, *_COMPARED, *_PREFERRED)
+
+
+def logits(g: torch.Generator, n: int, d: int, weighted: bool = False) -> Inputs:
+    """Logits of a student and of its teacher."""
+    student, teacher = (3 * torch.randn(n, d, generator=g, dtype=torch.float64) for _ in range(2))
+    weights = torch.rand(n, generator=g, dtype=torch.float64)
+    return (student, teacher, weights) if weighted else (student, teacher)
+
+
+def skewed_loops(objective: Any, student: Tensor, teacher: Tensor, weights: Tensor | None = None) -> Tensor:
+    a = objective.alpha
+    w = torch.ones(len(student)) if weights is None else weights
+    terms = []
+    for i in range(len(student)):
+        q, p = student[i].exp() / student[i].exp().sum(), (teacher[i].exp() / teacher[i].exp().sum()).detach()
+        for k in range(len(p)):
+            if objective.reverse:
+                terms.append(w[i] * q[k] * (q[k] / ((1 - a) * p[k] + a * q[k].detach())).log())
+            else:
+                terms.append(w[i] * p[k] * (p[k] / (a * p[k] + (1 - a) * q[k])).log())
+    return total(terms) / w.sum()
+
+
+_DISTILLED = tuple(
+    Case(
+        "skewed-divergence",
+        skewed_loops,
+        partial(logits, weighted=weighted),
+        {"alpha": 0.2, "reverse": reverse},
+        f"{'reverse' if reverse else 'forward'}{' weighted' * weighted}",
+        unit=False,
+        stop_gradient=True,
+    )
+    for reverse in (False, True)
+    for weighted in (False, True)
+)
+CASES = (*_ALIGNED, *_COMPARED, *_PREFERRED, *_DISTILLED)

@@ -157,6 +157,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "ccc-wav2vec2": {"seconds": 0.005, "mask_length": 1, "negatives": 5, "cluster_factor": 2},
     # Of stages of single experts, the last stage moves nothing.
     "clip-moe": {"source": "copies", "balance": 1.0},
+    "distillm-2": {"teacher": "a run of sft"},
     "dito": {"channels": 4},
     "ebm": {"noise": 0.0},
     "gml": {"queue": 40},
@@ -268,7 +269,11 @@ def build(
     towers = {f"{prefix}{c}" if c in MODALITIES else c: tower for c, tower in towers.items()}
     if name == "diht-distilled":
         options = {"teacher": teacher(seed), "top": 3, **options}
-    with patch("counterpoint.models.load", lambda path: build("siglip", 50, image=image)), saying_where():
+
+    def loaded(path: str) -> Any:
+        return build(path.removeprefix("a run of "), 50, image=image)
+
+    with patch("counterpoint.models.load", loaded), saying_where():
         options = {**options_for(name), **options}
         method = methods.create(
             name, towers, recipe, target=target_for(name) if target == "own" else target, **options

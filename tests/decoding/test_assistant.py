@@ -30,7 +30,7 @@ from counterpoint.decoding import (
 )
 from counterpoint.decoding.branch import GivenBranch
 from counterpoint.decoding.combine import BranchWeights
-from counterpoint.decoding.sampling import SamplingProcessor
+from counterpoint.decoding.sampling import SamplingProcessor, generators_of
 from counterpoint.types import Assistant, Prompt, Turn
 from fixtures.chat import SAID, processor_of
 from fixtures.tiny_vlms import TEXT, WORDS, tiny
@@ -202,7 +202,7 @@ def test_samples_have_the_frequencies_of_their_probabilities() -> None:
     ids = torch.zeros(len(prompts), 1, dtype=torch.long)
 
     def frequencies(temperature: float, top_p: float) -> Tensor:
-        chosen = SamplingProcessor(temperature, top_p, prompts, seed=0)(ids, scores).argmax(-1)
+        chosen = SamplingProcessor(temperature, top_p, generators_of(prompts, 0))(ids, scores).argmax(-1)
         return torch.bincount(chosen, minlength=4) / len(prompts)
 
     assert torch.allclose(frequencies(1.0, 1.0), p, atol=0.03)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -270,3 +271,47 @@ def test_tiles_and_bridges_must_fit() -> None:
         ValueError, match="changes the input of layer 4, and the language model has 2: give it 5"
     ):
         build(bridge="stacked", image_tiles=2)
+
+
+def test_no_text_attends_to_hidden_tokens_of_a_picture() -> None:
+    method = build().eval()
+    speaker, tokens = method.speaker, batch(method, 2)["talk"][:, 0]
+    given = speaker.given(speaker.patches(method.inputs["image"](torch.stack(PICTURES[:2]))))
+    hidden = torch.zeros(2, given.tokens.shape[1], dtype=torch.bool)
+    hidden[0, 1:], hidden[1, :1] = True, True
+    states = speaker.states(tokens, given, hidden=hidden)
+    moved = given.tokens + hidden[..., None] * torch.randn_like(given.tokens)
+    torch.testing.assert_close(speaker.states(tokens, replace(given, tokens=moved), hidden=hidden), states)
+    other = given.tokens + ~hidden[..., None] * torch.randn_like(given.tokens)
+    assert not torch.allclose(speaker.states(tokens, replace(given, tokens=other), hidden=hidden), states)
+    every = torch.ones_like(hidden)
+    torch.testing.assert_close(
+        speaker.states(tokens, given, hidden=every), speaker.states(tokens, given, hidden=True)
+    )
+    none = speaker.states(tokens, given, hidden=torch.zeros_like(hidden))
+    torch.testing.assert_close(none, speaker.states(tokens, given))
+
+
+@pytest.mark.parametrize("sample", [False, True])
+def test_a_blind_reply_depends_on_the_hidden_share_and_on_its_beginning(sample: bool) -> None:
+    method = build().eval()
+    prompts = [Prompt("what runs?", picture) for picture in PICTURES[:3]]
+    options: Any = {"sample": sample, "max_tokens": 8}
+    assert method.reply(prompts, hidden=0.0, beginnings=[""] * 3, **options) == method.reply(
+        prompts, **options
+    )
+    if not sample:
+        assert len({*method.reply(prompts, hidden=1.0, **options)}) == 1
+    chat = method.language.chat
+    ((_, tokens, _),) = method._prompted(prompts[:1], ["dog"])
+    whole = chat([(Exchange("what runs?", "dog"),)])[0]
+    end = int((whole[0] == chat.end).nonzero()[0])
+    assert tokens.tolist() == [whole[0, :end].tolist()]
+    together = method.reply(prompts, hidden=0.5, beginnings=["a", "dog", "dog"], **options)
+    alone = [
+        method.reply([prompt], hidden=0.5, beginnings=[text], **options)[0]
+        for prompt, text in zip(prompts, ["a", "dog", "dog"], strict=True)
+    ]
+    assert together == alone
+    with pytest.raises(ValueError, match="hidden takes one beam, got beams=2"):
+        method.reply(prompts, hidden=0.5, beams=2)

@@ -12,11 +12,13 @@ from torch import Tensor
 
 from counterpoint.data.replies import MAKERS
 from counterpoint.data.replies._maker import Maker, ReplyRequest
+from counterpoint.data.replies.blind import Blind
 from counterpoint.data.replies.noise import noisy
 from counterpoint.data.source import load_any
 from counterpoint.data.synthetic.scenes import Scenes
 from counterpoint.decoding.pictures import signal
 from counterpoint.registry import UnknownNameError
+from counterpoint.study.decoding.transcript import Transcript, TranscriptAssistant
 from counterpoint.study.replies import make_replies
 from counterpoint.types import Prompt
 
@@ -34,6 +36,12 @@ class Counting:
         if self.asked > self.stops_at:
             raise KeyboardInterrupt
         return [f"brightness {0 if p.picture is None else int(p.picture.float().mean())}" for p in prompts]
+
+    def complete(
+        self, prompts: Sequence[Prompt], beginnings: Sequence[str], *, hidden: float = 0.0, seed: int = 0
+    ) -> list[str]:
+        assert hidden == 0.99
+        return [f"{reply}, and more" for reply in self.reply(prompts, seed=seed)]
 
     def word_logits(self, prompts: Sequence[Prompt], words: Sequence[str]) -> Tensor:
         raise NotImplementedError
@@ -73,6 +81,64 @@ def test_noise_keeps_the_stated_share_of_the_picture() -> None:
     clean = asked(4)
     replies = MAKERS.get("noise")()(Counting(), clean, 0)
     assert replies == Counting().reply([Prompt("What?", noisy(row.prompt.picture, 0)) for row in clean])
+
+
+class Silent:
+    """An assistant that cannot hide anything."""
+
+    reply, word_logits = Counting.reply, Counting.word_logits
+
+
+class Scripted(Counting):
+    """An assistant that says what was written for it, and keeps what it was asked."""
+
+    def __init__(self, *texts: str) -> None:
+        super().__init__()
+        self.texts, self.begun = list(texts), list[tuple[str, float, int]]()
+
+    def complete(
+        self, prompts: Sequence[Prompt], beginnings: Sequence[str], *, hidden: float = 0.0, seed: int = 0
+    ) -> list[str]:
+        self.begun += [(text, hidden, seed) for text in beginnings]
+        return [self.texts.pop(0) for _ in beginnings]
+
+
+def request(reply: str) -> ReplyRequest:
+    return ReplyRequest(Prompt("What?", torch.zeros(3, 8, 8, dtype=torch.uint8)), reply)
+
+
+def test_a_blind_model_goes_on_with_the_good_reply_before_each_first_content_word() -> None:
+    assistant = Scripted("blue dog, and more", "large hats. No.")
+    good = "A red cat, and the 3.5 balls are small."
+    assert Blind()(assistant, [request(good)], 0) == ["A blue dog, and the large hats."]
+    assert assistant.begun == [("A", 0.99, 0), ("A red cat, and the", 0.99, 0)]
+    free = Scripted("blue dog, and more")
+    assert Blind(guided=False)(free, [request(good)], 0) == ["blue dog, and more"]
+    assert free.begun == [("", 0.99, 0)]
+
+
+def test_similar_replies_are_drawn_again_and_refusals_are_none() -> None:
+    assistant = Scripted("red cat", "red cat", "dog")
+    assert Blind(tries=3)(assistant, [request("A red cat")], 7) == ["A dog"]
+    assert len({seed for _, _, seed in assistant.begun}) == 3
+    assert Blind(tries=2)(Scripted("red cat", "red cat"), [request("A red cat")], 0) == ["A red cat"]
+    no_picture = ReplyRequest(Prompt("What?"), "a cat")
+    refusal = Scripted("cannot see the image")
+    assert Blind(tries=1)(refusal, [request("I see it"), no_picture], 0) == [None, None]
+    with pytest.raises(ValueError, match="blind asks models that can hide a picture's tokens"):
+        Blind()(Silent(), [request("A cat")], 0)
+    through = TranscriptAssistant(Silent(), Transcript(), lambda count: None)
+    with pytest.raises(ValueError, match="Silent cannot go on with a reply"):
+        Blind()(through, [request("A cat")], 0)
+
+
+def test_completions_are_written_down_with_their_beginnings() -> None:
+    assistant = Scripted("dog", "hat")
+    keeping = TranscriptAssistant(assistant, Transcript(), lambda count: None)
+    prompts = [request("").prompt] * 2
+    first = keeping.complete(prompts, ["A", "The"], hidden=0.5)
+    assert keeping.complete(prompts, ["A", "The"], hidden=0.5) == first == ["dog", "hat"]
+    assert len(assistant.begun) == 2
 
 
 def test_errors_are_those_of_the_world_or_asked_of_the_model() -> None:

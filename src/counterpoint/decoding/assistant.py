@@ -26,7 +26,7 @@ from .methods.plain import Plain
 from .methods.ritual import Ritual
 from .prompts import chat_text, digest_of, image_of, messages_of, pictures_of, tensor_of
 from .rule import PlausibilityOnly
-from .sampling import SamplingProcessor
+from .sampling import SamplingProcessor, generators_of
 
 DESCRIBING = "describing"
 """Name of the descriptions that a method needs, in the cost report."""
@@ -158,7 +158,8 @@ class VisionLanguageAssistant(Checked):
         replies = [""] * len(prompts)
         for indices in self._batches(prompts):
             batch = [prompts[index] for index in indices]
-            drawn = [SamplingProcessor(self.temperature, self.top_p, batch, seed)] if self.do_sample else []
+            generators = generators_of(batch, seed)
+            drawn = [SamplingProcessor(self.temperature, self.top_p, generators)] if self.do_sample else []
             tokens = self._generate(batch, self._method(batch), self.max_new_tokens, drawn)
             texts = self.processor.batch_decode(tokens, skip_special_tokens=True)
             for index, text in zip(indices, texts, strict=True):

@@ -13,6 +13,11 @@ from ..types import Prompt
 from .prompts import key_of
 
 
+def generators_of(prompts: Sequence[Prompt], seed: int) -> list[torch.Generator]:
+    """Return a source of chance for each prompt, which follows from the seed and what the prompt says and shows."""
+    return [torch.Generator().manual_seed(key_of(prompt, seed)) for prompt in prompts]
+
+
 @final
 class SamplingProcessor:
     """A last logits processor, after which the largest score is a sample: ``argmax_y log p(y) − log E_y``.
@@ -20,9 +25,8 @@ class SamplingProcessor:
     ``E_y`` is exponential and drawn for each row by itself.
     """
 
-    def __init__(self, temperature: float, top_p: float, prompts: Sequence[Prompt], seed: int) -> None:
-        self.temperature, self.top_p = temperature, top_p
-        self.generators = [torch.Generator().manual_seed(key_of(prompt, seed)) for prompt in prompts]
+    def __init__(self, temperature: float, top_p: float, generators: Sequence[torch.Generator]) -> None:
+        self.temperature, self.top_p, self.generators = temperature, top_p, generators
 
     def __call__(self, input_ids: Int[Tensor, "b t"], scores: Float[Tensor, "b v"]) -> Float[Tensor, "b v"]:
         from transformers import TopPLogitsWarper

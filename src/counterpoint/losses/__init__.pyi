@@ -76,6 +76,7 @@ from .scav import SCAVLoss as SCAVLoss
 from .secla import SECLALoss as SECLALoss
 from .siglip import SigLIPLoss as SigLIPLoss
 from .simcse import SimCSELoss as SimCSELoss
+from .skewed_divergence import SkewedDivergenceLoss as SkewedDivergenceLoss
 from .soft_infonce import SoftInfoNCELoss as SoftInfoNCELoss
 from .soft_top_k import SoftTopKLoss as SoftTopKLoss
 from .spectral import SpectralLoss as SpectralLoss

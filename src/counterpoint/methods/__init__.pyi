@@ -44,6 +44,7 @@ from .dbot import DBOT as DBOT
 from .decoupled_softmax import DecoupledSoftmax as DecoupledSoftmax
 from .diht_distilled import DistilledDiHT as DistilledDiHT
 from .distil import Distil as Distil
+from .distillm_2 import DistiLLM2 as DistiLLM2
 from .dito import Dito as Dito
 from .dpo import DPO as DPO
 from .dreamlip import DreamLIP as DreamLIP

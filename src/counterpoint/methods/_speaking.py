@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..decoding.prompts import key_of
-from ..forms import Count, Positive, Share
+from ..decoding.sampling import generators_of
+from ..forms import Count, Fraction, Positive, Share
 from ..modalities import MODALITIES, resolve
 from ..networks.base import Input, Towers
 from ..networks.bridges import BRIDGES
@@ -31,7 +31,8 @@ from .tower_method import TowerMethod, paired
 
 _AT_ONCE = 64
 """Conversations that are read or written at once."""
-_SEEDS = 1 << 31
+_HIDING = 1 << 40
+"""Distance between the seeds of the sampling and of hidden tokens."""
 TuneImage = Literal["full", "lora", "biases", "frozen"]
 
 
@@ -188,47 +189,58 @@ class SpeakingMethod(TowerMethod):
         temperature: Positive = 1.0,
         top_p: Share = 1.0,
         max_tokens: Count = 64,
+        beginnings: Sequence[str] | None = None,
+        hidden: Fraction = 0.0,
     ) -> list[str]:
         """Write a reply to each prompt: the likeliest token at a time, by beam search, or sampled.
 
         Args:
             prompts: what is asked.
-            seed: of the sampling.
+            seed: of the sampling and of the draws of hidden tokens. A prompt draws for itself, so that others beside
+                it change nothing.
             beams: replies that are followed at once; 1 takes the likeliest token.
             sample: draws tokens.
             temperature: of the sampling.
             top_p: draws from the likeliest tokens that together have this probability.
             max_tokens: tokens after which a reply is cut off.
+            beginnings: of the replies; what is returned follows them. Each reply is its own from its start unless
+                given.
+            hidden: share of the picture's tokens that no text attends to, drawn for each prompt by itself.
 
         Raises:
-            ValueError: for earlier turns that the context of the language model cuts, and for pictures in earlier turns
-                with a bridge that changes layers.
+            ValueError: for earlier turns that the context of the language model cuts, for pictures in earlier turns
+                with a bridge that changes layers or with hidden tokens, and for beams with sampling or hidden tokens.
         """
         from ..networks.caption_generation import generate
 
-        # A prompt that is sampled has a seed of its own, so that others beside it change nothing.
-        parts = ([prompt] for prompt in prompts) if sample else [prompts]
-        written: list[str] = []
-        for part in parts:
-            replies = [""] * len(part)
-            for index, tokens, patches, at in self._prompted(part):
-                made = self._evaluated(
-                    generate,
-                    partial(self.speaker.next_logits, at=at),
-                    patches,
-                    prompts=tokens,
-                    end=self.language.chat.end,
-                    length=max_tokens,
-                    beams=beams,
-                    sample=sample,
-                    temperature=temperature,
-                    top_p=top_p,
-                    seed=key_of(part[0], seed) % _SEEDS if sample else seed,
-                )
-                for number, of_one in zip(index, made, strict=True):
-                    replies[number] = self.language.chat.decode(of_one)
-            written += replies
-        return written
+        if beams > 1 and (hidden or sample):
+            raise ValueError(f"{'sample' if sample else 'hidden'} takes one beam, got beams={beams}")
+        replies = [""] * len(prompts)
+        for index, tokens, patches, at in self._prompted(prompts, beginnings):
+            some = [prompts[number] for number in index]
+            next_logits = partial(self.speaker.next_logits, at=at)
+            if hidden:
+                count = self.speaker.bridge.tokens
+                drawn = [
+                    torch.rand(count, generator=it) < hidden for it in generators_of(some, seed + _HIDING)
+                ]
+                next_logits = partial(next_logits, hidden=torch.stack(drawn).to(self._device))
+            made = self._evaluated(
+                generate,
+                next_logits,
+                patches,
+                prompts=tokens,
+                end=self.language.chat.end,
+                length=max_tokens,
+                beams=beams,
+                sample=sample,
+                temperature=temperature,
+                top_p=top_p,
+                generators=generators_of(some, seed),
+            )
+            for number, of_one in zip(index, made, strict=True):
+                replies[number] = self.language.chat.decode(of_one)
+        return replies
 
     @torch.no_grad()
     def word_logits(self, prompts: Sequence[Prompt], words: Sequence[str]) -> Float[Tensor, "n w"]:
@@ -258,15 +270,25 @@ class SpeakingMethod(TowerMethod):
         return (*turns, Exchange(prompt.text, reply))
 
     def _prompted(
-        self, prompts: Sequence[Prompt]
+        self, prompts: Sequence[Prompt], beginnings: Sequence[str] | None = None
     ) -> Iterator[tuple[list[int], Int[Tensor, "b L"], Float[Tensor, "b n w"], tuple[int, ...]]]:
         """Yield the tokens of prompts of one length, with their numbers, and the patches of their pictures.
 
         Of prompts with pictures in earlier turns come the places of all pictures too.
+
+        Args:
+            prompts: what is asked.
+            beginnings: of the replies.
         """
-        rows = [self._conversation(prompt) for prompt in prompts]
+        texts = [""] * len(prompts) if beginnings is None else beginnings
+        rows = list(map(self._conversation, prompts, texts))
         talk = self.language.chat(rows)
-        lengths = (talk[:, EXCHANGE] > 0).sum(1).tolist()
+        last = (talk[:, REPLY] > 0) & (talk[:, EXCHANGE] == talk[:, EXCHANGE].amax(1, keepdim=True))
+        # A beginning ends before the end token, which is the last one of its reply.
+        lengths = [
+            int(spoken.nonzero()[-1]) if text and bool(spoken.any()) else int((row[EXCHANGE] > 0).sum())
+            for text, spoken, row in zip(texts, last, talk, strict=True)
+        ]
         full = [len(row) > 1 and length == talk.shape[2] for row, length in zip(rows, lengths, strict=True)]
         if (
             any(full)

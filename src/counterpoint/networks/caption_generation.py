@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import GenerationConfig, GenerationMixin, PretrainedConfig, PreTrainedModel
+from transformers import (
+    GenerationConfig,
+    GenerationMixin,
+    LogitsProcessorList,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 from transformers.modeling_outputs import CausalLMOutput
+
+from ..decoding.sampling import SamplingProcessor
 
 NextLogits = Callable[[Int[Tensor, "B L"], Float[Tensor, "B P W"]], Float[Tensor, "B V"]]
 """From the tokens so far and the states of pictures to logits of the next token."""
@@ -50,6 +58,7 @@ def generate(
     temperature: float = 1.0,
     top_p: float = 1.0,
     seed: int = 0,
+    generators: Sequence[torch.Generator] | None = None,
 ) -> list[Int[Tensor, " _"]]:
     """Return the tokens that are written behind the prompt of each picture, without the end token.
 
@@ -64,21 +73,31 @@ def generate(
         temperature: of the sampling.
         top_p: draws from the likeliest tokens that together have this probability.
         seed: of the sampling.
+        generators: one for each text, which its sampling draws from in place of the seed, so that a text does not
+            depend on the others; with one beam.
     """
+    own = sample and generators is not None
     config = GenerationConfig(
         eos_token_id=end,
         pad_token_id=end,
         max_new_tokens=length,
         num_beams=beams,
-        do_sample=sample,
+        do_sample=sample and not own,
         use_cache=False,
-        **({"temperature": temperature, "top_p": top_p, "top_k": 0} if sample else {}),
+        **({"temperature": temperature, "top_p": top_p, "top_k": 0} if sample and not own else {}),
+    )
+    processors = (
+        [SamplingProcessor(temperature, top_p, generators)] if sample and generators is not None else []
     )
     devices = [context.device] if context.is_cuda else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         written = _Generator(next_logits, context.device).generate(
-            prompts, attention_mask=torch.ones_like(prompts), context=context, generation_config=config
+            prompts,
+            attention_mask=torch.ones_like(prompts),
+            context=context,
+            generation_config=config,
+            logits_processor=LogitsProcessorList(processors),
         )[:, prompts.shape[1] :]
     ended = (written == end).cumsum(1) > 0
     return [tokens[~stopped] for tokens, stopped in zip(written, ended, strict=True)]

@@ -60,14 +60,19 @@ class Speaker:
         return self.bridge(Seen((patches[:, :count],), self.bridge.grid, fine))
 
     def states(
-        self, tokens: Int[Tensor, "B L"], given: Given | None, *, hidden: bool = False
+        self,
+        tokens: Int[Tensor, "B L"],
+        given: Given | None,
+        *,
+        hidden: bool | Bool[Tensor, "B n"] = False,
     ) -> Float[Tensor, "B L W"]:
         """Return the state of each token of conversations, behind a picture or without one.
 
         Args:
             tokens: of conversations.
             given: what is read of pictures; None for conversations without one.
-            hidden: no token attends to the picture's tokens in any layer. Positions stay as they are.
+            hidden: which of the picture's tokens, or all of them, no other token attends to in any layer. Positions
+                stay as they are.
         """
         embedded = self.language.embed(tokens)
         if given is None:
@@ -76,14 +81,15 @@ class Speaker:
         parts = (embedded[:, :opening], given.tokens.to(embedded.dtype), embedded[:, opening:])
         before = {number: partial(_behind, change, opening) for number, change in given.before.items()}
         whole, mask = torch.cat(parts, 1), None
-        if hidden:
-            length = whole.shape[1]
+        if hidden is not False:
+            length, of_picture = whole.shape[1], slice(opening, opening + count)
+            every = torch.ones(len(whole), count, dtype=torch.bool, device=whole.device)
+            hidden = every if hidden is True else hidden
             mask = torch.ones(length, length, dtype=torch.bool, device=whole.device).tril()
+            mask = mask.repeat(len(whole), 1, 1)
             # A picture's token keeps itself, so that no softmax is without a key.
-            mask[:, opening : opening + count] = torch.eye(length, dtype=torch.bool, device=mask.device)[
-                :, opening : opening + count
-            ]
-            mask = mask.expand(len(whole), -1, -1)
+            itself = torch.eye(length, dtype=torch.bool, device=whole.device)[:, of_picture]
+            mask[:, :, of_picture] &= ~hidden[:, None] | itself
         states = self.language.token_states(whole, mask=mask, before=before)
         return torch.cat([states[:, :opening], states[:, opening + count :]], 1)
 
@@ -107,7 +113,11 @@ class Speaker:
         return wrong.new_zeros(where.shape).masked_scatter(where, -wrong)
 
     def next_logits(
-        self, tokens: Int[Tensor, "B L"], patches: Float[Tensor, "B n w"], at: Sequence[int] = ()
+        self,
+        tokens: Int[Tensor, "B L"],
+        patches: Float[Tensor, "B n w"],
+        at: Sequence[int] = (),
+        hidden: bool | Bool[Tensor, "B m"] = False,
     ) -> Float[Tensor, "B V"]:
         """Return the logits of the token behind some tokens; of pictures without patches nothing is read.
 
@@ -115,16 +125,19 @@ class Speaker:
             tokens: of conversations.
             patches: of a picture for each conversation, or of several, one behind the other.
             at: the places in front of whose tokens the pictures stand; one behind the opening unless given.
+            hidden: as for `states`.
 
         Raises:
-            ValueError: for several places with a bridge that changes layers.
+            ValueError: for several places with a bridge that changes layers, or with hidden tokens.
         """
         if not at:
             given = self.given(patches) if patches.shape[1] else None
-            return upcast(self.language.head(self.states(tokens, given)[:, -1]))
+            return upcast(self.language.head(self.states(tokens, given, hidden=hidden)[:, -1]))
         given = self.given(patches.reshape(len(tokens) * len(at), -1, patches.shape[2]))
         if given.before:
             raise ValueError(f"{type(self.bridge).__name__} reads one picture of a conversation")
+        if not isinstance(hidden, bool) or hidden:
+            raise ValueError("tokens of one picture of a conversation can be hidden, and there are several")
         first, *texts = self.language.embed(tokens).tensor_split(list(at), 1)
         pictures = given.tokens.to(first.dtype).reshape(len(tokens), len(at), -1, first.shape[2]).unbind(1)
         parts = [part for pair in zip(pictures, texts, strict=True) for part in pair]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from ..data.base import Data
 from ..data.derived.conversations import COLUMN, ConversationData
 from ..data.derived.replied import RepliesManifest, begin_replies, check_makers, write_replies
 from ..data.replies import MAKERS
-from ..data.replies._maker import ReplyRequest
+from ..data.replies._maker import Maker, ReplyRequest
 from ..data.source import load_any, rooted
 from ..data.views.keys import key, uniform
 from ..decoding.prompts import key_of
@@ -45,6 +45,14 @@ class SamplingAssistant:
         options: dict[str, Any] = {"temperature": self.temperature, "max_tokens": self.max_tokens}
         return self.model.reply(prompts, seed=seed, sample=True, **options)
 
+    def complete(
+        self, prompts: Sequence[Prompt], beginnings: Sequence[str], *, hidden: float = 0.0, seed: int = 0
+    ) -> list[str]:
+        options: dict[str, Any] = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        return self.model.reply(
+            prompts, seed=seed, sample=True, beginnings=beginnings, hidden=hidden, **options
+        )
+
     def word_logits(self, prompts: Sequence[Prompt], words: Sequence[str]) -> Float[Tensor, "n w"]:
         return self.model.word_logits(prompts, words)
 
@@ -56,7 +64,7 @@ def make_replies(
     assistant: Assistant,
     source: str,
     out: Path,
-    by: Sequence[str],
+    by: Sequence[str] | Mapping[str, Maker],
     *,
     model: str = "",
     seed: int = 0,
@@ -72,7 +80,7 @@ def make_replies(
         assistant: writes replies.
         source: data, as ``--data`` takes it.
         out: the folder.
-        by: names of makers (`counterpoint.data.replies`).
+        by: names of makers (`counterpoint.data.replies`), or makers by the names of their columns.
         model: what the assistant is called in the folder.
         seed: of the makers.
         rows: the first of so many rows to train on; all unless given.
@@ -83,11 +91,11 @@ def make_replies(
         ValueError: for data without conversations, a column that bears the name of a maker, and replies in the folder
             that were made otherwise.
     """
-    makers = {name: MAKERS.get(name)() for name in by}
+    makers = by if isinstance(by, Mapping) else {name: MAKERS.get(name)() for name in by}
     data = load_any(source)
     if COLUMN not in data.columns:
         data = ConversationData(data)
-    check_makers(data, by)
+    check_makers(data, [*makers])
     manifest = RepliesManifest(source=rooted(source), seed=seed, model=model)
     with leased(out):
         begin_replies(out, manifest)

@@ -13,6 +13,7 @@ from .learning import Target as Target
 from .models import Captioner as Captioner
 from .models import Classifier as Classifier
 from .models import ColumnEmbedder as ColumnEmbedder
+from .models import CompletesReplies as CompletesReplies
 from .models import Embedder as Embedder
 from .models import EncodesPatches as EncodesPatches
 from .models import EnergyModel as EnergyModel

@@ -234,6 +234,25 @@ class Speaking(Protocol):
 
 
 @runtime_checkable
+class CompletesReplies(Protocol):
+    """A model that goes on with replies to requests about pictures, and sees as much of the pictures as it is told."""
+
+    def complete(
+        self, prompts: Sequence[Prompt], beginnings: Sequence[str], *, hidden: float = 0.0, seed: int = 0
+    ) -> list[str]:
+        """Return what follows the beginning of each reply.
+
+        Args:
+            prompts: what is asked.
+            beginnings: of the replies; an empty one for a whole reply.
+            hidden: share of the picture's tokens that no text attends to in any layer. The tokens are drawn for each
+                prompt by the seed.
+            seed: of the draws and of the sampling.
+        """
+        ...
+
+
+@runtime_checkable
 class JudgesReplies(Protocol):
     """A model that says which words of a reply to a request about a picture are true."""
 

@@ -27,8 +27,8 @@ class RepliesOptions(DatasetOptions):
     out: Folder = None
     """Folder of the replies."""
     by: Names = ("random",)
-    """Makers: random (another row's reply), noise (the model's reply about a noisy picture), injected (the good reply
-    with an error)."""
+    """Makers: random (another row's reply), noise (the model's reply about a noisy picture), blind (the model's reply
+    while most of the picture is hidden, written along the good one), injected (the good reply with an error)."""
     model: str = ""
     """A vision-language model as generate takes it, or the run of a method that speaks; random needs none."""
     rows: Count | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, final, runtime_checkable
+from typing import ClassVar, Protocol, final, runtime_checkable
 
 from ...types import Assistant, Prompt
 
@@ -35,7 +35,7 @@ class Maker(Protocol):
         papers: slugs of papers that it is from.
     """
 
-    papers: tuple[str, ...]
+    papers: ClassVar[tuple[str, ...]]
 
     def __call__(
         self, assistant: Assistant, asked: Sequence[ReplyRequest], seed: int

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 from jaxtyping import Float
 from torch import Tensor
@@ -15,8 +16,9 @@ from ...decoding import Cost
 from ...decoding.prompts import digest_of
 from ...files import read_json, write_json
 from ...training.folder import remedy
-from ...types import Assistant, Prompt
+from ...types import Assistant, CompletesReplies, Prompt
 
+T = TypeVar("T")
 _AT_ONCE = 64
 """Prompts between two reports of progress; an assistant makes its own batches of them."""
 FILE = "replies.json"
@@ -83,15 +85,40 @@ class TranscriptAssistant:
         self.assistant, self.transcript, self.notify = assistant, transcript, notify
 
     def reply(self, prompts: Sequence[Prompt], *, seed: int = 0) -> list[str]:
+        keys = [key_of(prompt, seed) for prompt in prompts]
+        return self._known(keys, prompts, partial(self.assistant.reply, seed=seed))
+
+    def complete(
+        self, prompts: Sequence[Prompt], beginnings: Sequence[str], *, hidden: float = 0.0, seed: int = 0
+    ) -> list[str]:
+        assistant = self.assistant
+        if not isinstance(assistant, CompletesReplies):
+            raise ValueError(
+                f"{type(assistant).__name__} cannot go on with a reply while tokens of the picture are hidden: "
+                "take the run of a method that speaks"
+            )
+
+        def complete(some: Sequence[tuple[Prompt, str]]) -> list[str]:
+            return assistant.complete(
+                [prompt for prompt, _ in some], [text for _, text in some], hidden=hidden, seed=seed
+            )
+
+        begun = list(zip(prompts, beginnings, strict=True))
+        keys = [digest_of(key_of(prompt, seed), text, hidden).hex() for prompt, text in begun]
+        return self._known(keys, begun, complete)
+
+    def _known(
+        self, keys: Sequence[str], questions: Sequence[T], ask: Callable[[list[T]], Sequence[str]]
+    ) -> list[str]:
+        """Return the texts of the keys, and ask for those that the transcript does not hold."""
         replies = self.transcript.replies
-        keyed = {key_of(prompt, seed): prompt for prompt in prompts}
+        keyed = dict(zip(keys, questions, strict=True))
         new = [key for key in keyed if key not in replies]
         for start in range(0, len(new), _AT_ONCE):
             chunk = new[start : start + _AT_ONCE]
-            texts = self.assistant.reply([keyed[key] for key in chunk], seed=seed)
-            replies |= zip(chunk, texts, strict=True)
+            replies |= zip(chunk, ask([keyed[key] for key in chunk]), strict=True)
             self._count(len(chunk))
-        return [replies[key_of(prompt, seed)] for prompt in prompts]
+        return [replies[key] for key in keys]
 
     def word_logits(self, prompts: Sequence[Prompt], words: Sequence[str]) -> Float[Tensor, "n w"]:
         logits = self.assistant.word_logits(prompts, words)
