@@ -154,6 +154,7 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 """Sizes of single methods for these towers."""
 OPTIONS: dict[str, dict[str, Any]] = {
+    "blip-2": {"speak": 0.0},  # its second stage is sft's
     "ccc-wav2vec2": {"seconds": 0.005, "mask_length": 1, "negatives": 5, "cluster_factor": 2},
     # Of stages of single experts, the last stage moves nothing.
     "clip-moe": {"source": "copies", "balance": 1.0},

@@ -69,6 +69,7 @@ ARMS = {
 }
 """Methods with state beside their weights, and options under which it moves in so short a run."""
 UNTRAINED = {
+    "blip-2": ("it takes conversations beside texts", "tests/methods/test_blip_2.py"),
     "coavt": ("it takes three columns", "tests/methods/test_coavt.py"),
     "conan": ("it takes pairs of texts", "tests/methods/test_conan.py"),
     "dpo": ("it takes two columns of conversations", "tests/methods/test_dpo.py"),

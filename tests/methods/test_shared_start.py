@@ -15,6 +15,7 @@ OTHER_HEADS = {
         "align",
         "amcl",
         "autoencoder",
+        "blip-2",
         "brivl",
         "coavt",
         "coca",

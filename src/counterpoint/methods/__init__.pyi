@@ -12,6 +12,7 @@ from .barlip import BarLIP as BarLIP
 from .base import Method as Method
 from .bce import BCE as BCE
 from .best_alignment import BestAlignment as BestAlignment
+from .blip_2 import BLIP2 as BLIP2
 from .brivl import BriVL as BriVL
 from .byol import BYOL as BYOL
 from .byolip import BYOLIP as BYOLIP
