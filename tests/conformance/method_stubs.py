@@ -167,6 +167,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "swav": {"prototypes": 10},
     "mcl": {"stages": 1},
     "mlcd": {"clusters": 10, "positives": 3, "share": 1.0},
+    # Words are short vectors, so that the distance in their unit is too steep for a plain gradient step.
+    "p-former": {"regression": 0.01},
     "sepclr": {"salient": 1.0, "silence": 1.0},
     **SMALL,
     **{f"{name}-rocket": {"hidden": 16, "output": 8} for name in SMALL},

@@ -74,6 +74,7 @@ UNTRAINED = {
     "conan": ("it takes pairs of texts", "tests/methods/test_conan.py"),
     "dpo": ("it takes two columns of conversations", "tests/methods/test_dpo.py"),
     "llm-vem": ("it takes a table", "tests/methods/test_llm_vem.py"),
+    "p-former": ("it takes conversations beside texts", "tests/methods/test_p_former.py"),
     "secla": ("it takes boxes", "tests/methods/test_secla.py"),
     "tagalign": ("it goes on from a run", "tests/methods/test_tagalign.py"),
 }

@@ -55,9 +55,7 @@ def test_contrast_sees_no_text_and_captions_no_later_word() -> None:
     assert torch.equal(after["queries.image"], z["queries.image"])
     tokens = ENDED[2:3]
     mask, transformer = torch.ones_like(tokens).bool(), method.bridge.transformer
-    words = [
-        method.bridge.read(z["image"][2:3], t, mask, causal=True)[1] for t in (tokens, later[2:3])
-    ]
+    words = [method.bridge.read(z["image"][2:3], t, mask, causal=True)[1] for t in (tokens, later[2:3])]
     torch.testing.assert_close(words[0][:, :3], words[1][:, :3])
     assert not torch.allclose(words[0][:, 3], words[1][:, 3])
     # Read both ways, queries see the text.
@@ -79,9 +77,7 @@ def test_terms_are_those_of_the_paper() -> None:
     s = torch.einsum("ikd,jd->ijk", q, t).amax(-1) / 0.07
     s[0, 3] = s[3, 0] = -torch.inf  # equal captions are no negatives
     own = torch.arange(4)
-    torch.testing.assert_close(
-        losses["contrast"], (F.cross_entropy(s, own) + F.cross_entropy(s.T, own)) / 2
-    )
+    torch.testing.assert_close(losses["contrast"], (F.cross_entropy(s, own) + F.cross_entropy(s.T, own)) / 2)
     total, count = 0.0, 0
     head = method.bridge.transformer.head
     for row, length in enumerate((4, 3, 5, 4)):
@@ -160,7 +156,12 @@ def test_scores_are_those_of_transformers() -> None:
     states, width = method.bridge.transformer, 8
     of_text = {"hidden_size": width, "vocab_size": states.start + 1, "max_position_embeddings": 6}
     config = Blip2Config(
-        vision_config={"hidden_size": 12, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2},
+        vision_config={
+            "hidden_size": 12,
+            "intermediate_size": 8,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+        },
         qformer_config={**states.model.config.to_dict(), **of_text},
         text_config={"model_type": "opt"},
         num_query_tokens=3,
@@ -182,7 +183,11 @@ def test_scores_are_those_of_transformers() -> None:
     features = method.pair_states("image", torch.stack(pictures))["patches"]
     normed = method.bridge.norm(features)
     reference.vision_model.forward = lambda **_: BaseModelOutput(last_hidden_state=normed)
-    asked = {"pixel_values": torch.zeros(4, 3, 8, 8), "input_ids": ENDED, "attention_mask": (ENDED > 0).long()}
+    asked = {
+        "pixel_values": torch.zeros(4, 3, 8, 8),
+        "input_ids": ENDED,
+        "attention_mask": (ENDED > 0).long(),
+    }
     matched = reference(**asked, use_image_text_matching_head=True).logits_per_image
     texts = {"tokens": F.pad(ENDED, (0, 1))}
     torch.testing.assert_close(

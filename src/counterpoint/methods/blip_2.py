@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -31,7 +32,7 @@ from .needs import Needs
 
 ALIGN, SPEAK = "align", "speak"
 """Stages of a run."""
-_QUERIES, _CAPTION = "queries.", "caption."
+QUERIES, _CAPTION = "queries.", "caption."
 _PICTURE, _TOKENS, _LABEL, _MATCH = "pair.picture", "pair.tokens", "pair.label", "pair.match"
 _SMOOTHING = 0.1
 _AT_ONCE = 256
@@ -123,10 +124,20 @@ class BLIP2(SpeakingMethod):
             part.requires_grad_(bool(weight))
         unaligned = ("towers.talk", f"bridge_projections.{self.picture}.out.")
         aligned = [name for name in self._names() if not name.startswith(unaligned)]
-        stages = {ALIGN: (align, tuple(aligned)), SPEAK: (speak, tuple(speaking))}
-        self.stages = tuple(Stage(name, share, moves) for name, (share, moves) in stages.items() if share)
+        self.set_stages({ALIGN: (align, aligned), SPEAK: (speak, speaking)})
+
+    def set_stages(self, stages: Mapping[str, tuple[float, Sequence[str]]]) -> None:
+        """Set the stages: by name the share of the steps, and how the names of parameters begin that move.
+
+        Raises:
+            ValueError: for shares that are all 0.
+        """
+        self.stages = tuple(
+            Stage(name, share, tuple(moves)) for name, (share, moves) in stages.items() if share
+        )
         if not self.stages:
-            raise ValueError("align=0 and speak=0 leave no stage: give one of them a share of the steps")
+            zeros = " and ".join(f"{name}=0" for name in stages)
+            raise ValueError(f"{zeros} leave no stage: give one of them a share of the steps")
         self.stage = self.stages[-1].name
 
     def _names(self) -> list[str]:
@@ -156,12 +167,19 @@ class BLIP2(SpeakingMethod):
     @property
     def width(self) -> int:
         """The numbers of an embedding: K vectors side by side, of a text K copies."""
-        return self.bridge.tokens * self.projections[self.columns[self.picture]].out_features
+        head = self.projections[self.columns[self.picture]]
+        assert isinstance(head, Linear)
+        return self.bridge.tokens * head.out_features
 
     def prepare(self, batch: Batch, clock: StepInfo) -> Batch:
         self.stage = clock.stage or self.stages[-1].name
-        unread = self.text if self.stage == SPEAK else self.talk
-        return replace(batch, views={name: view for name, view in batch.views.items() if name != unread})
+        unread = self.unread[self.stage]
+        return replace(batch, views={name: view for name, view in batch.views.items() if name not in unread})
+
+    @property
+    def unread(self) -> dict[str, tuple[str, ...]]:
+        """The views that each stage does not read."""
+        return {ALIGN: (self.talk,), SPEAK: (self.text,)}
 
     def encode(self, batch: Batch) -> Embeddings:
         if self.stage == SPEAK:
@@ -173,10 +191,12 @@ class BLIP2(SpeakingMethod):
             mask, transformer = self._inside(targets), self.bridge.transformer
             # Queries read no text in the causal pass either, so that it serves contrast too.
             queries, words = self.bridge.read(patches, shifted(targets, transformer.start), mask, causal=True)
-            z[_CAPTION + self.text] = summed_log_likelihood(transformer.head, words, targets, mask, _SMOOTHING)
+            z[_CAPTION + self.text] = summed_log_likelihood(
+                transformer.head, words, targets, mask, _SMOOTHING
+            )
         else:
             queries, _ = self.bridge.read(patches)
-        return {**z, _QUERIES + self.picture: queries}
+        return {**z, QUERIES + self.picture: queries}
 
     def features(self, column: str, inputs: Tensor) -> Tensor:
         if column == self.text:
@@ -201,12 +221,15 @@ class BLIP2(SpeakingMethod):
         return self.bridge.tokens * torch.einsum("nkd,mkd->nmk", x, y).amax(-1)
 
     def pairs(self, z: Embeddings, batch: Batch) -> Pairs:
-        if self.stage == SPEAK or not self.matching:
+        if self.stage != ALIGN or not self.matching:
             return {}
         tokens = batch[self.text]
         texts = text_numbers(tokens, self.text_tower.tokenizer.end)
         same = texts[:, None] == texts
-        x, t = self._embedded(self.picture, z[_QUERIES + self.picture]), self._embedded(self.text, z[self.text])
+        x, t = (
+            self._embedded(self.picture, z[QUERIES + self.picture]),
+            self._embedded(self.text, z[self.text]),
+        )
         s = torch.einsum("ikd,jd->ijk", x, t).amax(-1) * self.objective.temperature.inverse()
         other_text, other_picture = (drawn_negatives(scores, same) for scores in (s, s.T))
         rows = (~same.all(1)).nonzero()[:, 0]
@@ -220,9 +243,7 @@ class BLIP2(SpeakingMethod):
     def fuse(self, z: Embeddings, pairs: Pairs) -> Embeddings:
         return {_MATCH: self.matched(z[self.picture][pairs[_PICTURE]], pairs[_TOKENS])}
 
-    def matched(
-        self, patches: Float[Tensor, "n P w"], tokens: Int[Tensor, "n L"]
-    ) -> Float[Tensor, "n 2"]:
+    def matched(self, patches: Float[Tensor, "n P w"], tokens: Int[Tensor, "n L"]) -> Float[Tensor, "n 2"]:
         """Return the logits of whether pictures and texts belong together: no, and yes."""
         queries, _ = self.bridge.read(patches, tokens, self._inside(tokens))
         return self.match_head(queries).mean(1)
@@ -230,7 +251,10 @@ class BLIP2(SpeakingMethod):
     def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         if self.stage == SPEAK:
             return {"nll": self.mean_over_tokens(z[self.talk], batch[self.talk])}
-        x, t = self._embedded(self.picture, z[_QUERIES + self.picture]), self._embedded(self.text, z[self.text])
+        x, t = (
+            self._embedded(self.picture, z[QUERIES + self.picture]),
+            self._embedded(self.text, z[self.text]),
+        )
         texts = text_numbers(batch[self.text], self.text_tower.tokenizer.end)
         losses = {"contrast": self.objective(x, t[:, None], groups=texts)}
         if self.matching:
@@ -250,7 +274,10 @@ class BLIP2(SpeakingMethod):
 
     @torch.no_grad()
     def pair_states(self, column: str, raw: Any) -> PairStates:
-        """Return what `pair_scores` needs of inputs of a column, as for `embed`: patches of pictures, tokens of texts."""
+        """Return what `pair_scores` needs of inputs of a column, as for `embed`.
+
+        Of pictures these are patches, of texts tokens.
+        """
         tower, modality = self.tower(column), MODALITIES.get(self.tower(column).modality)
         raw = raw if modality.accept is None else resolve(modality.accept)(raw, tower.input)
         raw = resolve(modality.check)(raw)
@@ -271,7 +298,9 @@ class BLIP2(SpeakingMethod):
         parts = zip(
             torch.split(pictures["patches"], _AT_ONCE), torch.split(texts["tokens"], _AT_ONCE), strict=True
         )
-        logits = [self._evaluated(self.matched, p.to(self._device), t.to(self._device)).cpu() for p, t in parts]
+        logits = [
+            self._evaluated(self.matched, p.to(self._device), t.to(self._device)).cpu() for p, t in parts
+        ]
         no, yes = torch.cat(logits).unbind(1)
         return (yes - no)[:, None]
 

@@ -136,8 +136,8 @@ def summed_log_likelihood(
 ) -> Float[Tensor, "B 2"]:
     """Return the sum of the log-probabilities of the tokens inside ``mask``, and their number, of each caption.
 
-    Logits are computed of these tokens alone, and only the sums leave. With ``label_smoothing`` ε, ε of a token's weight
-    is spread evenly over the vocabulary.
+    Logits are computed of these tokens alone, and only the sums leave. With ``label_smoothing`` ε, a share ε of the
+    weight of a token is spread evenly over the vocabulary.
     """
     wrong = F.cross_entropy(
         upcast(head(states[mask])), targets[mask], reduction="none", label_smoothing=label_smoothing

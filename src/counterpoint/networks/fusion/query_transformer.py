@@ -19,8 +19,8 @@ class QueryTransformer(nn.Module):
     """Queries that attend to themselves and, in every second layer, to states: transformers' ``Blip2QFormerModel``.
 
     Queries and tokens share the self-attention and have perceptrons of their own. In a pass with tokens all read each
-    other, or the pass is causal: tokens read queries and earlier tokens, and queries read no token. A text alone is read
-    both ways. All passes are in float32 at least.
+    other, or the pass is causal: tokens read queries and earlier tokens, and queries read no token. A text alone is
+    read both ways. All passes are in float32 at least.
 
     Args:
         width: of queries and tokens.
