@@ -116,7 +116,7 @@ def test_each_stage_moves_what_it_reads() -> None:
     for stage, clock in ((align, ALIGNING), (speak, SPEAKING)):
         for name, parameter in method.named_parameters():
             parameter.grad = None
-            frozen = name.startswith("towers.talk")
+            frozen = name.startswith(("towers.talk", "towers.text"))
             parameter.requires_grad_(name.startswith(stage.moves) and not frozen)
         part = method.prepare(given, clock)
         assert ("text" in part.views) == (stage is align)

@@ -80,7 +80,7 @@ def test_queries_are_drawn_to_prompts_that_stay() -> None:
         patches = method.speaker.patches(given["image"])
         said = method.speaker.given(patches).tokens
         loss = run(method, part, clock)["regression"]
-        torch.testing.assert_close(loss, F.mse_loss(said, prompts) / variance)
+        torch.testing.assert_close(loss, 0.1 * F.mse_loss(said, prompts) / variance)
         for parameter in method.bridge.parameters():
             parameter.requires_grad_()
         run(method, part, clock)["regression"].backward()

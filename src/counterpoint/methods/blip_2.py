@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..forms import NonNegative, Positive
 from ..losses import MILLoss
 from ..modalities import MODALITIES, PAIR_PASSES, resolve
-from ..networks.base import TextTower, Towers
+from ..networks.base import Towers
 from ..networks.bridges.qformer import QFormerBridge
 from ..networks.caption_decoder import shifted, summed_log_likelihood
 from ..networks.heads import Linear
@@ -68,7 +68,7 @@ class BLIP2(SpeakingMethod):
         temperature: where τ starts; learned within [0.01, 1].
 
     Raises:
-        ValueError: for two stages of 0, and a tower of texts with weights to start from.
+        ValueError: for two stages of 0.
         LookupError: for a picture tower without features of patches.
 
     Source: Li et al., "BLIP-2: Bootstrapping Language-Image Pre-training with Frozen Image Encoders and Large Language
@@ -97,17 +97,10 @@ class BLIP2(SpeakingMethod):
     ) -> None:
         super().__init__(towers, "qformer", tokens, tune_image)
         _, _, self.text = towers
-        reader = self.towers.pop(self.columns[self.text])
-        if not isinstance(reader, TextTower) or reader.pretrained:
-            raise ValueError(
-                f"{type(self).__name__} reads texts by its Q-Former and takes only the tokenizer of the tower of "
-                "texts, so its weights would be lost: take --towers.text transformer"
-            )
-        # Outside of the modules: its weights are neither trained nor saved.
-        self._ways[self.text] = reader
         self.matching, self.captioning = matching, captioning
         speaking = self._names()
-        tokenizer = reader.tokenizer
+        self.tower(self.text).requires_grad_(False)
+        tokenizer = self.text_tower.tokenizer
         first = tokenizer(["a", "b"])[:, 0]
         self.skipped = int(first[0] == first[1])  # a token that begins every text is not predicted
         self.bridge.add_texts(tokenizer.vocabulary, tokenizer.context)
@@ -153,16 +146,6 @@ class BLIP2(SpeakingMethod):
     @property
     def embeds(self) -> tuple[str, ...]:
         return (self.picture, self.text)
-
-    @property
-    def text_tower(self) -> TextTower:
-        tower = self.tower(self.text)
-        assert isinstance(tower, TextTower)
-        return tower
-
-    @property
-    def context(self) -> int | None:
-        return self.text_tower.tokenizer.context
 
     @property
     def width(self) -> int:
