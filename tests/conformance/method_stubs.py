@@ -154,6 +154,7 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 """Sizes of single methods for these towers."""
 OPTIONS: dict[str, dict[str, Any]] = {
+    "blip-2": {"speak": 0.0},  # its second stage is sft's
     "ccc-wav2vec2": {"seconds": 0.005, "mask_length": 1, "negatives": 5, "cluster_factor": 2},
     # Of stages of single experts, the last stage moves nothing.
     "clip-moe": {"source": "copies", "balance": 1.0},
@@ -167,6 +168,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "swav": {"prototypes": 10},
     "mcl": {"stages": 1},
     "mlcd": {"clusters": 10, "positives": 3, "share": 1.0},
+    # Words are short vectors, so that the distance in their unit is too steep for a plain gradient step.
+    "p-former": {"regression": 0.01},
     "sepclr": {"salient": 1.0, "silence": 1.0},
     **SMALL,
     **{f"{name}-rocket": {"hidden": 16, "output": 8} for name in SMALL},

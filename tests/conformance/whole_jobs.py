@@ -69,11 +69,13 @@ ARMS = {
 }
 """Methods with state beside their weights, and options under which it moves in so short a run."""
 UNTRAINED = {
+    "blip-2": ("it takes conversations beside texts", "tests/methods/test_blip_2.py"),
     "coavt": ("it takes three columns", "tests/methods/test_coavt.py"),
     "conan": ("it takes pairs of texts", "tests/methods/test_conan.py"),
     "distillm-2": ("it takes conversations and a teacher", "tests/methods/test_distillm_2.py"),
     "dpo": ("it takes two columns of conversations", "tests/methods/test_dpo.py"),
     "llm-vem": ("it takes a table", "tests/methods/test_llm_vem.py"),
+    "p-former": ("it takes conversations beside texts", "tests/methods/test_p_former.py"),
     "secla": ("it takes boxes", "tests/methods/test_secla.py"),
     "tldr": ("it takes two columns of conversations", "tests/methods/test_tldr.py"),
     "tagalign": ("it goes on from a run", "tests/methods/test_tagalign.py"),

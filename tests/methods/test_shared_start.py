@@ -15,6 +15,7 @@ OTHER_HEADS = {
         "align",
         "amcl",
         "autoencoder",
+        "blip-2",
         "brivl",
         "coavt",
         "coca",
@@ -27,7 +28,7 @@ OTHER_HEADS = {
     ),
     "kernel-uniformity",
     *("lat", "limoe", "lit", "lm-supcon", "m3col", "mcl", "mochi", "moco", "moco-dual-view", "msclap"),
-    *("multimodn",),
+    *("multimodn", "p-former"),
     *("sbcl", "supcon-bins", "sy-con", "whitened-cse", "zorro"),
 }
 OF_OTHERS = {name for name in methods.names() if not {*columns_of(name)} & {*PAIR}}

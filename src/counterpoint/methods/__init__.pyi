@@ -12,6 +12,7 @@ from .barlip import BarLIP as BarLIP
 from .base import Method as Method
 from .bce import BCE as BCE
 from .best_alignment import BestAlignment as BestAlignment
+from .blip_2 import BLIP2 as BLIP2
 from .brivl import BriVL as BriVL
 from .byol import BYOL as BYOL
 from .byolip import BYOLIP as BYOLIP
@@ -91,6 +92,7 @@ from .multimae import MultiMAE as MultiMAE
 from .multimodn import MultiModN as MultiModN
 from .needs import Needs as Needs
 from .negclip import NegCLIP as NegCLIP
+from .p_former import PFormer as PFormer
 from .pcd import PCD as PCD
 from .pixpro import PixPro as PixPro
 from .protonet import ProtoNet as ProtoNet

@@ -132,12 +132,16 @@ def summed_log_likelihood(
     states: Float[Tensor, "B L W"],
     targets: Int[Tensor, "B L"],
     mask: Bool[Tensor, "B L"],
+    label_smoothing: float = 0.0,
 ) -> Float[Tensor, "B 2"]:
     """Return the sum of the log-probabilities of the tokens inside ``mask``, and their number, of each caption.
 
-    Logits are computed of these tokens alone, and only the sums leave.
+    Logits are computed of these tokens alone, and only the sums leave. With ``label_smoothing`` ε, a share ε of the
+    weight of a token is spread evenly over the vocabulary.
     """
-    wrong = F.cross_entropy(upcast(head(states[mask])), targets[mask], reduction="none")
+    wrong = F.cross_entropy(
+        upcast(head(states[mask])), targets[mask], reduction="none", label_smoothing=label_smoothing
+    )
     # Not an assignment to the places of the mask, whose number differs between batches.
     rows = torch.arange(len(mask), device=mask.device)[:, None].expand_as(mask)[mask]
     return torch.stack([wrong.new_zeros(len(mask)).index_add(0, rows, -wrong), mask.sum(1).to(wrong)], 1)
