@@ -303,7 +303,7 @@ def test_a_blind_reply_depends_on_the_hidden_share_and_on_its_beginning(sample: 
     if not sample:
         assert len({*method.reply(prompts, hidden=1.0, **options)}) == 1
     chat = method.language.chat
-    ((_, tokens, _),) = method._prompted(prompts[:1], ["dog"])
+    ((_, tokens, _, _),) = method._prompted(prompts[:1], ["dog"])
     whole = chat([(Exchange("what runs?", "dog"),)])[0]
     end = int((whole[0] == chat.end).nonzero()[0])
     assert tokens.tolist() == [whole[0, :end].tolist()]
