@@ -19,6 +19,7 @@ OTHER_HEADS = {
         "coavt",
         "coca",
         "convirt",
+        "cosmo",
         "cwcl",
         "ebm",
         "fusemix",

@@ -148,7 +148,7 @@ class SpeakingMethod(TowerMethod):
         return moments.mean(-log_p.sum(1) / count.clamp_min(1), count, ranks=Ranks.present())
 
     def embed(self, column: str, inputs: Any, head: str = "default") -> Tensor:
-        if column == self.talk:
+        if column == self.talk and column not in self.embeds:
             raise ValueError(f"this model writes {column} and has no {column} embeddings")
         return super().embed(column, inputs, head)
 
