@@ -192,7 +192,7 @@ MODALITIES = Modalities(
         accept="counterpoint.data.pictures.single:accept_pictures",
         view="counterpoint.data.views.named_pictures:image",
         build="counterpoint.networks.towers.build:image_tower",
-        towers=("cnn", "vit", "vit-crop", "vit-map", "vit-windows", "mlp", "patches", "sparse"),
+        towers=("cnn", "vit", "vit-crop", "vit-map", "vit-windows", "mlp", "patches", "sparse", "lm"),
         able={
             "drops_keys": ("vit", "vit-crop", "vit-map", "vit-windows"),
             "takes_masks": ("vit", "vit-crop", "timm:NAME"),
@@ -212,7 +212,7 @@ MODALITIES = Modalities(
         check="counterpoint.raw:check_texts",
         view="counterpoint.data.views.captions:text",
         build="counterpoint.networks.towers.build:text_tower",
-        towers=("transformer", "reader", "bag", "pixels"),
+        towers=("transformer", "reader", "bag", "pixels", "lm"),
         able={"masks_words": ("reader",)},
         paired="plain",
         contrasted="plain",

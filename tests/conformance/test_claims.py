@@ -59,7 +59,9 @@ def test_its_smoke_run_goes_whole_way_from_training_to_evidence(
     monkeypatch.setattr(quick, "SEEDS", 1)
     monkeypatch.setattr(score, "RESAMPLES", 50)
     monkeypatch.setattr(score, "TAIL", 1)
-    monkeypatch.setattr(classifiers, "ITERATIONS", 10)  # of a probe, which only shows that it is asked
+    # A probe shows here that it is asked, whatever it learns; one claim is about how fast it learns.
+    if slug != "naive-bayes-linear-eval":
+        monkeypatch.setattr(classifiers, "ITERATIONS", 10)
     evidence = reproduce(slug, quick=True)
     assert not list(tmp_path.iterdir())
     assert evidence.quick

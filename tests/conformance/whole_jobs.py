@@ -74,6 +74,7 @@ UNTRAINED = {
     "dpo": ("it takes two columns of conversations", "tests/methods/test_dpo.py"),
     "llm-vem": ("it takes a table", "tests/methods/test_llm_vem.py"),
     "secla": ("it takes boxes", "tests/methods/test_secla.py"),
+    "tldr": ("it takes two columns of conversations", "tests/methods/test_tldr.py"),
     "tagalign": ("it goes on from a run", "tests/methods/test_tagalign.py"),
 }
 """Methods that cannot learn from the data here, each with the reason and the file that tests it instead."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import counterpoint as cp
+from counterpoint.data.converting import convert
 from counterpoint.data.source import load_any
 from counterpoint.data.views import key
 from counterpoint.data.views.conversations import talk
+from counterpoint.raw import Exchange
 from counterpoint.recipes.schema import Augmentation
 
 
@@ -121,3 +124,26 @@ def test_worse_replies_can_be_named(tmp_path: Path) -> None:
     data = load_any(f"{tmp_path / 'it.jsonl'},columns=image:file+talk:q+talk:a+blind", 8)
     assert data.columns == {"image": "image", "talk": "talk", "blind": "talk"}
     assert data.read("blind", np.array([2])) == [(cp.Exchange("What?", "None."),)]
+
+
+@pytest.mark.parametrize("to", ["webdataset", "parquet"])
+def test_conversations_go_into_shards(tmp_path: Path, to: Any) -> None:
+    write_pictures(tmp_path, 6)
+    several = [Exchange("What is 1?", "It is 1."), Exchange("Sure?", "Yes.")]
+    rows = [f"{k}.png,What is {k}?,It is {k}.,{'' if k == 2 else 'It is not.'}" for k in range(6)]
+    (tmp_path / "it.csv").write_text("\n".join(["image,prompt,chosen,rejected", *rows]))
+    turns = [
+        {"from": who, "value": text}
+        for exchange in several
+        for who, text in zip(("human", "gpt"), exchange, strict=True)
+    ]
+    (tmp_path / "it.json").write_text(json.dumps([{"image": "1.png", "conversations": turns}] * 3))
+    convert(str(tmp_path / "it.csv"), tmp_path / "pairs", to=to)
+    data = load_any(str(tmp_path / "pairs"), 8)
+    assert data.columns == {"image": "image", "talk": "talk", "rejected": "talk"}
+    every = np.arange(len(data))
+    read = sorted(zip(data.read("talk", every), data.read("rejected", every), strict=True))
+    worse = [() if k == 2 else (Exchange(f"What is {k}?", "It is not."),) for k in range(6)]
+    assert read == [((Exchange(f"What is {k}?", f"It is {k}."),), of) for k, of in enumerate(worse)]
+    convert(str(tmp_path / "it.json"), tmp_path / "turns", to=to)
+    assert load_any(str(tmp_path / "turns"), 8).read("talk", np.arange(3)) == [tuple(several)] * 3

@@ -15,10 +15,12 @@ from method_stubs import batch, build, loaded, prepared, total
 from PIL import Image
 from torch import Tensor
 
+from counterpoint.methods.frozen import TeacherTower
 from counterpoint.networks.masking import hidden_patches
 from counterpoint.recipes import load as load_recipe
 from counterpoint.recipes import override
 from counterpoint.study.training.runner import run as carry_out
+from counterpoint.training.record.metrics import read_metrics
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 from counterpoint.types import Batch
@@ -180,6 +182,32 @@ def test_student_of_pictures_alone_takes_the_text_tower_along(teacher: Path, tmp
     assert carry_out(run, tmp_path / "student").status == "finished"
     with pytest.raises(ValueError, match="neither a run's folder nor a model of a library"):
         carry_out(Run(run.arm, run.data, RECIPE, 1), tmp_path / "other", test=False)
+
+
+@pytest.mark.slow
+def test_features_of_the_teacher_are_computed_once_where_they_are_kept(
+    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
+    data, losses, asked = pictures(tmp_path / "photos", captions=False), [], []
+    compute = TeacherTower.compute
+
+    def counted(self: TeacherTower, inputs: Tensor) -> Tensor:
+        asked.append(len(inputs))
+        return compute(self, inputs)
+
+    monkeypatch.setattr(TeacherTower, "compute", counted)
+    for number, keep in enumerate([False, True, True]):
+        changes = {"towers.keep": keep, "augmentation.paired": "plain", "steps": 4, "log_every": 1}
+        run = Run(f"uta,teacher={teacher}", data, override(RECIPE, changes))
+        carry_out(run, tmp_path / str(number), test=False)
+        losses.append(read_metrics(tmp_path / str(number)).filter(name="loss")["value"].to_list())
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    assert losses[2] == losses[1]
+    assert sum(asked) == 4 * 6 + 6  # each step of the first run, then each of the six training pictures once
+    varied = override(RECIPE, {"towers.keep": True})
+    with pytest.raises(ValueError, match="never twice the same"):
+        carry_out(Run(f"uta,teacher={teacher}", data, varied), tmp_path / "varied", test=False)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -21,11 +22,14 @@ from counterpoint.data.base import Rows
 from counterpoint.data.listed.pairs import Pairs
 from counterpoint.files import DamagedFileError
 from counterpoint.recipes import Recipe, load, override
+from counterpoint.study import label_maps
 from counterpoint.study.design import Design
+from counterpoint.study.layout import run_folder
 from counterpoint.study.report import examples as report_examples
 from counterpoint.study.report import write_report
 from counterpoint.study.report.page import commands
 from counterpoint.study.schema import TrainingSummary
+from counterpoint.types import LabelMaps
 from fixtures.page import Page
 from fixtures.synthetic_study import ARMS, FAILED, write_data, write_study
 
@@ -295,6 +299,29 @@ def test_without_runs_the_numbers_stay(study: tuple[Path, TrainingSummary], tmp_
     page = Page(write_report(tmp_path, study[1]).read_text(encoding="utf-8"))
     assert "No run has a curve" in page.text
     assert page.all("table")
+
+
+def test_class_maps_of_arms_stand_side_by_side(
+    study: tuple[Path, TrainingSummary], data: Path, tmp_path: Path
+) -> None:
+    folder, summary = study
+    copy = shutil.copytree(folder, tmp_path / "study")
+    first, second = summary.arms[:2]
+    grid, names = np.indices((2, 4, 4)).sum(0) % 2, ("background", "a <hat>", "a cat")
+    pictures = np.zeros((2, 3, 4, 4), np.uint8)
+    for arm, predicted in (first, grid), (second, 2 * grid):
+        run = run_folder(copy, arm.slug, summary.seeds[0])
+        label_maps.write(run, {"all": LabelMaps(names, pictures, grid, predicted)})
+    back = label_maps.read(run)["all"]
+    assert back.names == names
+    assert (back.predicted == 2 * grid).all()
+    section = write_report(copy, summary).read_text().partition('id="maps"')[2].partition("</section>")[0]
+    shown = [html.unescape(text) for text in re.findall(r"<text[^>]*>([^<]*)</text>", section)]
+    for text in ("picture", "truth", "a <hat>", "a cat"):
+        assert text in shown
+    (run / label_maps.FILE).write_bytes(b"torn")
+    assert label_maps.read(run) == {}
+    write_report(copy, summary)
 
 
 def test_examples_are_what_the_runs_returned(study: tuple[Path, TrainingSummary]) -> None:

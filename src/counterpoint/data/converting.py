@@ -260,7 +260,10 @@ class _Rows:
         if isinstance(self._data, PairedData) and column == "text":
             return list(self._data.captions(row))
         text = self._data.read_training(column, np.array([row]))[0]
-        return [text] if isinstance(text, str) else list(text)
+        if isinstance(text, str):
+            return [text]
+        # Of a conversation, the request and the reply of each exchange in turn.
+        return [part for one in text for part in ([one] if isinstance(one, str) else one)]
 
     def _names_in(self, column: str) -> Sequence[str]:
         if self._records is not None:

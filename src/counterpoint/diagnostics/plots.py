@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 INK, SOFT, GRID = "#1a1d21", "#565d66", "#e6e9ed"
 COLOURS = ("#1668b0", "#b65200", "#00806a", "#a3307e", "#73641a", "#5a48b5", "#7a4a2b", "#4c5661")
@@ -205,6 +206,28 @@ def gallery(rows: Sequence[Sequence[np.ndarray]], columns: Sequence[str]) -> Fig
             if not i:
                 axes.set_title(columns[j], fontsize=9)
     return figure
+
+
+def class_colours(names: Sequence[str]) -> Float[np.ndarray, "C 3"]:
+    """Return a colour for each class of maps; that of the background is grey, and colours repeat after sixty.
+
+    >>> class_colours(["background", "a cat", "a dog"]).shape
+    (3, 3)
+    """
+    listed = [mpl.colormaps[name](range(20))[:, :3] for name in ("tab20", "tab20b", "tab20c")]
+    palette, position = np.concatenate(listed), iter(range(len(names)))
+    grey = mpl.colors.to_rgb(GRID)
+    return np.array(
+        [grey if name == "background" else palette[next(position) % len(palette)] for name in names]
+    )
+
+
+def class_legend(figure: Figure, names: Sequence[str], shown: Sequence[int], columns: int) -> None:
+    """Name the colours of some classes below a figure, so many in a line."""
+    colours = class_colours(names)
+    patches = [Patch(color=tuple(colours[k]), label=names[k]) for k in shown]
+    with mpl.rc_context(_STYLE):
+        figure.legend(handles=patches, loc="outside lower center", ncols=columns, fontsize=7)
 
 
 def svg(figure: Figure, name: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Tensor
 
 from ..data.embeddings import EmbeddingCache
@@ -87,8 +87,8 @@ def enlarge(maps: Float[Tensor, "k c h w"], size: tuple[int, int]) -> Float[Tens
     return F.interpolate(maps, size, mode="bilinear", align_corners=False)
 
 
-def centre_square(masks: Bool[Tensor, "k H W"]) -> Bool[Tensor, "k S S"]:
-    """Cut out the part of pictures that towers are shown: the largest square in the middle.
+def centre_square(masks: Shaped[Tensor, "k H W"]) -> Shaped[Tensor, "k S S"]:
+    """Cut out the part of pictures or masks that towers are shown: the largest square in the middle.
 
     >>> centre_square(torch.tensor([[[True, False, True]]])).tolist()
     [[[False]]]

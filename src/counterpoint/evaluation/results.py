@@ -14,7 +14,7 @@ from ..data.base import Data, Rows
 from ..data.columns import fits
 from ..data.embeddings import EmbeddingCache
 from ..registry import unknown
-from ..types import Assistant, Embedder, Scores
+from ..types import Assistant, Embedder, LabelMaps, Scores
 from ._registry import (
     DEFAULT_ANSWERING,
     DEFAULT_CLASSIFYING,
@@ -103,6 +103,15 @@ class RunResults:
             for scores in tasks
         ]
         return pl.concat([pl.DataFrame(schema=EXAMPLES), *parts])  # a model that no task asks has none
+
+    def maps(self) -> dict[str, LabelMaps]:
+        """Return the class maps of a few examples, by test set; none where no task gives pixels classes."""
+        return {
+            test: scores.maps
+            for test, tasks in self.by_test.items()
+            for scores in tasks
+            if scores.maps is not None
+        }
 
     def value(self, task: str, test: str, metric: str, subset: str = "all") -> float:
         """Return one number: a metric of a task on a test set.

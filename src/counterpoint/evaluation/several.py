@@ -18,6 +18,7 @@ Rows = Real[np.ndarray, "n columns"]
 Weights = Float[np.ndarray, "replicates n"]
 Numbers = Float[np.ndarray, " replicates"]
 
+_REPLICATES = 100
 THRESHOLD = 0.5
 """The score from which on a tag is taken to be there."""
 
@@ -64,6 +65,32 @@ def _average_precision(
     total = hits.sum(0)
     precision = (hits * true_positives / seen.clamp(min=1)).sum(0) / total.clamp(min=1)
     return precision.numpy(), (total > 0).double().numpy()
+
+
+def average_precision(values: Rows) -> float:
+    """Compute the average precision over all things of all examples together; see `mean_average_precision`.
+
+    >>> average_precision(np.array([[1, 0, 0.9, 0.8], [1, -1, 0.3, 0.0]]))
+    0.8333333333333333
+    """
+    return _alone(weighted_average_precision, values)
+
+
+def weighted_average_precision(values: Rows, weights: Weights) -> Numbers:
+    """Compute `average_precision` of examples that count so many times in each replicate."""
+    true, scores = _halves(values)
+    known = true >= 0
+    examples = known.nonzero()[0]
+    # A few replicates at a time, as every thing takes the weight of its example.
+    parts = [
+        _average_precision(
+            true[known],
+            scores[known],
+            torch.from_numpy(np.ascontiguousarray(weights[start : start + _REPLICATES].T[examples])),
+        )[0]
+        for start in range(0, len(weights), _REPLICATES)
+    ]
+    return np.concatenate(parts)
 
 
 def per_class_f1(values: Rows) -> float:

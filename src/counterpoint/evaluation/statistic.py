@@ -12,10 +12,12 @@ from ..types import Constant
 from ..types import mean as mean
 from .auc import share_below
 from .several import (
+    average_precision,
     mean_average_precision,
     mean_iou,
     overall_f1,
     per_class_f1,
+    weighted_average_precision,
     weighted_mean_average_precision,
     weighted_mean_iou,
     weighted_overall_f1,
@@ -257,6 +259,7 @@ STATISTICS: Mapping[str, Statistic] = {
         *(
             Statistic(function, columns, 0.0, 1.0, several=True, weighted=weighted)
             for function, columns, weighted in (
+                (average_precision, ("true", "score"), weighted_average_precision),
                 (mean_average_precision, ("true", "score"), weighted_mean_average_precision),
                 (per_class_f1, ("true", "score"), weighted_per_class_f1),
                 (overall_f1, ("true", "score"), weighted_overall_f1),

@@ -114,9 +114,11 @@ from .sy_con import SyCon as SyCon
 from .tagalign import TagAlign as TagAlign
 from .text_shearing import TextShearing as TextShearing
 from .tip_adapter import TipAdapter as TipAdapter
+from .tldr import TLDR as TLDR
 from .tower_method import TowerMethod as TowerMethod
 from .user_loss import LossError as LossError
 from .uta import UTA as UTA
+from .vlm2vec import VLM2Vec as VLM2Vec
 from .whitened_cse import WhitenedCSE as WhitenedCSE
 from .zero_shot import ZeroShotPair as ZeroShotPair
 from .zorro import Zorro as Zorro

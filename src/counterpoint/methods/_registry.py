@@ -24,7 +24,10 @@ SHORT: Mapping[str, tuple[str, Mapping[str, str]]] = {
 }
 """Short names: of a method with options."""
 
-TOWERS: Mapping[str, Mapping[str, str]] = {"clippo": {"text": "pixels"}}
+TOWERS: Mapping[str, Mapping[str, str]] = {
+    "clippo": {"text": "pixels"},
+    "vlm2vec": {"image": "lm", "text": "lm"},
+}
 """Towers by modality that a method reads with unless an arm names others; all others are the recipe's."""
 
 

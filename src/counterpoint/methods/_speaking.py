@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -15,7 +15,7 @@ from ..forms import Count, Positive, Share
 from ..modalities import MODALITIES, resolve
 from ..networks.base import Input, Towers
 from ..networks.bridges import BRIDGES
-from ..networks.bridges.base import Bridge
+from ..networks.bridges.base import Bridge, Given
 from ..networks.speaker import Speaker, replied
 from ..networks.towers.chat import EXCHANGE, REPLY, TOKEN
 from ..networks.towers.language import LanguageTower
@@ -156,7 +156,12 @@ class SpeakingMethod(TowerMethod):
     def log_p(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> Float[Tensor, " n"]:
         """Return the log-likelihood of each reply, its end included, behind its prompt."""
         rows = [self._conversation(prompt, reply) for prompt, reply in zip(prompts, replies, strict=True)]
-        return torch.cat([part.sum(1) for _, part in self._log_p([p.picture for p in prompts], rows)])
+        return torch.cat(
+            [
+                part.sum(1)
+                for _, part in self._of_tokens([p.picture for p in prompts], rows, self.speaker.log_p)
+            ]
+        )
 
     @torch.no_grad()
     def log_likelihood_of_words(
@@ -169,7 +174,7 @@ class SpeakingMethod(TowerMethod):
             exchanges: requests with replies; words that the context cuts have none.
         """
         scored = []
-        for talk, log_p in self._log_p(pictures, [(one,) for one in exchanges]):
+        for talk, log_p in self._of_tokens(pictures, [(one,) for one in exchanges], self.speaker.log_p):
             for (tokens, reply, _), of_row in zip(talk, log_p, strict=True):
                 words = torch.tensor(self.language.chat.words(tokens[reply > 0]), dtype=torch.long)
                 count = int(words.max()) + 1 if len(words) else 0
@@ -273,27 +278,33 @@ class SpeakingMethod(TowerMethod):
                 tokens = talk[index, TOKEN, :length].to(self._device)
                 yield index, tokens, self._patches([prompts[number].picture for number in index])
 
-    def _log_p(
-        self, pictures: Sequence[Tensor | None], rows: Sequence[Conversation]
+    def _of_tokens(
+        self,
+        pictures: Sequence[Tensor | None],
+        rows: Sequence[Conversation],
+        read: Callable[[Tensor, Given | None], Tensor],
     ) -> Iterator[tuple[Int[Tensor, "b 3 L"], Float[Tensor, "b L"]]]:
-        """Yield conversations as tokens with the log-probabilities of their last replies, some at a time."""
+        """Yield conversations as tokens with a number of each token of their last replies, some rows at a time.
+
+        Args:
+            pictures: of the rows; None for a row without one.
+            rows: conversations.
+            read: from conversations and what is read of their pictures to a number of each token.
+        """
         for start in range(0, len(rows), _AT_ONCE):
             talk = self.language.chat(rows[start : start + _AT_ONCE])
             last = talk[:, EXCHANGE].amax(1, keepdim=True)
             talk[:, REPLY] *= talk[:, EXCHANGE] == last
             shown = pictures[start : start + _AT_ONCE]
-            log_p = torch.zeros(len(talk), talk.shape[2])
+            of_tokens = torch.zeros(len(talk), talk.shape[2])
             for with_picture in (True, False):
                 index = [n for n, picture in enumerate(shown) if (picture is not None) is with_picture]
                 if index:
                     patches = self._patches([shown[n] for n in index])
-                    part = self._evaluated(self._read, talk[index].to(self._device), patches)
-                    log_p[index] = part.cpu().float()
-            yield talk, log_p
-
-    def _read(self, talk: Int[Tensor, "b 3 L"], patches: Float[Tensor, "b n w"]) -> Float[Tensor, "b L"]:
-        speaker = self.speaker
-        return speaker.log_p(talk, speaker.given(patches) if patches.shape[1] else None)
+                    given = self._evaluated(self.speaker.given, patches) if with_picture else None
+                    part = self._evaluated(read, talk[index].to(self._device), given)
+                    of_tokens[index] = part.cpu().float()
+            yield talk, of_tokens
 
     def _patches(self, pictures: Sequence[Tensor | None]) -> Float[Tensor, "b n w"]:
         """Return the patches of pictures, which are all there or all missing; none of missing pictures."""

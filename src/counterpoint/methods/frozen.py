@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar, Self
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..networks.base import ImageTower, PictureStates
+from ..networks.base import ImageTower, PictureStates, Tower
 from ..networks.towers.build import build_image_tower
+from ..networks.towers.parts.pixels import Square
 from ..networks.weights import TowerSource, is_restored
 from ..registry import load
 from .tower_method import TowerMethod
@@ -64,6 +66,7 @@ class Teacher:
 
     Attributes:
         names: of the models.
+        towers: the models as towers, which answer from memory where ``towers.keep`` asks for it.
         widths: of their features; none where a trained method is read again.
         grids: rows and columns of their patches.
 
@@ -77,6 +80,7 @@ class Teacher:
         self.option, self.names, self.microbatch = option, tuple(names.split("+")), microbatch
         self.patches, self._size = patches, tower.size
         self.models: tuple[TowerMethod | ImageTower, ...] = ()
+        self.towers: tuple[TeacherTower, ...] = ()
         self.widths: tuple[int, ...] = ()
         self.grids: tuple[tuple[int, int], ...] = ()
         if not is_restored():
@@ -100,6 +104,7 @@ class Teacher:
                 f"{self.option}={names!r}: {error}; name a teacher with features of patches"
             ) from None
         self.models = models
+        self.towers = tuple(TeacherTower(model, self._size, self.patches) for model in models)
         self.widths, self.grids = tuple(s[1] for s in shapes), tuple((s[2], s[3]) for s in shapes)
 
     def check_grid(self, grid: tuple[int, int]) -> None:
@@ -127,15 +132,44 @@ class Teacher:
                 f"{self.option}={'+'.join(self.names)!r}: a trained method is read without its teacher"
             )
         results = []
-        for model in self.models:
-            model.to(images)
-            parts = [
-                _features(model, part, self.patches)
-                for part in torch.split(images, self.microbatch or len(images) or 1)
-            ]
-            summary, maps = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-            results.append(PictureStates(summary, maps.flatten(2).mT))
+        for tower, width in zip(self.towers, self.widths, strict=True):
+            tower.to(images)
+            parts = torch.split(images, self.microbatch or len(images) or 1)
+            features = torch.cat([tower(part) for part in parts])
+            summary, maps = features[:, :width], features[:, width:].view(len(features), width, -1)
+            results.append(PictureStates(summary, maps.mT))
         return results
+
+
+class TeacherTower(Tower):
+    """A model of pictures as one frozen tower.
+
+    A feature is that of the picture, followed by the map of those of its patches, ``(d + d·h·w)``.
+
+    Args:
+        model: in evaluation mode.
+        size: of the pictures that it takes.
+        patches: whether the features of patches are needed.
+    """
+
+    modality: ClassVar[str] = "image"
+    frozen = True
+
+    def __init__(self, model: TowerMethod | ImageTower, size: int, patches: bool) -> None:
+        super().__init__()
+        self.model, self.patches, self._size = model, patches, size
+        self.name = getattr(model, "name", "")
+
+    @property
+    def input(self) -> Square:
+        return Square(self._size)
+
+    def train(self, mode: bool = True) -> Self:
+        return self  # the model stays in evaluation mode
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
+        summary, maps = _features(self.model, images, self.patches)
+        return torch.cat([summary, maps.flatten(1)], 1)
 
 
 @torch.no_grad()

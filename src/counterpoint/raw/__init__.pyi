@@ -4,6 +4,7 @@ from .clips import Clips as Clips
 from .clips import check_clips as check_clips
 from .conversations import Conversation as Conversation
 from .conversations import Exchange as Exchange
+from .conversations import changed_words as changed_words
 from .conversations import check_conversations as check_conversations
 from .conversations import pack_conversations as pack_conversations
 from .examples import WINDOWS as WINDOWS

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 from typing import NamedTuple
 
 
@@ -64,6 +66,23 @@ def check_conversations(rows: object) -> list[Conversation]:
             raise ValueError(f"conversation {number} must be a list of pairs of a request and a reply")
         checked.append(tuple(Exchange(*pair) for pair in pairs))
     return checked
+
+
+def changed_words(before: str, after: str) -> list[bool]:
+    """Return which words (`str.split`) of a text are not those of an earlier version of it.
+
+    Case and punctuation at the ends of words do not count. Where words were taken out, no word is changed.
+
+    >>> changed_words("A red cat.", "A red dog and a hat.")
+    [False, False, True, True, True, True]
+    """
+    old, new = (
+        [word.strip(string.punctuation).casefold() for word in text.split()] for text in (before, after)
+    )
+    changed = [True] * len(new)
+    for _, start, length in SequenceMatcher(a=old, b=new, autojunk=False).get_matching_blocks():
+        changed[start : start + length] = [False] * length
+    return changed
 
 
 def _is_exchange(value: object) -> bool:

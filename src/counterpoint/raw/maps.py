@@ -7,6 +7,7 @@ from typing import final
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
@@ -92,3 +93,16 @@ def check_maps(maps: object) -> Maps:
                 f"classes, or write {UNKNOWN} where the class is not known"
             )
     return maps
+
+
+def near_border(labels: Int[Tensor, "H W"], distance: int) -> Bool[Tensor, "H W"]:
+    """Return the pixels that have a pixel of another class so many pixels away or nearer, also diagonally.
+
+    >>> near_border(torch.tensor([[0, 0, 0, 1]]), 1).tolist()
+    [[False, False, True, True]]
+    """
+    one, size = labels[None, None].float(), 2 * distance + 1
+    highest, lowest = (
+        sign * F.max_pool2d(sign * one, size, stride=1, padding=distance)[0, 0] for sign in (1, -1)
+    )
+    return highest != lowest

@@ -92,8 +92,8 @@ class Towers(Section):
     tune: Literal["full", "lora", "biases", "frozen"] | None = None
     """Parts of pretrained towers that are trained, where neither arm nor method says: all unless given."""
     keep: bool = False
-    """Compute features of frozen towers once for each picture and text, and keep them in the cache folder for all
-    runs."""
+    """Compute features of frozen towers, and of teachers, once for each picture and text, and keep them in the cache
+    folder for all runs."""
 
     @property
     def names(self) -> dict[str, str]:

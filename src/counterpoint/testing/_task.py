@@ -95,6 +95,10 @@ class RandomEmbedder:
         words = [[len(word) for word in exchange.reply.split()] for exchange in exchanges]
         return [-factor * torch.tensor([*of, 1.0]) for factor, of in zip(factors, words, strict=True)]
 
+    def judge(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> list[Tensor]:
+        """Return probabilities by the lengths of words, more of long ones."""
+        return [1 - 1 / torch.tensor([1.0 + len(word) for word in reply.split()]) for reply in replies]
+
     def embed_patches(self, pictures: Tensor, head: str = "default") -> Tensor:
         """Return embeddings of the quarters of pictures."""
         side = pictures.shape[-1] // 2

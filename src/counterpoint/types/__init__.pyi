@@ -18,6 +18,7 @@ from .models import EncodesPatches as EncodesPatches
 from .models import EnergyModel as EnergyModel
 from .models import JointEmbedder as JointEmbedder
 from .models import JudgesLabels as JudgesLabels
+from .models import JudgesReplies as JudgesReplies
 from .models import PairScorer as PairScorer
 from .models import PairStates as PairStates
 from .models import PatchEmbedder as PatchEmbedder
@@ -31,6 +32,7 @@ from .prompts import Picture as Picture
 from .prompts import Prompt as Prompt
 from .prompts import Turn as Turn
 from .scores import Constant as Constant
+from .scores import LabelMaps as LabelMaps
 from .scores import Metric as Metric
 from .scores import Scores as Scores
 from .scores import mean as mean

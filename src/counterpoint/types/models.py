@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from .learning import Target
+from .prompts import Prompt
 
 
 @runtime_checkable
@@ -228,5 +229,19 @@ class Speaking(Protocol):
         Args:
             pictures: one for each exchange; None for an exchange without a picture.
             exchanges: pairs of a request and a reply (`counterpoint.raw.Exchange`).
+        """
+        ...
+
+
+@runtime_checkable
+class JudgesReplies(Protocol):
+    """A model that says which words of a reply to a request about a picture are true."""
+
+    def judge(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> list[Float[Tensor, " words"]]:
+        """Return the probability that each word of each reply is true.
+
+        Args:
+            prompts: what was asked.
+            replies: one for each prompt. Words that the model's context cuts have no probability.
         """
         ...

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 if TYPE_CHECKING:
     import polars as pl
@@ -54,6 +54,23 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class LabelMaps:
+    """Class maps of a few pictures, true and predicted, for people to compare.
+
+    Attributes:
+        names: of the classes.
+        pictures: as the model was shown them.
+        true: the class of every pixel.
+        predicted: what the model takes every pixel for.
+    """
+
+    names: tuple[str, ...]
+    pictures: UInt8[np.ndarray, "k 3 S S"]
+    true: Int[np.ndarray, "k S S"]
+    predicted: Int[np.ndarray, "k S S"]
+
+
+@dataclass(frozen=True)
 class Scores:
     """The result of a task: the outcome of every example, and the metrics made from the outcomes.
 
@@ -62,12 +79,14 @@ class Scores:
         examples: a row per example; ``example`` (id), ``subset``, and columns of numbers, null where not applicable.
         metrics: a metric's name to how it is made from ``examples``.
         main: the metrics that verdicts are about, the primary one first; see `Task.main_metrics`.
+        maps: of a few examples, where the task gives every pixel a class.
     """
 
     task: str
     examples: pl.DataFrame
     metrics: Mapping[str, Metric]
     main: tuple[str, ...] = ()
+    maps: LabelMaps | None = None
 
     def value(self, metric: str, subset: str = "all") -> float:
         """Return the metric over all examples, or over those of one subset; NaN where there is none."""

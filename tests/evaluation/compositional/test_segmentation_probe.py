@@ -77,6 +77,18 @@ def score(model: Any, data: Painted | None = None) -> Scores:
     return create("segmentation_probe")(model, data or Painted(), TEST)
 
 
+def test_maps_of_a_few_pictures_are_truth_and_prediction() -> None:
+    data, maps = Painted(), score(Pixels()).maps
+    assert maps is not None
+    assert len(maps.pictures) == 6
+    assert (maps.predicted == maps.true).all()
+    number = {name: k for k, name in enumerate(maps.names)}
+    for picture, true in zip(maps.pictures, maps.true, strict=True):
+        assert any((picture == data.pictures[row].numpy()).all() for row in TEST)
+        for colour, name in enumerate(COLOURS):
+            assert ((true == number[name]) == (picture[colour] == 255)).all()
+
+
 def test_features_that_say_the_class_are_perfect_and_the_smaller_region_wins() -> None:
     """The second square covers the first, whose mask goes on below it."""
     scores = score(Pixels())

@@ -22,7 +22,7 @@ class InsideOptions(DiagnoseOptions):
 
     ``--what inside`` measures spread, gap, attention and layers. ``--what all`` also measures what takes gradients many
     times: inversion, and the curvature of the loss. It takes about five times as long. ``--what places`` draws what the
-    patches of twelve pictures say, and nothing else.
+    patches of twelve pictures say, the answers of a segmenter, and what a masked model makes of hidden patches.
     """
 
     model: Annotated[str, Positional()]
@@ -37,7 +37,7 @@ class InsideOptions(DiagnoseOptions):
 
 def diagnose(options: InsideOptions, command: Sequence[str], notify: Notify) -> Diagnosis:
     """Examine a run and write its page."""
-    from ...diagnostics.report.sections import SECTIONS
+    from ...diagnostics.report.sections import OF_PLACES, SECTIONS
     from ...study.report.diagnosis import PAGE, diagnose_model, not_measured
 
     notify("reading the model and the data")
@@ -60,7 +60,7 @@ def diagnose(options: InsideOptions, command: Sequence[str], notify: Notify) -> 
         options.out,
         notify=progressed,
         slow=options.what == "all",
-        names=("places",) if options.what == "places" else SECTIONS,
+        names=OF_PLACES if options.what == "places" else SECTIONS,
     )
     sections = values["sections"]
     measured = [f"• {s['title']}: {s['sentence']}" for s in sections.values() if s["numbers"]]

@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Collection, Iterator
 
-from . import embeddings, network, patches
+from . import embeddings, network, patches, predictions
 from .patch_features import patch_features
 from .subject import DiagnosticSection, Subject
 
@@ -20,6 +20,8 @@ SECTIONS: dict[str, tuple[str, Callable[[Subject], DiagnosticSection]]] = {
     "augmentation": ("Concentration under augmentation", embeddings.views),
     "dense": ("Alignment and uniformity of patches", network.dense_features),
     "places": ("What patches say", patch_features),
+    "masked": ("What is hidden", predictions.masked),
+    "segmenter": ("Classes of pixels", predictions.segmenter),
     "fourier": ("Frequencies by depth", network.frequencies),
     "attention": ("How far heads look", network.attention_distance),
     "offsets": ("Heads that look aside", network.offset_heads),
@@ -47,6 +49,9 @@ COSTS: dict[str, float] = {
 
 Measured with the default towers on the test rows of ``emoji``. A forecast needs no more than the order of magnitude.
 """
+
+OF_PLACES = ("places", "masked", "segmenter")
+"""Diagnostics that draw what is said of the places of pictures."""
 
 SLOW = frozenset({"inversion", "hessian", "landscape"})
 """Diagnostics that take gradients many times. Together they cost four fifths of all."""

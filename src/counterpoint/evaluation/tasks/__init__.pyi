@@ -13,6 +13,7 @@ from .count_to_ten import CountBench as CountBench
 from .explanation import Explanation as Explanation
 from .few_shot import FewShot as FewShot
 from .fidelity import Fidelity as Fidelity
+from .flagged import Flagged as Flagged
 from .following import InstructionFollowing as InstructionFollowing
 from .fudd import FuDD as FuDD
 from .graded_similarity import GradedSimilarity as GradedSimilarity

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple, final
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from ...data.base import Data, Rows
 from ...data.embeddings import EmbeddingCache
 from ...data.items import Regions
 from ...forms import Count
-from ...types import Constant, Embedder, Metric, Scores
+from ...raw.maps import near_border
+from ...types import Constant, Embedder, LabelMaps, Metric, Scores
 from ..item_scores import batches, items_of
 from ..maps import centre_square, enlarge, patch_features
 from ..several import mean_iou
@@ -26,6 +28,8 @@ BAND = 3
 """Distance from a border, in pixels, up to which `miou_band` counts."""
 BATCH = 32
 """Pictures whose logits are held at once."""
+SHOWN = 6
+"""Pictures whose maps stand in the report of a study."""
 PENALTY = 1e-4
 ITERATIONS = 100
 PARTS = {"miou": "", "miou_band": "band "}
@@ -100,11 +104,16 @@ class SegmentationProbe(EmbedderTask):
         number = {name: k for k, name in enumerate(names)}
         position = {int(row): k for k, row in enumerate(rows)}
         counts = {part: np.full((3, len(rows), len(names)), np.nan) for part in PARTS.values()}
+        shown, maps = {*rows[subsample_by_hash(data, rows, SHOWN, self.name)].tolist()}, {}
         for of_pictures, pictures, labels in _label_maps(items, number):
             patches = patch_features(features, pictures, self.name)
             predicted = probe(patches, (labels.shape[1], labels.shape[2]))
-            for row, true, taken in zip(of_pictures.tolist(), labels, predicted, strict=True):
-                near = _band(true)
+            for row, picture, true, taken in zip(
+                of_pictures.tolist(), pictures, labels, predicted, strict=True
+            ):
+                if row in shown:
+                    maps[row] = (centre_square(picture).numpy(), true.numpy(), taken.cpu().numpy())
+                near = near_border(true, BAND)
                 for part, where in ("", torch.ones_like(near)), ("band ", near):
                     counts[part][:, position[row]] = _counts(true[where], taken[where], len(names))
         outcomes: dict[str, np.ndarray] = {}
@@ -117,7 +126,10 @@ class SegmentationProbe(EmbedderTask):
             metrics[metric] = Metric(
                 tuple(columns), mean_iou, chance=_guess(np.nansum(truth, 0)), constant=_one_class(truth)
             )
-        return scores(self.name, data, rows, outcomes, metrics)
+        made = scores(self.name, data, rows, outcomes, metrics)
+        if not maps:
+            return made
+        return replace(made, maps=LabelMaps(tuple(names), *map(np.stack, zip(*maps.values(), strict=True))))
 
     def _fit(self, features: EmbeddingCache) -> _Segmenter:
         data = features.data
@@ -182,15 +194,6 @@ def _softmax_regression(
 
         optimizer.step(loss)  # type: ignore[no-untyped-call] # torch's
     return weight.detach(), bias.detach()
-
-
-def _band(labels: Int[Tensor, "S S"]) -> Bool[Tensor, "S S"]:
-    """Return the pixels that have a pixel of another class within `BAND` pixels, also diagonally."""
-    one = labels[None, None].float()
-    highest, lowest = (
-        sign * F.max_pool2d(sign * one, 2 * BAND + 1, stride=1, padding=BAND)[0, 0] for sign in (1, -1)
-    )
-    return highest != lowest
 
 
 def _counts(true: Int[Tensor, " p"], predicted: Int[Tensor, " p"], classes: int) -> Int[np.ndarray, "3 C"]:

@@ -22,6 +22,7 @@ from .boxes import BoxPerceptron
 from .built_in import IMAGE_TOWERS
 from .chat import Chat
 from .drawn import DrawnText
+from .embedder import PictureEmbedder, TextEmbedder
 from .language import Llama
 from .maps import MapPatches, MapSquare
 from .parts.attentive import SeriesTransformer
@@ -30,7 +31,7 @@ from .series import DilatedTower, SeriesTower, Standardised
 from .sound import MelTower, SoundTower
 from .table import Cells, TablePerceptron, TableTower
 from .tokenizer import BytePairTokenizer
-from .trained import load_trained, sizes_of_run
+from .trained import CheckpointWeights, load_trained, sizes_of_run
 from .transformer import TextReader, TextTransformer
 from .video import FramesTower, VideoTower
 from .wav2vec2 import small_wav2vec2
@@ -132,6 +133,8 @@ def build_towers(
       ``timm:NAME[@hub|@package|@PATH]``
     - text: ``transformer``, ``reader``, ``bag``, ``transformers:NAME[@hub|@package|@PATH]``,
       ``sentence-transformers:NAME[@hub|@PATH]``; ``pixels`` draws the text, and is the tower of pictures itself
+    - pictures and text: ``lm``, a ``vit``, a linear bridge and a ``llama``, read at the last token of a prompt, one
+      model for both; ``lm@RUN`` is that of a run of ``sft``
     - sounds: ``mel``, ``spectra``, ``wav2vec2``, ``transformers:NAME[@hub|@PATH]``,
       ``timm:NAME[@hub|@package|@PATH]`` on log-mel spectrograms, ``resemblyzer:ge2e[@package|@PATH]``
     - series: ``dilated``, ``transformer``, ``transformers:patchtst[@hub|@PATH]``, ``fracast:fracast-0[@package|@PATH]``
@@ -230,7 +233,10 @@ def _borrowed(modality: str, source: TowerSource, start: Start) -> Tower:
             f"tower {source}: its weights go with the {tower.input.file} that they were trained with; name the folder "
             "of the run, where both are"
         )
-    load_trained(tower, source)
+    if isinstance(tower, PictureEmbedder | TextEmbedder) and folder is not None:
+        tower.load_speaker(CheckpointWeights.of_run(folder, f"tower {source}"), source)
+    else:
+        load_trained(tower, source)
     tower.weights_set = True
     return tower
 
@@ -254,10 +260,11 @@ def build_image_tower(name: str, size: int, seed: int = 0) -> ImageTower:
 
 def image_tower(source: TowerSource, start: Start) -> ImageTower:
     """Build a built-in tower of pictures; see `build_towers`."""
-    sizes = start.sizes
-    return IMAGE_TOWERS[source.name].of_sizes(
+    sizes, reads = start.sizes, source.name == "lm"
+    made = IMAGE_TOWERS["vit" if reads else source.name].of_sizes(
         sizes.image_size, sizes.image_width, sizes.image_layers, sizes.image_patch
     )
+    return PictureEmbedder(made, _embedding_language(start)) if reads else made
 
 
 def text_tower(source: TowerSource, start: Start) -> Tower:
@@ -267,6 +274,12 @@ def text_tower(source: TowerSource, start: Start) -> Tower:
         image = start.sibling("image")
         assert isinstance(image, ImageTower)
         return DrawnText(image)
+    if source.name == "lm" and layers is None:
+        # Both columns name one model, or the text column names that of the pictures without its weights.
+        beside = start.sibling("image") if "image" in start.modalities else None
+        if isinstance(beside, PictureEmbedder) and start.name in ("lm", beside.name):
+            return TextEmbedder(beside.language, beside)
+        return TextEmbedder(_embedding_language(start))
     if layers is not None and source.name not in _TRANSFORMERS:
         raise ValueError(f"towers.text_layers={layers}: {source} has no layers to count")
     tokenizer = start.vocabulary()
@@ -319,4 +332,11 @@ def talk_tower(source: TowerSource, start: Start) -> Llama:
     """Build a built-in tower of conversations; see `build_towers`."""
     sizes = start.sizes
     chat = start.fitted(Chat, lambda: Chat.fit(start.examples(), sizes.vocabulary, sizes.talk_context))
+    return Llama(chat, sizes.talk_width, sizes.talk_layers, start.seed)
+
+
+def _embedding_language(start: Start) -> Llama:
+    """Build the language model of towers that embed; without a run it reads bytes."""
+    sizes = start.sizes
+    chat = start.fitted(Chat, lambda: Chat.fit((), sizes.vocabulary, sizes.talk_context))
     return Llama(chat, sizes.talk_width, sizes.talk_layers, start.seed)

@@ -107,7 +107,7 @@ def diagnose_model(
     cleaned: dict[str, Any] = finite(diagnosis)
     write_json(target / FILE, cleaned)
     command = ["counterpoint", "diagnose", str(reference), *(["--data", data] if data else [])]
-    command += ["--what", "all"] if slow else [] if names is SECTIONS else ["--what", *names]
+    command += ["--what", "all"] if slow else [] if names is SECTIONS else ["--what", *list(names)[:1]]
     write_page(
         target / PAGE,
         "diagnosis.html.j2",

@@ -104,24 +104,30 @@ def gallery(folder: Path, summary: TrainingSummary) -> ExampleGallery:
 
 def _outcomes(folder: Path, summary: TrainingSummary) -> tuple[int, dict[str, dict[str, pl.DataFrame]]]:
     """Read retrieval outcomes of the first seed with which most arms finished, by test set and arm."""
-    finished: dict[int, dict[str, Path]] = {}
-    for arm in summary.arms:
-        without = {f.seed for f in arm.failed} | set(arm.unfinished)
-        for seed in summary.seeds:
-            path = run_folder(folder, arm.slug, seed) / "examples.parquet"
-            if seed not in without and path.exists():
-                finished.setdefault(seed, {})[arm.name] = path
-    if not finished:
-        return 0, {}
-    seed = max(finished, key=lambda s: len(finished[s]))
+    seed, runs = finished_runs(folder, summary, "examples.parquet")
     tables: dict[str, dict[str, pl.DataFrame]] = {}
-    for name, path in finished[seed].items():
-        frame = pl.read_parquet(path, glob=False).filter(
+    for name, path in runs.items():
+        frame = pl.read_parquet(path / "examples.parquet", glob=False).filter(
             (pl.col("task") == "retrieval") & pl.col("outcome").str.contains("(_R@1|_top)$")
         )
         for (test,), part in frame.partition_by("test", as_dict=True, maintain_order=True).items():
             tables.setdefault(str(test), {})[name] = part.pivot(on="outcome", index="example", values="value")
     return seed, tables
+
+
+def finished_runs(folder: Path, summary: TrainingSummary, file: str) -> tuple[int, dict[str, Path]]:
+    """Return the first seed with which most arms finished, and the folder of each arm's run that has some file."""
+    finished: dict[int, dict[str, Path]] = {}
+    for arm in summary.arms:
+        without = {f.seed for f in arm.failed} | set(arm.unfinished)
+        for seed in summary.seeds:
+            path = run_folder(folder, arm.slug, seed)
+            if seed not in without and (path / file).exists():
+                finished.setdefault(seed, {})[arm.name] = path
+    if not finished:
+        return 0, {}
+    seed = max(finished, key=lambda s: len(finished[s]))
+    return seed, finished[seed]
 
 
 class Lookup:

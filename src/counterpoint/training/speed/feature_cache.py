@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ...data.loading.features import DeterministicView, Memory
 from ...data.views.transforms import transforms
+from ...methods.frozen import Teacher, TeacherTower
 from ...methods.tower_method import TowerMethod
 from ...modalities import MODALITIES, noun_of
 from ...networks import MomentumCopy
@@ -17,24 +18,29 @@ PLAIN = "plain"
 
 
 def remember(method: TowerMethod, recipe: Recipe) -> dict[str, DeterministicView]:
-    """Let frozen towers answer from memory; return the views that need not be drawn again, by name.
+    """Let frozen towers and teachers answer from memory; return the views that need not be drawn again, by name.
 
     Raises:
-        ValueError: if no tower is frozen, a frozen one is shown views that are never twice the same, or other
-            processes prepare batches.
+        ValueError: if no tower is frozen and the method has no teacher, if either is shown views that are never twice
+            the same, or if other processes prepare batches.
     """
     frozen = {
         name: tower
         for name, tower in method.towers.items()
         if isinstance(tower, Tower) and tower.frozen and not tower.read
     }
-    if not frozen:
+    teachers = [tower for part in vars(method).values() if isinstance(part, Teacher) for tower in part.towers]
+    if not frozen and not teachers:
         raise ValueError("towers.keep: no tower is frozen; add tune=frozen to the arm, or leave keep out")
     if recipe.workers:
         raise ValueError(
             f"towers.keep: with workers={recipe.workers} other processes would draw what is kept here; set workers to 0"
         )
-    shown = {name: view for name, view in method.views.items() if method.columns[view.column] in frozen}
+    shown = {
+        name: view
+        for name, view in method.views.items()
+        if method.columns[view.column] in frozen or (teachers and view.modality == TeacherTower.modality)
+    }
     plain = {name: replace(view, augmentation=PLAIN, like="") for name, view in shown.items()}
     as_it_is = transforms(plain, recipe.augmentation)
     for name, look in transforms(shown, recipe.augmentation).items():
@@ -48,7 +54,7 @@ def remember(method: TowerMethod, recipe: Recipe) -> dict[str, DeterministicView
                 f"towers.keep: {noun_of(view.modality)} are looked at through {view.augmentation!r}, which is never "
                 f"twice the same; {mend}leave keep out"
             )
-    for tower in frozen.values():
+    for tower in (*frozen.values(), *teachers):
         tower.memory = Memory()
     if method.consults or any(isinstance(part, MomentumCopy) for part in method.modules()):
         return {}  # another model, or a copy, is shown the inputs themselves
