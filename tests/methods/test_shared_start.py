@@ -20,6 +20,7 @@ OTHER_HEADS = {
         "coavt",
         "coca",
         "convirt",
+        "cosmo",
         "cwcl",
         "ebm",
         "fusemix",

@@ -36,6 +36,7 @@ from .comic import COMIC as COMIC
 from .conan import Conan as Conan
 from .convirt import ConVIRT as ConVIRT
 from .coop import CoOp as CoOp
+from .cosmo import CoSMo as CoSMo
 from .count_to_ten import CountToTen as CountToTen
 from .cross_entropy import CrossEntropy as CrossEntropy
 from .ctp_tft import CTPTFT as CTPTFT

@@ -16,7 +16,7 @@ from ..forms import Count, Fraction, Positive, Share
 from ..modalities import MODALITIES, resolve
 from ..networks.base import Input, Towers
 from ..networks.bridges import BRIDGES
-from ..networks.bridges.base import Bridge, Given, Grouping
+from ..networks.bridges.base import Bridge, Given
 from ..networks.speaker import Speaker, replied
 from ..networks.towers.chat import EXCHANGE, REPLY, TOKEN
 from ..networks.towers.language import LanguageTower
@@ -48,13 +48,14 @@ class SpeakingMethod(TowerMethod):
         tokens: of a picture; the bridge's own number unless given.
         tune_image: what moves of the tower of pictures; nothing of a pretrained one and all of another unless given.
         image_tiles: g: the picture is read as a whole and in g × g tiles of the tower's size.
-        groups: of the patches of tiles; see `counterpoint.networks.bridges.stacked.StackedBridge`.
+        options: of the bridge's own; None leaves it to the bridge.
 
     Raises:
         UnknownNameError: for a bridge that there is none of.
         ValueError: for a number of tokens that the bridge cannot give, for tiles with a bridge that reads none or
-            without tiles for one that does, and for a language model with too few layers.
-        LookupError: for a picture tower without features of patches.
+            without tiles for one that does, for an option of another bridge, and for a language model or a picture
+            tower with too few layers.
+        LookupError: for a picture tower without features of patches, or of patches between its layers.
     """
 
     family = "speaking"
@@ -68,7 +69,7 @@ class SpeakingMethod(TowerMethod):
         tokens: int | None = None,
         tune_image: TuneImage | None = None,
         image_tiles: int = 1,
-        groups: Grouping = "strided",
+        **options: Any,
     ) -> None:
         super().__init__(towers)
         kind: type[Bridge] = BRIDGES.get(bridge)
@@ -84,8 +85,18 @@ class SpeakingMethod(TowerMethod):
         places = grid(image)
         tune(image, tune_image or ("frozen" if image.pretrained else "full"))
         std = float(language.embed(torch.arange(language.chat.vocabulary)[None]).detach().std())
-        stacking: dict[str, Any] = {"tiles": image_tiles, "groups": groups} if kind.fine else {}
-        made = kind(image.width, language.width, places, tokens, std, **stacking)
+        options = {name: value for name, value in options.items() if value is not None}
+        if other := sorted(options.keys() - {*kind.options}):
+            raise ValueError(
+                f"bridge={bridge} has no option {other[0]}: leave {other[0]}={options[other[0]]} out"
+            )
+        usual = {"tiles": image_tiles, "layers": len(language.layers)}
+        options |= {name: value for name, value in usual.items() if name in kind.options}
+        made = kind(image.width, language.width, places, tokens, std, **options)
+        if made.level_count > 1:
+            with torch.no_grad():  # whether it can
+                like = next(image.parameters())
+                image.patch_levels(torch.zeros(1, 3, image.size, image.size).to(like), made.level_count)
         if made.deepest >= len(language.layers):
             raise ValueError(
                 f"bridge={bridge} changes the input of layer {made.deepest}, and the language model has "
@@ -140,7 +151,7 @@ class SpeakingMethod(TowerMethod):
         return moments.mean(-log_p.sum(1) / count.clamp_min(1), count, ranks=Ranks.present())
 
     def embed(self, column: str, inputs: Any, head: str = "default") -> Tensor:
-        if column == self.talk:
+        if column == self.talk and column not in self.embeds:
             raise ValueError(f"this model writes {column} and has no {column} embeddings")
         return super().embed(column, inputs, head)
 

@@ -15,13 +15,12 @@ from ..forms import BelowOne, Count, NonNegative, Positive
 from ..losses import InfoNCELoss
 from ..networks.base import TextTower, Towers
 from ..networks.clusters import nearest_centres
-from ..networks.experts import MixtureBlock, Routing, load_balance
+from ..networks.experts import MixtureBlock, Routing, balance_of_votes, noted_routings, votes
 from ..networks.heads import Linear
 from ..networks.state.item_state import ItemState
 from ..networks.towers.parts.pooling import inside
 from ..networks.towers.transformer import TextTransformer, TransformerBlock, VisionTransformer
 from ..pairwise import Temperature
-from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
 from ..types import Batch, Embeddings, Stage, StepInfo, TrainingExamples
 from .base import ONCE
@@ -176,7 +175,7 @@ class CLIPMoE(TowerMethod):
     def encode(self, batch: Batch) -> Embeddings:
         z = {}
         for column in self.columns:
-            with _routings(self.blocks) as routings:
+            with noted_routings(block.mixture for block in self.blocks) as routings:
                 z[column] = self.features(column, batch[column])
             if routings:
                 z[f"{_ROUTING}{column}"] = self._totals(column, batch[column], routings)
@@ -187,9 +186,7 @@ class CLIPMoE(TowerMethod):
         losses = {"contrast": self.objective(x, y)}
         for column, weight in zip(self.columns, (1.0, 0.5), strict=True):
             if f"{_ROUTING}{column}" in z:
-                totals = Ranks.present().sum(z[f"{_ROUTING}{column}"].sum(0))
-                probabilities, chosen, count = torch.split(totals, [self.experts, self.experts, 1])
-                balance = load_balance(chosen / count, probabilities / count)
+                balance = balance_of_votes(z[f"{_ROUTING}{column}"])
                 losses[f"balance_{column}"] = self.balance * weight * balance
         return losses
 
@@ -201,12 +198,7 @@ class CLIPMoE(TowerMethod):
         else:
             row = torch.arange(len(inputs), device=inputs.device)
             row = row.repeat_interleave(len(routings[0].chosen) // max(len(inputs), 1))
-        sums = routings[0].probabilities.new_zeros(len(inputs), 2 * self.experts + 1)
-        for routing in routings:
-            chosen = F.one_hot(routing.chosen, self.experts).sum(1).to(sums)
-            parts = [routing.probabilities, chosen, torch.ones_like(chosen[:, :1])]
-            sums = sums.index_add(0, row, torch.cat(parts, 1))
-        return sums
+        return votes(routings, row, len(inputs))
 
     def passes_of_all(self) -> dict[str, float]:
         # The stage of every expert but the first begins with what the one before it says of all rows.
@@ -224,18 +216,3 @@ class CLIPMoE(TowerMethod):
         finally:
             for block, active in zip(self.blocks, before, strict=True):
                 block.active = active
-
-
-@contextmanager
-def _routings(blocks: Sequence[MixtureBlock]) -> Iterator[list[Routing]]:
-    """Note what the routers of blocks decide, inside a ``with`` block."""
-    routings: list[Routing] = []
-    handles = [
-        block.mixture.register_forward_hook(lambda module, args, output: routings.append(output[1]))
-        for block in blocks
-    ]
-    try:
-        yield routings
-    finally:
-        for handle in handles:
-            handle.remove()

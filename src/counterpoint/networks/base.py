@@ -331,6 +331,23 @@ class ImageTower(Tower, ABC):
         """
         raise LookupError(f"{type(self).__name__} has no features of single places of a picture")
 
+    def patch_levels(
+        self, images: Float[Tensor, "B 3 H W"], count: int
+    ) -> tuple[Float[Tensor, "B width h w"], ...]:
+        """Return features of patches after each of some blocks, which are evenly spread over the depth.
+
+        Args:
+            images: pictures in [0, 1].
+            count: of blocks. The last are what `patches` returns; those of earlier blocks are not normalised.
+
+        Raises:
+            LookupError: for a tower without features of patches between its blocks.
+            ValueError: for more than it has blocks.
+        """
+        raise LookupError(
+            f"{type(self).__name__} has no features of patches between its blocks: take image=vit, or levels=1"
+        )
+
     def summary_and_patches(
         self, images: Float[Tensor, "B 3 H W"]
     ) -> tuple[Float[Tensor, "B width"], Float[Tensor, "B width h w"]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -18,6 +19,7 @@ from .towers.transformer import TransformerBlock
 
 PAPERS = {
     "clip-moe": ("MixtureOfExperts", "MixtureBlock", "load_balance"),
+    "evlm": ("MixtureOfExperts", "load_balance"),
     "limoe": ("ExpertBlock", "MixtureOfExperts", "RoutingTotals", "coefficient_of_variation", "load_balance"),
 }
 _ALONE = Ranks()
@@ -279,3 +281,43 @@ def load_balance(
     1.0
     """
     return chosen.shape[-1] * (chosen * probabilities).sum(-1)
+
+
+@contextmanager
+def noted_routings(mixtures: Iterable[MixtureOfExperts]) -> Iterator[list[Routing]]:
+    """Note what the routers of mixtures decide, inside a ``with`` block."""
+    routings: list[Routing] = []
+    handles = [
+        mixture.register_forward_hook(lambda module, args, output: routings.append(output[1]))
+        for mixture in mixtures
+    ]
+    try:
+        yield routings
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def votes(routings: Sequence[Routing], row: Int[Tensor, " n"], rows: int) -> Float[Tensor, "{rows} parts"]:
+    """Return sums over the tokens of each row and over layers: probabilities, choices of each expert, tokens.
+
+    Args:
+        routings: of some layers, all of the same n tokens.
+        row: that each token is of.
+        rows: how many there are.
+    """
+    experts = routings[0].probabilities.shape[1]
+    sums = routings[0].probabilities.new_zeros(rows, 2 * experts + 1)
+    for routing in routings:
+        chosen = F.one_hot(routing.chosen, experts).sum(1).to(sums)
+        parts = [routing.probabilities, chosen, torch.ones_like(chosen[:, :1])]
+        sums = sums.index_add(0, row, torch.cat(parts, 1))
+    return sums
+
+
+def balance_of_votes(of_rows: Float[Tensor, "rows parts"]) -> Float[Tensor, ""]:
+    """Return the `load_balance` of the tokens of all rows of all ranks, choices added up; of k choices k at best."""
+    probabilities, chosen, tokens = (
+        Ranks.present().sum(of_rows.sum(0)).tensor_split([of_rows.shape[1] // 2, of_rows.shape[1] - 1])
+    )
+    return load_balance(chosen / tokens, probabilities / tokens)

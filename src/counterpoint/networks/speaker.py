@@ -41,7 +41,12 @@ class Speaker:
     tiles: int = 1
 
     def patches(self, pictures: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B n w"]:
-        """Return the features of the pictures' patches, row by row of the grid, coarse ones before fine ones."""
+        """Return the features of the pictures' patches, row by row of the grid, coarse ones before fine ones.
+
+        Those of several levels stand one behind the other, the last level last.
+        """
+        if (count := self.bridge.level_count) > 1:
+            return torch.cat([level.flatten(2).mT for level in self.image.patch_levels(pictures, count)], 1)
         if self.tiles == 1:
             return self.image.patches(pictures).flatten(2).mT
         side, g = self.image.size, self.tiles
@@ -56,8 +61,9 @@ class Speaker:
         """Return what the language model reads of pictures."""
         rows, columns = self.bridge.grid
         count = rows * columns
-        fine = patches[:, count:] if self.tiles > 1 else None
-        return self.bridge(Seen((patches[:, :count],), self.bridge.grid, fine))
+        if self.tiles > 1:
+            return self.bridge(Seen((patches[:, :count],), self.bridge.grid, patches[:, count:]))
+        return self.bridge(Seen(patches.split(count, 1), self.bridge.grid))
 
     def states(
         self,
@@ -79,7 +85,8 @@ class Speaker:
             return self.language.token_states(embedded)
         opening, count = self.language.chat.opening, given.tokens.shape[1]
         parts = (embedded[:, :opening], given.tokens.to(embedded.dtype), embedded[:, opening:])
-        before = {number: partial(_behind, change, opening) for number, change in given.before.items()}
+        # A hidden picture is read in no layer either.
+        before = {n: partial(_behind, change, opening) for n, change in given.before.items() if not hidden}
         whole, mask = torch.cat(parts, 1), None
         if hidden is not False:
             length, of_picture = whole.shape[1], slice(opening, opening + count)

@@ -43,10 +43,12 @@ class Given:
     Attributes:
         tokens: vectors in place of those of tokens.
         before: functions of the inputs of layers, by the layer's number.
+        summary: one vector of each picture, of a bridge that gives one.
     """
 
     tokens: Float[Tensor, "B K W"]
     before: Mapping[int, ChangeBehind] = field(default_factory=dict)
+    summary: Float[Tensor, "B W"] | None = None
 
 
 class Bridge(nn.Module, ABC):
@@ -61,7 +63,9 @@ class Bridge(nn.Module, ABC):
 
     Attributes:
         order: another order of the patches changes the tokens, if only in their order.
-        levels: it reads several levels; else the last one alone.
+        levels: it can read several levels; else the last one alone.
+        options: what its constructor takes beside that of all bridges; ``layers`` is the language model's number.
+        level_count: how many levels it reads.
         asks: it reads the question.
         fine: it reads a finer view of the picture.
         tokens: K.
@@ -74,6 +78,8 @@ class Bridge(nn.Module, ABC):
     levels: ClassVar[bool] = False
     asks: ClassVar[bool] = False
     fine: ClassVar[bool] = False
+    options: ClassVar[tuple[str, ...]] = ()
+    level_count: int = 1
     tokens: int
 
     def __init__(

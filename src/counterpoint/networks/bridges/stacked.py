@@ -38,6 +38,7 @@ class StackedBridge(Bridge):
     """
 
     fine: ClassVar[bool] = True
+    options: ClassVar[tuple[str, ...]] = ("tiles", "groups")
 
     def __init__(
         self,

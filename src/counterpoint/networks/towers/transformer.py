@@ -387,6 +387,17 @@ class VisionTransformer(ImageTower):
         rows, columns = (length // self.patch for length in images.shape[2:])
         return self._states(images).mT.reshape(len(images), self.width, rows, columns)
 
+    def patch_levels(
+        self, images: Float[Tensor, "B 3 H W"], count: int
+    ) -> tuple[Float[Tensor, "B width h w"], ...]:
+        depth = len(self.blocks)
+        if count > depth:
+            raise ValueError(f"levels={count}: the tower of pictures has {depth} blocks")
+        with _noted(self.blocks) as block_inputs:
+            last = self.patches(images)
+        earlier = [block_inputs[depth * number // count] for number in range(1, count)]
+        return (*(level.mT.reshape(last.shape) for level in earlier), last)
+
     def summary_and_patches(
         self, images: Float[Tensor, "B 3 H W"]
     ) -> tuple[Float[Tensor, "B width"], Float[Tensor, "B width h w"]]:
