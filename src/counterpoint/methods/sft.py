@@ -37,7 +37,7 @@ class SFT(SpeakingMethod):
     Args:
         towers: of pictures, with features of patches, and of conversations.
         recipe: unused: the bridge is as wide as the towers.
-    papers = ("deepstack", "evlm", "frozen")
+        bridge: ``linear``, ``mlp``, ``pooled``, ``resampler``, ``qformer``, ``stacked``, ``crossed``.
         tokens: of a picture; the bridge's own number unless given.
         tune_image: what moves of the tower of pictures; nothing of a pretrained one and all of another unless given.
         image_tiles: g, for ``stacked``: the picture is read as a whole and in g × g tiles of the tower's size.
@@ -56,11 +56,7 @@ class SFT(SpeakingMethod):
     """
 
     family = "speaking"
-<<<<<<< HEAD
-    papers = ("deepstack", "frozen")
-=======
-    papers = ("deepstack", "evlm")
->>>>>>> crossed
+    papers = ("deepstack", "evlm", "frozen")
     tunable: ClassVar[Ranges] = {}
 
     def __init__(
