@@ -20,8 +20,9 @@ IN_TEXT = 0.8
 SHOT = effects.reported(28.2, 35.7, "VQAv2 after one example, language model tuned against frozen", unit=0.01)
 
 TUNED, FROZEN = "tuned", "frozen"
-READING, STEPS = 900, 600
-DATA = f"{Path(__file__).parent / 'lab' / 'data_talks.py'}:NAMED"
+READING, STEPS = 1000, 600
+FILE = Path(__file__).parent / "lab" / "data_talks.py"
+DATA, FEW = f"{FILE}:NAMED", f"{FILE}:FEW_NAMED"
 TASKS = {shots: f"binding,ways=2,shots={shots},induction=false" for shots in (1, 3)}
 
 
@@ -53,7 +54,7 @@ def run(lab: Lab) -> Iterator[Result]:
     in_text = {shots: text_accuracy(reader, THINGS, ways=2, shots=shots) for shots in TASKS}
     if in_text[3] <= IN_TEXT:
         lab.note(f"Void: in text the language model binds {in_text[3]:.2f} of two after three examples.")
-    study = lab.study(replace(COMPARISON, arms=started(reader)))
+    study = lab.study(replace(COMPARISON, arms=started(reader), data=lab.world(DATA, FEW)))
     bound = {shots: study.scores(f"{task} accuracy") for shots, task in TASKS.items()}
     yield from decides(
         *(

@@ -19,7 +19,8 @@ NATS = effects.convention("nats")
 
 CLIP, CONTRAST, VLADVA = "CLIP", "contrast alone", "VladVA"
 PRETRAINED, STEPS = 1500, 300
-DATA = f"{Path(__file__).parent / 'lab' / 'data_talks.py'}:DESCRIBED"
+FILE = Path(__file__).parent / "lab" / "data_talks.py"
+DATA, FEW = f"{FILE}:DESCRIBED", f"{FILE}:FEW_DESCRIBED"
 PRETRAINING = TrainingComparison(
     {"sft": "sft,columns=image+talk"},
     {"likelihood": ("nats",)},
@@ -55,8 +56,9 @@ COMPARISON = replace(
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    model = lab.study(PRETRAINING, "pretraining").folder("sft", 0)
-    study = lab.study(replace(COMPARISON, arms=started(model)))
+    data = lab.world(DATA, FEW)
+    model = lab.study(replace(PRETRAINING, data=data), "pretraining").folder("sft", 0)
+    study = lab.study(replace(COMPARISON, arms=started(model), data=data))
     right = study.scores("sugarcrepe accuracy")
     nats = study.scores("likelihood nats")
     recall = study.scores("retrieval i2t_R@1")

@@ -18,7 +18,8 @@ TEN_POINTS = effects.convention("share", of=10, reason="the paper's figures coul
 
 ALONE, BOTH, ONE = "no requests", "requests, both directions", "requests"
 PRETRAINED, STEPS = 2000, 300
-DATA = f"{Path(__file__).parent / 'lab' / 'data_talks.py'}:FACETS"
+FILE = Path(__file__).parent / "lab" / "data_talks.py"
+DATA, FEW = f"{FILE}:FACETS", f"{FILE}:FEW_FACETS"
 PRETRAINING = TrainingComparison(
     {"sft": "sft,columns=image+talk"},
     {"likelihood": ("nats",)},
@@ -51,8 +52,9 @@ COMPARISON = replace(
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    model = lab.study(PRETRAINING, "pretraining").folder("sft", 0)
-    study = lab.study(replace(COMPARISON, arms=started(model)))
+    data = lab.world(DATA, FEW)
+    model = lab.study(replace(PRETRAINING, data=data), "pretraining").folder("sft", 0)
+    study = lab.study(replace(COMPARISON, arms=started(model), data=data))
     hits = study.scores("universal P@1")
     yield from decides(
         above(hits[ONE] - hits[ALONE], name="1: P@1, with requests − without", **TEN_POINTS),

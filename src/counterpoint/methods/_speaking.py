@@ -311,7 +311,7 @@ class SpeakingMethod(TowerMethod):
             )
         alike: dict[tuple[int, tuple[int, ...], bool], list[int]] = {}
         for number, (of_row, length, prompt) in enumerate(zip(talk, lengths, prompts, strict=True)):
-            at = self._places(of_row, prompt)
+            at = self._positions(of_row, prompt)
             alike.setdefault((length, at, prompt.picture is None), []).append(number)
         for (length, at, _), numbers in alike.items():
             for start in range(0, len(numbers), _AT_ONCE):
@@ -322,7 +322,7 @@ class SpeakingMethod(TowerMethod):
                 count = len(patches) // len(index) * patches.shape[1]
                 yield index, tokens, patches.reshape(len(index), count, patches.shape[2]), at
 
-    def _places(self, talk: Int[Tensor, "3 L"], prompt: Prompt) -> tuple[int, ...]:
+    def _positions(self, talk: Int[Tensor, "3 L"], prompt: Prompt) -> tuple[int, ...]:
         """Return the places of the pictures of a prompt; none where no earlier turn has one."""
         if all(turn.picture is None for turn in prompt.turns):
             return ()

@@ -180,14 +180,14 @@ class VladVA(SpeakingMethod):
         behind = int((language.chat([prompt("")])[0, EXCHANGE] > 0).sum()) - language.chat.opening
         begins = (talk[:, EXCHANGE] > 0).sum(1, keepdim=True) - behind
         embedded = F.pad(language.embed(talk[:, TOKEN]), (0, 0, 0, len(soft)))
-        places = begins + torch.arange(len(soft), device=talk.device)
+        positions = begins + torch.arange(len(soft), device=talk.device)
         embedded = embedded.scatter(
             1,
-            places[..., None].expand(-1, -1, soft.shape[1]),
+            positions[..., None].expand(-1, -1, soft.shape[1]),
             soft.to(embedded.dtype).expand(len(talk), -1, -1),
         )
         rows = torch.arange(len(talk), device=talk.device)
-        return language.token_states(embedded)[rows, places[:, -1]]
+        return language.token_states(embedded)[rows, positions[:, -1]]
 
     def _likelihoods(self, talk: Int[Tensor, "b 3 L"], given: Given | None) -> Float[Tensor, "b L"]:
         """Return the log-probability of each token of the replies behind the soft prompt; 0 for all other tokens."""

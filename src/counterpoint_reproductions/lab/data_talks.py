@@ -3,6 +3,7 @@
 A study names the data as it names any data of a file. ``data_talks.py:FACETS`` are pictures of several things that are
 alike; three requests ask for their name, number and colour. ``data_talks.py:DESCRIBED`` are pictures with a short
 caption, and a long one that replies to a request. ``data_talks.py:NAMED`` are pictures of one thing with its name.
+Each has a small form for smoke runs, ``FEW_FACETS``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from counterpoint.data.fingerprint import bytes_of
 from counterpoint.data.synthetic.scenes.world import Scenes
 from counterpoint.evaluation.tasks.binding import REQUEST
 from counterpoint.raw import Conversation, Exchange
+from counterpoint_reproductions.lab.quick import smaller
 
 REQUESTS = ("Name the things.", "Count the things.", "Say their colour.")
 NUMBERS = ("one", "two", "three", "four", "five")
@@ -27,7 +29,7 @@ THINGS = ("cat", "fish", "apple", "banana", "car", "key", "hat", "tree")
 _THINGS = f"sizes=medium,concepts={'+'.join(THINGS)},validation=64,pixels=32"
 ALIKE = f"scenes:basic,same=true,objects=1-5,tinted=1,backgrounds=white,{_THINGS},train=3000,test=200"
 TWO = f"scenes:basic,objects=2-2,relations=0,tinted=1,retold=1,{_THINGS},train=4000,test=600"
-ONE = f"scenes:basic,objects=1-1,tinted=0,backgrounds=white,{_THINGS},train=2000,test=2000"
+ONE = f"scenes:basic,objects=1-1,tinted=0,backgrounds=white,{_THINGS},train=2000,test=1000"
 
 
 class _Talks(DerivedData):
@@ -72,8 +74,8 @@ class _Talks(DerivedData):
 class Facets(_Talks):
     """Pictures of one to five things that are alike, with three exchanges each; a reply is one word."""
 
-    def __init__(self) -> None:
-        super().__init__(Scenes.parse(ALIKE), "requests for name, number and colour", {"image": "image"})
+    def __init__(self, source: str) -> None:
+        super().__init__(Scenes.parse(source), "requests for name, number and colour", {"image": "image"})
 
     def talk(self, row: int) -> Conversation:
         things = self.scenes.scene(row).things
@@ -85,8 +87,8 @@ class Facets(_Talks):
 class LongCaptions(_Talks):
     """Pictures of two coloured things with a short caption, and a long one of several sentences as a reply."""
 
-    def __init__(self) -> None:
-        scenes = Scenes.parse(TWO)
+    def __init__(self, source: str) -> None:
+        scenes = Scenes.parse(source)
         super().__init__(scenes, "long captions", scenes.columns)
 
     def talk(self, row: int) -> Conversation:
@@ -97,11 +99,13 @@ class LongCaptions(_Talks):
 class Named(_Talks):
     """Pictures of one thing, whose name is the reply to the request of the task ``binding``."""
 
-    def __init__(self) -> None:
-        super().__init__(Scenes.parse(ONE), "names", {"image": "image"})
+    def __init__(self, source: str) -> None:
+        super().__init__(Scenes.parse(source), "names", {"image": "image"})
 
     def talk(self, row: int) -> Conversation:
         return (Exchange(REQUEST, self.scenes.scene(row).things[0].concept),)
 
 
-FACETS, DESCRIBED, NAMED = Facets(), LongCaptions(), Named()
+FACETS, FEW_FACETS = Facets(ALIKE), Facets(smaller(ALIKE))
+DESCRIBED, FEW_DESCRIBED = LongCaptions(TWO), LongCaptions(smaller(TWO))
+NAMED, FEW_NAMED = Named(ONE), Named(smaller(ONE))

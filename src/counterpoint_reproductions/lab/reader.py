@@ -23,7 +23,10 @@ from .descent import minimise
 WIDTH, LAYERS, CONTEXT, BATCH, LR = 64, 2, 160, 48, 3e-3
 TOKENS = 2
 """Tokens in the place of a picture: the name of its thing, as often."""
-_LENGTH, _LONGEST = 72, 6  # of a sequence of strings, and of a string that comes again
+_LENGTH, _LONGEST, _STRINGS, _NOISE = 72, 6, 4, 0.4
+"""Of sequences of strings: their length, the longest string, how many there are, and the share of noise between."""
+_READ_STRINGS = 0.6
+"""The share of the steps that strings are read for."""
 
 
 class Reader:
@@ -43,17 +46,29 @@ class Reader:
 
         self.first, self.later = ids(START + USER), ids(USER)
         self.asked, self.end = ids(REQUEST + ASSISTANT), ids(END)
+        self.ordinary = [n for n in range(chat.vocabulary) if n not in chat.tokenizer.all_special_ids]
         self.names, self.words = ([one for word in of for one in ids(word)] for of in (names, WORDS))
         if len(self.names) > len(names) or len(self.words) > len(WORDS):
             raise ValueError("a name has several tokens: give a larger vocabulary")
 
     def strings(self, rng: np.random.Generator) -> tuple[list[int], list[bool]]:
-        """Return noise with a short string that comes twice, and where it can be known."""
-        known = np.array(self.names + self.words)
-        tokens, size = rng.choice(known, _LENGTH), int(rng.integers(2, _LONGEST + 1))
-        one, other = np.sort(rng.choice(_LENGTH // _LONGEST, 2, replace=False)) * _LONGEST
-        tokens[other : other + size] = tokens[one : one + size]
-        return tokens.tolist(), [other < n < other + size for n in range(_LENGTH)]
+        """Return noise with short strings that come again at any distance, and the tokens of them that can be known."""
+        strings = [
+            rng.choice(self.ordinary, int(rng.integers(2, _LONGEST + 1))).tolist() for _ in range(_STRINGS)
+        ]
+        tokens: list[int] = []
+        known: list[bool] = []
+        read: set[int] = set()
+        while len(tokens) < _LENGTH:
+            if rng.random() < _NOISE:
+                tokens.append(int(rng.choice(self.ordinary)))
+                known.append(False)
+                continue
+            n = int(rng.integers(_STRINGS))
+            tokens += strings[n]
+            known += [False] + [n in read] * (len(strings[n]) - 1)
+            read.add(n)
+        return tokens[:_LENGTH], known[:_LENGTH]
 
     def episode(
         self, rng: np.random.Generator, ways: int, shots: int, *, invented: bool = True
@@ -73,13 +88,13 @@ class Reader:
 
 
 def train_reader(folder: Path, names: Sequence[str], steps: int, seed: int) -> None:
-    """Train a language model, half of the steps on strings and half on episodes, and save it with its tokenizer."""
+    """Train a language model on strings, then on episodes, and save it with its tokenizer."""
     texts = {(Exchange(REQUEST, text),) for text in (*names, *WORDS)}
     chat = Chat.fit([sorted(texts)], 420, CONTEXT)
     llama, reader, taken = Llama(chat, WIDTH, LAYERS, seed), Reader(chat, names), iter(range(steps))
 
     def step(rng: np.random.Generator) -> Tensor:
-        if next(taken) < steps // 2:
+        if next(taken) < _READ_STRINGS * steps:
             return _loss(llama, [reader.strings(rng) for _ in range(BATCH)])
         ways, shots = int(rng.integers(2, 4)), int(rng.integers(1, 4))
         drawn = [

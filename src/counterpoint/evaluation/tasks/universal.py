@@ -18,7 +18,7 @@ from ...types import Embedder, JointEmbedder, Metric, Scores
 from ..statistic import mean
 from ..task import EmbedderTask, NotApplicableError, check_columns, check_rows, scatter, scores, similarity
 
-COLUMN = "image+talk"
+QUERIES = "image+talk"
 """The joint column of queries: a picture and a request."""
 _AT_ONCE = 256
 
@@ -77,8 +77,8 @@ class Universal(EmbedderTask):
             part = asked[start : start + _AT_ONCE]
             pictures = data.read("image", rows[used[[row for row, _ in part]]])
             requests = [(exchange._replace(reply=""),) for _, exchange in part]
-            inputs = dict(zip(parts_of(COLUMN), (pictures, requests), strict=True))
-            of_all = similarity(features, features.embed(COLUMN, inputs), gallery)
+            inputs = dict(zip(parts_of(QUERIES), (pictures, requests), strict=True))
+            of_all = similarity(features, features.embed(QUERIES, inputs), gallery)
             own = torch.from_numpy(right[start : start + _AT_ONCE])[:, None]
             best, others = of_all.gather(1, own), of_all.scatter(1, own, -torch.inf)
             # The first others of the order, of which a query's own reply may be one.
@@ -109,4 +109,4 @@ class Universal(EmbedderTask):
 
     def can_ask(self, model: Any) -> bool:
         model = model.model if isinstance(model, EmbeddingCache) else model
-        return isinstance(model, JointEmbedder) and COLUMN in model.joint_columns
+        return isinstance(model, JointEmbedder) and QUERIES in model.joint_columns
