@@ -96,7 +96,7 @@ class SpeakingMethod(TowerMethod):
         if made.level_count > 1:
             with torch.no_grad():  # whether it can
                 like = next(image.parameters())
-                image.patch_levels(torch.zeros(1, 3, image.size, image.size).to(like), made.level_count)
+                made.read(image, torch.zeros(1, 3, image.size, image.size).to(like))
         if made.deepest >= len(language.layers):
             raise ValueError(
                 f"bridge={bridge} changes the input of layer {made.deepest}, and the language model has "

@@ -45,10 +45,8 @@ class Speaker:
 
         Those of several levels stand one behind the other, the last level last.
         """
-        if (count := self.bridge.level_count) > 1:
-            return torch.cat([level.flatten(2).mT for level in self.image.patch_levels(pictures, count)], 1)
         if self.tiles == 1:
-            return self.image.patches(pictures).flatten(2).mT
+            return torch.cat([level.flatten(2).mT for level in self.bridge.read(self.image, pictures)], 1)
         side, g = self.image.size, self.tiles
         coarse = self.image.patches(F.interpolate(pictures, (side, side), mode="area")).flatten(2)
         tiles = pictures.reshape(len(pictures), 3, g, side, g, side).permute(0, 2, 4, 1, 3, 5)
@@ -59,11 +57,10 @@ class Speaker:
 
     def given(self, patches: Float[Tensor, "B n w"]) -> Given:
         """Return what the language model reads of pictures."""
-        rows, columns = self.bridge.grid
-        count = rows * columns
+        grid, sizes = self.bridge.grid, self.bridge.level_sizes
         if self.tiles > 1:
-            return self.bridge(Seen((patches[:, :count],), self.bridge.grid, patches[:, count:]))
-        return self.bridge(Seen(patches.split(count, 1), self.bridge.grid))
+            return self.bridge(Seen((patches[:, : sizes[0]],), grid, patches[:, sizes[0] :]))
+        return self.bridge(Seen(torch.split(patches, list(sizes), 1), grid))
 
     def states(
         self,

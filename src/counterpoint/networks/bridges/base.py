@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..base import ImageTower
 from ..heads import Linear
 
 ChangeBehind = Callable[[Float[Tensor, "B L W"], int], Float[Tensor, "B L W"]]
@@ -27,7 +28,7 @@ class Seen:
         fine: patches of a finer view, in the order of the rows of its grid; None where there is none.
     """
 
-    levels: tuple[Float[Tensor, "B n w"], ...]
+    levels: tuple[Float[Tensor, "B _ w"], ...]
     grid: tuple[int, int]
     fine: Float[Tensor, "B m w"] | None = None
 
@@ -98,6 +99,19 @@ class Bridge(nn.Module, ABC):
     def deepest(self) -> int:
         """The last layer of the language model whose input it changes; −1 for none."""
         return -1
+
+    @property
+    def level_sizes(self) -> tuple[int, ...]:
+        """The number of patches of each level."""
+        return (self.grid[0] * self.grid[1],) * self.level_count
+
+    def read(
+        self, tower: ImageTower, pictures: Float[Tensor, "B 3 H W"]
+    ) -> tuple[Float[Tensor, "B width ..."], ...]:
+        """Return the maps of patches of each level that it reads, the last level last."""
+        if self.level_count > 1:
+            return tower.patch_levels(pictures, self.level_count)
+        return (tower.patches(pictures),)
 
     @abstractmethod
     def forward(self, seen: Seen, asked: Float[Tensor, "B Q W"] | None = None) -> Given:
