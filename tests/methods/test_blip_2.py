@@ -47,7 +47,7 @@ def test_contrast_sees_no_text_and_captions_no_later_word() -> None:
     method = build()
     given = aligning(method)
     z = method.encode(given)
-    queries, _ = method.bridge.read(z["image"])
+    queries, _ = method.bridge.query_states(z["image"])
     torch.testing.assert_close(z["queries.image"], queries)
     later = ENDED.clone()
     later[2, 3] = 12  # the token in front of the end
@@ -55,11 +55,13 @@ def test_contrast_sees_no_text_and_captions_no_later_word() -> None:
     assert torch.equal(after["queries.image"], z["queries.image"])
     tokens = ENDED[2:3]
     mask, transformer = torch.ones_like(tokens).bool(), method.bridge.transformer
-    words = [method.bridge.read(z["image"][2:3], t, mask, causal=True)[1] for t in (tokens, later[2:3])]
+    words = [
+        method.bridge.query_states(z["image"][2:3], t, mask, causal=True)[1] for t in (tokens, later[2:3])
+    ]
     torch.testing.assert_close(words[0][:, :3], words[1][:, :3])
     assert not torch.allclose(words[0][:, 3], words[1][:, 3])
     # Read both ways, queries see the text.
-    both = [method.bridge.read(z["image"][2:3], t, mask)[0] for t in (tokens, later[2:3])]
+    both = [method.bridge.query_states(z["image"][2:3], t, mask)[0] for t in (tokens, later[2:3])]
     assert not torch.allclose(*both)
     assert transformer.start == method.text_tower.tokenizer.vocabulary
 
@@ -82,7 +84,7 @@ def test_terms_are_those_of_the_paper() -> None:
     head = method.bridge.transformer.head
     for row, length in enumerate((4, 3, 5, 4)):
         inputs = F.pad(ENDED[row : row + 1, : length - 1], (1, 0), value=method.bridge.transformer.start)
-        _, words = method.bridge.read(z["image"][row : row + 1], inputs, inputs >= 0, causal=True)
+        _, words = method.bridge.query_states(z["image"][row : row + 1], inputs, inputs >= 0, causal=True)
         total += F.cross_entropy(
             head(words[0]), ENDED[row, :length], label_smoothing=0.1, reduction="sum"
         ).item()

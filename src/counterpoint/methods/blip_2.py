@@ -173,12 +173,14 @@ class BLIP2(SpeakingMethod):
             targets = tokens[:, self.skipped :]
             mask, transformer = self._inside(targets), self.bridge.transformer
             # Queries read no text in the causal pass either, so that it serves contrast too.
-            queries, words = self.bridge.read(patches, shifted(targets, transformer.start), mask, causal=True)
+            queries, words = self.bridge.query_states(
+                patches, shifted(targets, transformer.start), mask, causal=True
+            )
             z[_CAPTION + self.text] = summed_log_likelihood(
                 transformer.head, words, targets, mask, _SMOOTHING
             )
         else:
-            queries, _ = self.bridge.read(patches)
+            queries, _ = self.bridge.query_states(patches)
         return {**z, QUERIES + self.picture: queries}
 
     def features(self, column: str, inputs: Tensor) -> Tensor:
@@ -194,7 +196,7 @@ class BLIP2(SpeakingMethod):
         """Return K unit-norm vectors side by side: of a text's state, of patches, or of a single patch."""
         if column == self.text:
             return self._embedded(column, features).repeat(1, self.bridge.tokens)
-        queries, _ = self.bridge.read(features if features.ndim == 3 else features[:, None])
+        queries, _ = self.bridge.query_states(features if features.ndim == 3 else features[:, None])
         return self._embedded(column, queries).flatten(1)
 
     def similarity(self, a: Float[Tensor, "n D"], b: Float[Tensor, "m D"]) -> Float[Tensor, "n m"]:
@@ -228,7 +230,7 @@ class BLIP2(SpeakingMethod):
 
     def matched(self, patches: Float[Tensor, "n P w"], tokens: Int[Tensor, "n L"]) -> Float[Tensor, "n 2"]:
         """Return the logits of whether pictures and texts belong together: no, and yes."""
-        queries, _ = self.bridge.read(patches, tokens, self._inside(tokens))
+        queries, _ = self.bridge.query_states(patches, tokens, self._inside(tokens))
         return self.match_head(queries).mean(1)
 
     def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:

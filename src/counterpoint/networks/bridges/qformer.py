@@ -48,7 +48,7 @@ class QFormerBridge(Bridge):
         width, context = self.out.in_features, self.norm.normalized_shape[0]
         self.transformer = QueryTransformer(width, self.tokens, _LAYERS, vocabulary, length, context)
 
-    def read(
+    def query_states(
         self, patches: Float[Tensor, "B n w"], *texts: Tensor, causal: bool = False
     ) -> tuple[Float[Tensor, "B K W"], Float[Tensor, "B L W"]]:
         """Return the states of the queries, and those of the tokens of texts.
@@ -62,4 +62,4 @@ class QFormerBridge(Bridge):
         return self.transformer(self.norm(patches), inside, *texts, causal=causal)
 
     def forward(self, seen: Seen, asked: Float[Tensor, "B Q W"] | None = None) -> Given:
-        return Given(self.out(self.read(seen.last)[0]))
+        return Given(self.out(self.query_states(seen.last)[0]))
