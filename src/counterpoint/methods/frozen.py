@@ -152,7 +152,7 @@ class TeacherTower(Tower):
         patches: whether the features of patches are needed.
     """
 
-    modality: ClassVar[str] = "image"
+    modality: ClassVar[str] = ImageTower.modality
     frozen = True
 
     def __init__(self, model: TowerMethod | ImageTower, size: int, patches: bool) -> None:

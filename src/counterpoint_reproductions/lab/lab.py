@@ -24,7 +24,7 @@ from counterpoint.catalog.digest import digest
 from counterpoint.catalog.evidence import Evidence, Machine
 from counterpoint.data.synthetic import WORLDS
 from counterpoint.data.synthetic.world import SyntheticData
-from counterpoint.execution import Listener, Local, NullListener, leased
+from counterpoint.execution import Listener, Local, NullListener, ResourceRequest, leased
 from counterpoint.registry import source_of
 from counterpoint.spec import Spec
 from counterpoint.study.design import ArmPlan, Design
@@ -266,9 +266,10 @@ class Lab:
         self._train(
             "learning rates",
             [
-                TrainingRun(design.run(arm, trial.seed, trial.plan), folder, test=False)
+                run
                 for arm, trials in search.items()
                 for trial, folder in zip(trials, folders[arm], strict=True)
+                for run in trial.runs(design, arm, folder, ResourceRequest())
             ],
         )
         if not comparison.one_rate:
