@@ -52,6 +52,7 @@ from .dual_encoder import DualEncoder as DualEncoder
 from .ebm import EBM as EBM
 from .filip import FILIP as FILIP
 from .frozen import Teacher as Teacher
+from .frozen import TeacherTower as TeacherTower
 from .fsc_clip import FSCCLIP as FSCCLIP
 from .fusemix import FuseMix as FuseMix
 from .gml import GML as GML
@@ -69,6 +70,7 @@ from .limoe import LIMoE as LIMoE
 from .linear import LinearClassifier as LinearClassifier
 from .linear_text import LinearText as LinearText
 from .lit import LiT as LiT
+from .llava_uhd_v2 import LLaVAUHDv2 as LLaVAUHDv2
 from .llm_vem import LLMVEM as LLMVEM
 from .lm_supcon import LMSupCon as LMSupCon
 from .lmpt import LMPT as LMPT
