@@ -72,6 +72,7 @@ from .limoe import LIMoE as LIMoE
 from .linear import LinearClassifier as LinearClassifier
 from .linear_text import LinearText as LinearText
 from .lit import LiT as LiT
+from .llava_uhd_v2 import LLaVAUHDv2 as LLaVAUHDv2
 from .llm_vem import LLMVEM as LLMVEM
 from .lm_supcon import LMSupCon as LMSupCon
 from .lmpt import LMPT as LMPT

@@ -37,7 +37,7 @@ class SFT(SpeakingMethod):
     Args:
         towers: of pictures, with features of patches, and of conversations.
         recipe: unused: the bridge is as wide as the towers.
-        bridge: ``linear``, ``mlp``, ``pooled``, ``resampler``, ``qformer``, ``stacked``, ``crossed``.
+        bridge: the name of a bridge (`counterpoint.networks.bridges`).
         tokens: of a picture; the bridge's own number unless given.
         tune_image: what moves of the tower of pictures; nothing of a pretrained one and all of another unless given.
         image_tiles: g, for ``stacked``: the picture is read as a whole and in g × g tiles of the tower's size.
