@@ -274,6 +274,15 @@ def test_cut_captions_are_those_of_whichever_columns_hold_texts(recipe: Recipe, 
     assert costs.cut_captions(method, data) == 1.0, "every answer is longer than the context, and no question"
 
 
+def test_conversations_are_cut_by_the_context_of_the_language_model() -> None:
+    data = load_any("scenes:tiny,talk=captions,train=20,validation=4,test=4")
+    for context, cut in (20, 1.0), (200, 0.0):
+        small = override(load("speak"), {"steps": 1, "towers.talk_context": context})
+        method, _ = start.prepare(Run("vladva", data.name, small), data)
+        assert "talk" in method.embeds
+        assert costs.cut_captions(method, data) == cut
+
+
 @pytest.mark.slow
 def test_a_study_and_its_runs_say_how_many_steps_they_made(
     pairs: Path, recipe: Recipe, tmp_path: Path

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -306,12 +307,14 @@ def cut_captions(method: TowerMethod, data: Data) -> float:
     return max((share_cut(reads, _texts(examples[column])) for column, reads in cutting.items()), default=0.0)
 
 
-def _texts(rows: Iterable[str | Sequence[str]]) -> Iterator[str]:
-    """Yield the texts of a column's rows, each of which has one or several."""
-    return (text for row in rows for text in ([row] if isinstance(row, str) else row))
+def _texts(rows: Iterable[Any]) -> Iterator[Any]:
+    """Yield the texts of a column's rows, each of which has one or several; a conversation is one."""
+    for row in rows:
+        several = not isinstance(row, str) and all(isinstance(text, str) for text in row)
+        yield from row if several else [row]
 
 
-def share_cut(reads: CuttingInput, captions: Iterable[str]) -> float:
+def share_cut(reads: CuttingInput, captions: Iterable[Any]) -> float:
     """Return the share of captions that an input cuts, of 10,000 at equal distances.
 
     >>> from counterpoint.networks import BytePairTokenizer
