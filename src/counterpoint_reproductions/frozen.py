@@ -56,6 +56,7 @@ def run(lab: Lab) -> Iterator[Result]:
         lab.note(f"Void: in text the language model binds {in_text[3]:.2f} of two after three examples.")
     study = lab.study(replace(COMPARISON, arms=started(reader), data=lab.world(DATA, FEW)))
     bound = {shots: study.scores(f"{task} accuracy") for shots, task in TASKS.items()}
+    named = study.scores(f"{TASKS[3]} named")
     yield from decides(
         *(
             above(
@@ -67,7 +68,7 @@ def run(lab: Lab) -> Iterator[Result]:
         )
     )
     yield from secondary(
-        above(bound[3][FROZEN] - bound[1][FROZEN], name="3: frozen, three examples − one"),
+        above(named[FROZEN] - named[TUNED], name="3: replies that are one of the two words, frozen − tuned"),
     )
     lab.note(
         f"sft with {TOKENS} tokens of a picture, {STEPS} steps under the recipe speak on pictures of one thing and its",

@@ -7,8 +7,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Int
 
-from ...data.base import Rows
-from ...data.pictured import PairedData
+from ...data.base import Data, Rows
 from ...data.views import key
 from ...forms import Count, Natural
 from ...types import Assistant, Metric, Prompt, Scores, Turn
@@ -78,7 +77,7 @@ class Binding(AnsweringTask):
         self.ways, self.shots, self.repeats = ways, shots, repeats
         self.induction, self.label, self.episodes = induction, label, episodes
 
-    def __call__(self, assistant: Assistant, data: PairedData, rows: Rows, *, seed: int = 0) -> Scores:
+    def __call__(self, assistant: Assistant, data: Data, rows: Rows, *, seed: int = 0) -> Scores:
         check_rows(data, rows, self.name)
         wanted = (self.label,) if self.label else ()
         check_labels(data, wanted, self.name)
@@ -110,7 +109,7 @@ class Binding(AnsweringTask):
 
     def _episode(
         self,
-        data: PairedData,
+        data: Data,
         rows: Rows,
         classes: Int[np.ndarray, " n"],
         usable: Int[np.ndarray, " k"],
