@@ -276,11 +276,11 @@ def test_cut_captions_are_those_of_whichever_columns_hold_texts(recipe: Recipe, 
 
 def test_conversations_are_cut_by_the_context_of_the_language_model() -> None:
     data = load_any("scenes:tiny,talk=captions,train=20,validation=4,test=4")
-    for context, cut in (20, 1.0), (200, 0.0):
+    for context, some in (20, True), (200, False):
         small = override(load("speak"), {"steps": 1, "towers.talk_context": context})
         method, _ = start.prepare(Run("cosmo,every=1", data.name, small), data)
         assert "talk" in method.embeds
-        assert costs.cut_captions(method, data) == cut
+        assert (costs.cut_captions(method, data) > 0) == some
 
 
 @pytest.mark.slow
