@@ -50,7 +50,7 @@ COMPARISON = TrainingComparison(
 def run(lab: Lab) -> Iterator[Result]:
     reader = lab.folder / "reader"
     if not (reader / "config.json").exists():
-        train_reader(reader, THINGS, 20 if lab.quick else READING, seed=0)
+        train_reader(reader, THINGS, lab.length(READING), seed=0)
     in_text = {shots: text_accuracy(reader, THINGS, ways=2, shots=shots) for shots in TASKS}
     if in_text[3] <= IN_TEXT:
         lab.note(f"Void: in text the language model binds {in_text[3]:.2f} of two after three examples.")

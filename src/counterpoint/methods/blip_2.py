@@ -76,6 +76,7 @@ class BLIP2(SpeakingMethod):
     negatives are drawn from the rows of all ranks.
     """
 
+    family = "speaking"
     papers = ("blip-2",)
     needs: ClassVar[Needs] = Needs(3, 3, modalities=("image", "talk", "text"))
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2)}

@@ -65,6 +65,7 @@ class CoSMo(SpeakingMethod):
     loaders and the guard against spikes of the loss are left out.
     """
 
+    family = "speaking"
     papers = ("cosmo",)
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 1.0)}
 

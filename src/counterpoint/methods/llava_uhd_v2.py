@@ -61,6 +61,7 @@ class LLaVAUHDv2(SpeakingMethod):
     of weight 0.001, is left out, and jitters are drawn for each picture.
     """
 
+    family = "speaking"
     papers = ("llava-uhd-v2",)
     tunable: ClassVar[Ranges] = {}
     draws = True

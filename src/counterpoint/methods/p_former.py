@@ -68,6 +68,7 @@ class PFormer(BLIP2):
     one in the align stage.
     """
 
+    family = "speaking"
     papers = ("p-former",)
     tunable: ClassVar[Ranges] = {**BLIP2.tunable, "regression": (0.01, 1.0)}
 

@@ -268,8 +268,8 @@ class Design(FolderDesign):
     """Budget that is the same for every arm: optimiser steps, passes through the tower of pictures (through the first
     one that is of no texts where there are no pictures) and of pairs through a joint encoder, or time."""
     tune: Annotated[Natural, Field(strict=True)] = 0
-    """Trials per arm of a random search on validation (learning rate, temperature, loss weight). With shots, parts of
-    the rows that are trained on take the place of validation: each trial has a run without each of up to 4 parts."""
+    """Trials per arm of a random search on validation, or on parts of the shots (learning rate, temperature,
+    loss weight)."""
     margin: Margin = 0.01
     """Margin of equivalence: differences within ± this margin are called equivalent."""
     tasks: Names = ()
