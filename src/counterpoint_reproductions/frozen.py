@@ -20,7 +20,7 @@ IN_TEXT = 0.8
 SHOT = effects.reported(28.2, 35.7, "VQAv2 after one example, language model tuned against frozen", unit=0.01)
 
 TUNED, FROZEN = "tuned", "frozen"
-READING, STEPS = 1000, 600
+READING, STEPS = 6000, 600
 FILE = Path(__file__).parent / "lab" / "data_talks.py"
 DATA, FEW = f"{FILE}:NAMED", f"{FILE}:FEW_NAMED"
 TASKS = {shots: f"binding,ways=2,shots={shots},induction=false" for shots in (1, 3)}
