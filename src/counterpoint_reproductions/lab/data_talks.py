@@ -2,8 +2,7 @@
 
 A study names the data as it names any data of a file. ``data_talks.py:FACETS`` are pictures of several things that are
 alike; three requests ask for their name, number and colour. ``data_talks.py:DESCRIBED`` are pictures with a short
-caption, and a long one that replies to a request. ``data_talks.py:NAMED`` are pictures of one thing with its name.
-Each has a small form for smoke runs, ``FEW_FACETS``.
+caption, and a long one that replies to a request. Each has a small form for smoke runs, as ``FEW_FACETS``.
 """
 
 from __future__ import annotations
@@ -19,17 +18,15 @@ from counterpoint.data.base import Rows
 from counterpoint.data.derived._derived import DerivedData
 from counterpoint.data.fingerprint import bytes_of
 from counterpoint.data.synthetic.scenes.world import Scenes
-from counterpoint.evaluation.tasks.binding import REQUEST
 from counterpoint.raw import Conversation, Exchange
 from counterpoint_reproductions.lab.quick import smaller
 
 REQUESTS = ("Name the things.", "Count the things.", "Say their colour.")
 NUMBERS = ("one", "two", "three", "four", "five")
-THINGS = ("cat", "fish", "apple", "banana", "car", "key", "hat", "tree")
-_THINGS = f"sizes=medium,concepts={'+'.join(THINGS)},validation=64,pixels=32"
+_NAMES = ("cat", "fish", "apple", "banana", "car", "key", "hat", "tree")
+_THINGS = f"sizes=medium,concepts={'+'.join(_NAMES)},validation=64,pixels=32"
 ALIKE = f"scenes:basic,same=true,objects=1-5,tinted=1,backgrounds=white,{_THINGS},train=3000,test=200"
 TWO = f"scenes:basic,objects=2-2,relations=0,tinted=1,retold=1,{_THINGS},train=4000,test=600"
-ONE = f"scenes:basic,objects=1-1,tinted=0,backgrounds=white,{_THINGS},train=2000,test=1000"
 
 
 class _Talks(DerivedData):
@@ -95,17 +92,5 @@ class LongCaptions(_Talks):
         return (Exchange("Describe the picture.", self.scenes.training_captions(row)[1]),)
 
 
-@final
-class Named(_Talks):
-    """Pictures of one thing, whose name is the reply to the request of the task ``binding``."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__(Scenes.parse(source), "names", {"image": "image"})
-
-    def talk(self, row: int) -> Conversation:
-        return (Exchange(REQUEST, self.scenes.scene(row).things[0].concept),)
-
-
 FACETS, FEW_FACETS = Facets(ALIKE), Facets(smaller(ALIKE))
 DESCRIBED, FEW_DESCRIBED = LongCaptions(TWO), LongCaptions(smaller(TWO))
-NAMED, FEW_NAMED = Named(ONE), Named(smaller(ONE))

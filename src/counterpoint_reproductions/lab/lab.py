@@ -161,10 +161,6 @@ class Lab:
         """Return the name of data; in a smoke run that of a smaller made world, or ``small`` where it is given."""
         return small or smoke.smaller(data) if self.quick else data
 
-    def length(self, steps: int) -> int:
-        """Return the number of steps of a training outside of studies and grids; in a smoke run a hundredth of it."""
-        return smoke.reduced("steps", steps) if self.quick else steps
-
     def some(self, values: Sequence[T]) -> tuple[T, ...]:
         """Return the values for which something is computed on the spot; in a smoke run the first two."""
         return smoke.first(values) if self.quick else tuple(values)
