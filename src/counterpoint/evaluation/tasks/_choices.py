@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ...data.base import Rows
+from ...data.base import Data, Rows
 from ...data.embeddings import EmbeddingCache
 from ...data.items import Choices
-from ...data.pictured import PairedData
 from ...types import Embedder, Metric, Scores
 from ..item_scores import (
     EMBEDDING,
@@ -56,7 +55,7 @@ class ChoiceTask(EmbedderTask):
     form = Choices
     joint = True
 
-    def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
+    def __call__(self, model: Embedder, data: Data, rows: Rows) -> Scores:
         features = EmbeddingCache.of(model, data)
         items = items_of(features, Choices, rows, self.name)
         of = families(items.kinds)
