@@ -22,6 +22,7 @@ def begun(options: str = "") -> tuple[TLDR, Any]:
     return method, batch_of(method)
 
 
+@torch.no_grad()
 def rewards(method: Any, batch: Any, column: str, row: int) -> tuple[Tensor, Tensor, list[int]]:
     """Return the logits of a reply's tokens from the states behind them, the tokens, and the words that they are of."""
     talk = batch[column][row : row + 1]

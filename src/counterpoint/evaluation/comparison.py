@@ -105,7 +105,7 @@ def preferences(logits: Float[np.ndarray, "*n k"], divisor: float = 1.0) -> Floa
         logits: of the levels, from inferior to superior.
         divisor: 100 in the released code, which draws the preferences towards one half.
 
-    >>> preferences(np.zeros(5)).item()
+    >>> preferences(np.zeros((1, 5))).item()
     0.5
     """
     scaled = logits / divisor
