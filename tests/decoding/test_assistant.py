@@ -326,3 +326,41 @@ def test_pictures_from_files_are_as_people_see_them(tmp_path: Path) -> None:
 def test_replies_vary() -> None:
     """The tiny model says different things, so that the tests above compare something."""
     assert len(Counter(assistant().reply([replace(PROMPTS[0], picture=picture(i)) for i in range(6)]))) > 2
+
+
+@pytest.mark.parametrize("sample", [False, True])
+def test_a_reply_with_hidden_tokens_follows_from_what_is_left(sample: bool) -> None:
+    some = assistant(do_sample=sample)
+    asked = [replace(PROMPTS[1], picture=picture(seed)) for seed in range(3)] + [PROMPTS[0]]
+    assert some.complete(asked, [""] * 4, seed=3) == some.reply(asked, seed=3), (
+        "nothing hidden is plain decoding"
+    )
+    begun = ["", "red", "red", "a cat"]
+    together = some.complete(asked, begun, hidden=0.5)
+    assert together == [
+        some.complete([one], [text], hidden=0.5)[0] for one, text in zip(asked, begun, strict=True)
+    ]
+    if not sample:
+        assert len({*some.complete(asked[:3], ["red"] * 3, hidden=1.0)}) == 1
+    inputs, more = some.inputs(asked[:1]), some.inputs(asked[:1], ["red cat"])
+    assert more["input_ids"].shape[1] > inputs["input_ids"].shape[1]
+    assert torch.equal(more["input_ids"][:, : inputs["input_ids"].shape[1]], inputs["input_ids"])
+
+
+def test_hidden_tokens_are_no_keys_and_positions_count_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = assistant()
+    monkeypatch.setattr(
+        "counterpoint.decoding.completion.torch.rand", lambda n, generator: torch.arange(n) % 2
+    )
+    calls: list[dict[str, Any]] = []
+    handle = some.model.register_forward_pre_hook(
+        lambda model, args, given: calls.append(given), with_kwargs=True
+    )
+    some.complete([PROMPTS[1]], [""], hidden=0.5)
+    handle.remove()
+    first, second = calls[:2]
+    shown = first["input_ids"] == some.model.config.image_token_id
+    assert first["attention_mask"][shown].tolist() == [k % 2 for k in range(int(shown.sum()))]
+    assert first["attention_mask"][~shown].all()
+    assert first["position_ids"][0].tolist() == list(range(shown.shape[1]))
+    assert second["position_ids"].tolist() == [[shown.shape[1]]]

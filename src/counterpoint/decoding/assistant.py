@@ -18,6 +18,7 @@ from ..forms import Count, Positive, Share
 from ..ranges import Checked
 from ..types import Prompt
 from .branch import Support
+from .completion import complete_hidden
 from .description import Description, describe
 from .first_words import Combined, first_tokens
 from .generate import OWN, Cost
@@ -26,7 +27,7 @@ from .methods.plain import Plain
 from .methods.ritual import Ritual
 from .prompts import chat_text, digest_of, image_of, messages_of, pictures_of, tensor_of
 from .rule import PlausibilityOnly
-from .sampling import SamplingProcessor, generators_of
+from .sampling import HIDING, SamplingProcessor, generators_of
 
 DESCRIBING = "describing"
 """Name of the descriptions that a method needs, in the cost report."""
@@ -166,6 +167,39 @@ class VisionLanguageAssistant(Checked):
                 replies[index] = text.strip()
         return replies
 
+    def complete(
+        self, prompts: Prompts, beginnings: Sequence[str], *, hidden: float = 0.0, seed: int = 0
+    ) -> list[str]:
+        """Return what follows the beginning of each reply, decoded plainly while tokens of the picture are hidden.
+
+        Args:
+            prompts: what is asked.
+            beginnings: of the replies; an empty one for a whole reply.
+            hidden: share of the pictures' tokens that no text attends to in any layer, drawn for each prompt.
+            seed: of the draws, and of the sampling.
+
+        Raises:
+            ValueError: for a model whose positions or picture tokens are not known.
+        """
+        texts = [""] * len(prompts)
+        for indices in self._batches(prompts):
+            batch = [prompts[index] for index in indices]
+            inputs = self.inputs(batch, [beginnings[index] for index in indices])
+            sampling = SamplingProcessor(self.temperature, self.top_p, generators_of(batch, seed))
+            tokens, passes = complete_hidden(
+                self.model,
+                inputs,
+                hidden=hidden,
+                generators=generators_of(batch, seed + HIDING),
+                max_new_tokens=self.max_new_tokens,
+                drawn=[sampling] if self.do_sample else [],
+            )
+            self._spend({OWN: passes}, {OWN: len(batch) * (inputs["input_ids"].shape[1] + passes - 1)})
+            written = self.processor.batch_decode(tokens, skip_special_tokens=True)
+            for index, text in zip(indices, written, strict=True):
+                texts[index] = text.strip()
+        return texts
+
     def word_logits(self, prompts: Prompts, words: Sequence[str]) -> Float[Tensor, "n w"]:
         """Compute how strongly each word begins the reply, by the method's combined logits at the reply's first place.
 
@@ -188,14 +222,19 @@ class VisionLanguageAssistant(Checked):
             result[indices] = torch.stack(of_words, -1).float().cpu()
         return result
 
-    def inputs(self, prompts: Prompts) -> dict[str, Any]:
+    def inputs(self, prompts: Prompts, beginnings: Sequence[str] | None = None) -> dict[str, Any]:
         """Return the model's inputs, for ``forward`` and ``generate``, for some prompts, all with as many pictures.
+
+        Args:
+            prompts: what is asked.
+            beginnings: of the replies.
 
         Raises:
             ValueError: where the processor makes no pixels of a picture.
         """
         texts = [
-            chat_text(self.processor, messages_of(prompt), add_generation_prompt=True) for prompt in prompts
+            chat_text(self.processor, messages_of(prompt), add_generation_prompt=True) + begun
+            for prompt, begun in zip(prompts, beginnings or [""] * len(prompts), strict=True)
         ]
         pictures = [[image_of(picture) for picture in pictures_of(prompt)] for prompt in prompts]
         begun = self.processor.tokenizer.bos_token

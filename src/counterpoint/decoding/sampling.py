@@ -12,6 +12,9 @@ from torch import Tensor
 from ..types import Prompt
 from .prompts import key_of
 
+HIDING = 1 << 40
+"""Distance between the seed of a sampling and that of draws of hidden tokens."""
+
 
 def generators_of(prompts: Sequence[Prompt], seed: int) -> list[torch.Generator]:
     """Return a source of chance for each prompt, which follows from the seed and what the prompt says and shows."""

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..decoding.sampling import generators_of
+from ..decoding.sampling import HIDING, generators_of
 from ..forms import Count, Fraction, Positive, Share
 from ..modalities import MODALITIES, resolve
 from ..networks.base import Input, Towers
@@ -31,8 +31,6 @@ from .tower_method import TowerMethod, paired
 
 _AT_ONCE = 64
 """Conversations that are read or written at once."""
-_HIDING = 1 << 40
-"""Distance between the seeds of the sampling and of hidden tokens."""
 TuneImage = Literal["full", "lora", "biases", "frozen"]
 
 
@@ -233,7 +231,7 @@ class SpeakingMethod(TowerMethod):
             if hidden:
                 count = self.speaker.bridge.tokens
                 drawn = [
-                    torch.rand(count, generator=it) < hidden for it in generators_of(some, seed + _HIDING)
+                    torch.rand(count, generator=it) < hidden for it in generators_of(some, seed + HIDING)
                 ]
                 next_logits = partial(next_logits, hidden=torch.stack(drawn).to(self._device))
             made = self._evaluated(
