@@ -38,7 +38,8 @@ def rewards(method: Any, batch: Any, column: str, row: int) -> tuple[Tensor, Ten
 def test_loss_is_that_of_a_loop_over_the_tokens_themselves(options: str) -> None:
     method, batch = begun(options)
     total, count = torch.zeros((), dtype=torch.float64), 0
-    for row in (0, 2):  # words are missing from the worse reply of row 1, and the replies of the last row are equal
+    # Words are missing from the worse reply of row 1, and the replies of the last row are equal.
+    for row in (0, 2):
         for column, wrong in (("talk", []), ("worse", changed_words(GOOD[row], WORSE[row]))):
             logits, _, words = rewards(method, batch, column, row)
             for logit, word in zip(logits, words, strict=True):
