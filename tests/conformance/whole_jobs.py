@@ -71,6 +71,7 @@ ARMS = {
 UNTRAINED = {
     "coavt": ("it takes three columns", "tests/methods/test_coavt.py"),
     "conan": ("it takes pairs of texts", "tests/methods/test_conan.py"),
+    "cumo": ("it takes conversations", "tests/methods/test_cumo.py"),
     "dpo": ("it takes two columns of conversations", "tests/methods/test_dpo.py"),
     "llm-vem": ("it takes a table", "tests/methods/test_llm_vem.py"),
     "secla": ("it takes boxes", "tests/methods/test_secla.py"),

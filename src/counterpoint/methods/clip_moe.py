@@ -15,7 +15,7 @@ from ..forms import BelowOne, Count, NonNegative, Positive
 from ..losses import InfoNCELoss
 from ..networks.base import TextTower, Towers
 from ..networks.clusters import nearest_centres
-from ..networks.experts import MixtureBlock, Routing, load_balance
+from ..networks.experts import MixtureBlock, Routing, load_balance, recorded_routings
 from ..networks.heads import Linear
 from ..networks.state.item_state import ItemState
 from ..networks.towers.parts.pooling import inside
@@ -142,7 +142,7 @@ class CLIPMoE(TowerMethod):
             expert = int(clock.stage.removeprefix("expert "))
             groups = self._groups(examples, expert)
             for block in self.blocks:
-                block.copy_expert(expert - 1, [expert])
+                block.mixture.copy_expert(expert - 1, [expert])
         ids = examples.ids.to(self.items.ids.device)
         self.items.store(ids, group=groups.to(ids).float())
 
@@ -176,7 +176,7 @@ class CLIPMoE(TowerMethod):
     def encode(self, batch: Batch) -> Embeddings:
         z = {}
         for column in self.columns:
-            with _routings(self.blocks) as routings:
+            with recorded_routings(block.mixture for block in self.blocks) as routings:
                 z[column] = self.features(column, batch[column])
             if routings:
                 z[f"{_ROUTING}{column}"] = self._totals(column, batch[column], routings)
@@ -224,18 +224,3 @@ class CLIPMoE(TowerMethod):
         finally:
             for block, active in zip(self.blocks, before, strict=True):
                 block.active = active
-
-
-@contextmanager
-def _routings(blocks: Sequence[MixtureBlock]) -> Iterator[list[Routing]]:
-    """Note what the routers of blocks decide, inside a ``with`` block."""
-    routings: list[Routing] = []
-    handles = [
-        block.mixture.register_forward_hook(lambda module, args, output: routings.append(output[1]))
-        for block in blocks
-    ]
-    try:
-        yield routings
-    finally:
-        for handle in handles:
-            handle.remove()
