@@ -113,7 +113,7 @@ def tiny_transformer() -> TextTower:
 
 PICTURES: dict[str, Callable[[], ImageTower]] = {
     **dict.fromkeys(("cim", "llava-uhd-v2", "radio"), finer_vit),
-    **dict.fromkeys(("clip-moe", "dbot", "multimae", "uta"), tiny_vit),
+    **dict.fromkeys(("clip-moe", "cumo", "dbot", "multimae", "uta"), tiny_vit),
 }
 """Towers of pictures for methods that need another one than `StubImage`, and for their teachers."""
 TEXTS: dict[str, Callable[[], TextTower]] = {"clip-moe": tiny_transformer}
@@ -158,6 +158,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "ccc-wav2vec2": {"seconds": 0.005, "mask_length": 1, "negatives": 5, "cluster_factor": 2},
     # Of stages of single experts, the last stage moves nothing.
     "clip-moe": {"source": "copies", "balance": 1.0},
+    "cumo": {"balance": 1.0},
     "distillm-2": {"teacher": "a run of sft"},
     "dito": {"channels": 4},
     "ebm": {"noise": 0.0},

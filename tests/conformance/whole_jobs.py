@@ -72,6 +72,7 @@ UNTRAINED = {
     "blip-2": ("it takes conversations beside texts", "tests/methods/test_blip_2.py"),
     "coavt": ("it takes three columns", "tests/methods/test_coavt.py"),
     "conan": ("it takes pairs of texts", "tests/methods/test_conan.py"),
+    "cumo": ("it takes conversations", "tests/methods/test_cumo.py"),
     "distillm-2": ("it takes conversations and a teacher", "tests/methods/test_distillm_2.py"),
     "dpo": ("it takes two columns of conversations", "tests/methods/test_dpo.py"),
     "llm-vem": ("it takes a table", "tests/methods/test_llm_vem.py"),

@@ -14,7 +14,7 @@ from counterpoint.methods import create
 from counterpoint.networks import VisionTransformer, initialise
 from counterpoint.networks.bridges.base import Seen
 from counterpoint.networks.bridges.crossed import CrossedBridge
-from counterpoint.networks.experts import MixtureOfExperts, load_balance, noted_routings
+from counterpoint.networks.experts import MixtureOfExperts, load_balance, recorded_routings
 from counterpoint.networks.fusion.gated_cross_attention import GatedCrossAttention
 from counterpoint.testing._stubs import RECIPE, stub_towers
 from counterpoint.types import StepInfo
@@ -165,7 +165,7 @@ def test_balance_counts_tokens_from_the_picture_on_without_padding() -> None:
     for row in range(4):  # read alone, a conversation has no padding
         length = int((batch["talk"][row, 2] > 0).sum())
         given = speaker.given(speaker.patches(batch["image"][row : row + 1]))
-        with noted_routings(mixtures) as seen:
+        with recorded_routings(mixtures) as seen:
             speaker.states(batch["talk"][row : row + 1, 0, :length], given)
         assert {len(it.chosen) for it in seen} == {3 + length - method.language.chat.opening}
         chosen += [nn.functional.one_hot(it.chosen, 4).sum(1).double() for it in seen]

@@ -40,6 +40,7 @@ from .cosmo import CoSMo as CoSMo
 from .count_to_ten import CountToTen as CountToTen
 from .cross_entropy import CrossEntropy as CrossEntropy
 from .ctp_tft import CTPTFT as CTPTFT
+from .cumo import CuMo as CuMo
 from .cwcl import CWCL as CWCL
 from .dbl import DBL as DBL
 from .dbot import DBOT as DBOT

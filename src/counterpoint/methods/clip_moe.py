@@ -15,7 +15,7 @@ from ..forms import BelowOne, Count, NonNegative, Positive
 from ..losses import InfoNCELoss
 from ..networks.base import TextTower, Towers
 from ..networks.clusters import nearest_centres
-from ..networks.experts import MixtureBlock, Routing, balance_of_votes, noted_routings, votes
+from ..networks.experts import MixtureBlock, Routing, balance_of_votes, recorded_routings, votes
 from ..networks.heads import Linear
 from ..networks.state.item_state import ItemState
 from ..networks.towers.parts.pooling import inside
@@ -141,7 +141,7 @@ class CLIPMoE(TowerMethod):
             expert = int(clock.stage.removeprefix("expert "))
             groups = self._groups(examples, expert)
             for block in self.blocks:
-                block.copy_expert(expert - 1, [expert])
+                block.mixture.copy_expert(expert - 1, [expert])
         ids = examples.ids.to(self.items.ids.device)
         self.items.store(ids, group=groups.to(ids).float())
 
@@ -175,7 +175,7 @@ class CLIPMoE(TowerMethod):
     def encode(self, batch: Batch) -> Embeddings:
         z = {}
         for column in self.columns:
-            with noted_routings(block.mixture for block in self.blocks) as routings:
+            with recorded_routings(block.mixture for block in self.blocks) as routings:
                 z[column] = self.features(column, batch[column])
             if routings:
                 z[f"{_ROUTING}{column}"] = self._totals(column, batch[column], routings)

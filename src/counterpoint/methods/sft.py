@@ -11,7 +11,7 @@ from torch import Tensor
 from ..forms import Count, NonNegative
 from ..networks.base import Towers
 from ..networks.bridges.base import Grouping
-from ..networks.experts import MixtureOfExperts, Routing, balance_of_votes, noted_routings, votes
+from ..networks.experts import MixtureOfExperts, Routing, balance_of_votes, recorded_routings, votes
 from ..networks.towers.chat import EXCHANGE
 from ..recipes.schema import Recipe
 from ..types import Batch, Embeddings, StepInfo
@@ -80,7 +80,7 @@ class SFT(SpeakingMethod):
 
     def encode(self, batch: Batch) -> Embeddings:
         mixtures = [part for part in self.bridge_projections.modules() if isinstance(part, MixtureOfExperts)]
-        with noted_routings(mixtures) as routings:
+        with recorded_routings(mixtures) as routings:
             z = super().encode(batch)
         if routings:
             z[_ROUTING + self.talk] = self._votes(batch[self.talk], routings)

@@ -14,11 +14,14 @@ from torch import Tensor, nn
 
 from ..pairwise.inputs import upcast
 from ..pairwise.ranks import Ranks
+from .bridges.base import Bridge, Given, Seen
+from .bridges.mlp import MLPBridge
 from .heads import Linear
 from .towers.transformer import TransformerBlock
 
 PAPERS = {
     "clip-moe": ("MixtureOfExperts", "MixtureBlock", "load_balance"),
+    "cumo": ("MixtureBridge", "MixtureBlock", "MixtureOfExperts", "load_balance"),
     "evlm": ("MixtureOfExperts", "load_balance"),
     "limoe": ("ExpertBlock", "MixtureOfExperts", "RoutingTotals", "coefficient_of_variation", "load_balance"),
 }
@@ -61,8 +64,9 @@ class MixtureOfExperts(nn.Module):
 
     Args:
         width: of a token.
-        expert: makes one expert, a network from and to ``width``.
+        expert: makes one expert, a network from ``width`` to ``out``.
         experts: how many there are.
+        out: width of the output; ``width`` unless given.
         choices: k, the experts of a token.
         renormalise: whether the weights of the chosen experts sum to 1.
         router: gives the logits, a module of whoever made the mixture; a layer of its own unless given.
@@ -81,6 +85,7 @@ class MixtureOfExperts(nn.Module):
         expert: Callable[[], nn.Module],
         experts: int,
         *,
+        out: int | None = None,
         choices: int = 1,
         renormalise: bool = False,
         router: Linear | None = None,
@@ -92,7 +97,7 @@ class MixtureOfExperts(nn.Module):
             raise ValueError(
                 "renormalise with choices=1 makes every weight 1, so that the router learns nothing"
             )
-        self.choices, self.renormalise = choices, renormalise
+        self.out, self.choices, self.renormalise = out or width, choices, renormalise
         if router is None:
             self.router = Linear(width, experts)
         else:  # not registered, so that its weights are held once
@@ -101,7 +106,7 @@ class MixtureOfExperts(nn.Module):
 
     def forward(
         self, x: Float[Tensor, "n width"], capacity: float | None = None
-    ) -> tuple[Float[Tensor, "n width"], Routing]:
+    ) -> tuple[Float[Tensor, "n out"], Routing]:
         """Return the output of each token, and how it was routed.
 
         Args:
@@ -117,13 +122,20 @@ class MixtureOfExperts(nn.Module):
             served = within_capacity(weights, chosen, len(self.experts), capacity, ranks=Ranks.present())
         if self.renormalise:
             weights = weights / weights.sum(-1, keepdim=True)
-        output = torch.zeros_like(x)
+        output = x.new_zeros(len(x), self.out)
         for number, expert in enumerate(self.experts):
             # An expert computes the tokens that it serves, and no others.
             token, choice = ((chosen == number) & served).nonzero(as_tuple=True)
             weight = weights[token, choice, None].to(x.dtype)
             output = output.index_add(0, token, (weight * expert(x[token])).to(x.dtype))
         return output, Routing(logits, probabilities, chosen, weights, served)
+
+    @torch.no_grad()
+    def copy_expert(self, source: int, targets: Iterable[int]) -> None:
+        """Give experts the weights of another one."""
+        state = self.experts[source].state_dict()
+        for target in targets:
+            self.experts[target].load_state_dict(state)
 
 
 @torch.no_grad()
@@ -248,17 +260,55 @@ class MixtureBlock(TransformerBlock):
         del self.up, self.down
         self.norm_1, self.norm_2, self.qkv, self.out = block.norm_1, block.norm_2, block.qkv, block.out
 
-    @torch.no_grad()
-    def copy_expert(self, source: int, targets: Iterable[int]) -> None:
-        """Give experts the weights of another one."""
-        state = self.mixture.experts[source].state_dict()
-        for target in targets:
-            self.mixture.experts[target].load_state_dict(state)
-
     def _fed(self, x: Float[Tensor, "*batch n W"]) -> Float[Tensor, "*batch n W"]:
         u = self.norm_2(x).flatten(0, -2)
         fed: Tensor = self.mixture(u)[0] if self.active is None else self.mixture.experts[self.active](u)
         return x + fed.view_as(x)
+
+
+class MixtureBridge(Bridge):
+    """A bridge of two linear layers, of which there are several copies.
+
+    With identical experts it computes what the bridge does.
+
+    Args:
+        bridge: whose parts it takes over.
+        experts: how many copies there are.
+        choices: the experts of a patch; their weights sum to 1.
+
+    Attributes:
+        active: the expert that serves all patches by itself; None for the mixture.
+    """
+
+    active: int | None = None
+
+    def __init__(self, bridge: MLPBridge, experts: int, choices: int) -> None:
+        width, out = bridge.up.in_features, bridge.down.out_features
+        super().__init__(width, out, bridge.grid, bridge.tokens, bridge.std)
+        layers = nn.Sequential(bridge.up, nn.GELU(), bridge.down)
+        self.mixture = MixtureOfExperts(
+            width, lambda: copy.deepcopy(layers), experts, out=out, choices=choices, renormalise=True
+        )
+
+    def forward(self, seen: Seen, asked: Float[Tensor, "B Q W"] | None = None) -> Given:
+        x = seen.last.flatten(0, 1)
+        tokens: Tensor = self.mixture(x)[0] if self.active is None else self.mixture.experts[self.active](x)
+        return Given(tokens.view(*seen.last.shape[:2], -1))
+
+
+@contextmanager
+def recorded_routings(mixtures: Iterable[MixtureOfExperts]) -> Iterator[list[Routing]]:
+    """Record how mixtures route tokens inside a ``with`` block, in the order of their calls."""
+    routings: list[Routing] = []
+    handles = [
+        mixture.register_forward_hook(lambda module, args, output: routings.append(output[1]))
+        for mixture in mixtures
+    ]
+    try:
+        yield routings
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def coefficient_of_variation(totals: Float[Tensor, "*rest E"]) -> Float[Tensor, "*rest"]:
@@ -281,21 +331,6 @@ def load_balance(
     1.0
     """
     return chosen.shape[-1] * (chosen * probabilities).sum(-1)
-
-
-@contextmanager
-def noted_routings(mixtures: Iterable[MixtureOfExperts]) -> Iterator[list[Routing]]:
-    """Note what the routers of mixtures decide, inside a ``with`` block."""
-    routings: list[Routing] = []
-    handles = [
-        mixture.register_forward_hook(lambda module, args, output: routings.append(output[1]))
-        for mixture in mixtures
-    ]
-    try:
-        yield routings
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def votes(routings: Sequence[Routing], row: Int[Tensor, " n"], rows: int) -> Float[Tensor, "{rows} parts"]:

@@ -120,13 +120,14 @@ class PyramidBridge(Bridge):
             rows, columns = (length * 2**level for length in self.grid)
             values = self.norms[level](self.inputs[level](features))
             placed = values + self._positions((rows, columns)) + self.levels_embedding.weight[level]
-            both = torch.cat([placed, values], 2).mT.unflatten(2, (rows, columns))
+            both = torch.cat([placed, values], 2).mT.reshape(len(values), -1, rows, columns)
             windows.append(self._windows(both))
         keys, values = torch.cat(windows, 2).chunk(2, -1)
         batch = len(keys)
         q = self.q(self.queries.weight).view(_SETS, self.tokens, self.heads, -1)
         k, v = (
-            part.unflatten(-1, (self.heads, -1)).transpose(2, 3) for part in (self.k(keys), self.v(values))
+            part.reshape(*part.shape[:-1], self.heads, -1).transpose(2, 3)
+            for part in (self.k(keys), self.v(values))
         )
         # Queries of one window: its four sets are the sequence.
         q = q.permute(1, 2, 0, 3).expand(batch, -1, -1, -1, -1)
@@ -135,7 +136,7 @@ class PyramidBridge(Bridge):
         return Given(self.out(self.joined_norm(joined)))
 
     def _positions(self, size: tuple[int, int]) -> Float[Tensor, "n W"]:
-        square = self.positions.mT.unflatten(1, (self.side, self.side))[None]
+        square = self.positions.mT.reshape(1, -1, self.side, self.side)
         resized = F.interpolate(square, size, mode="bicubic", align_corners=False)
         return resized[0].flatten(1).mT
 
@@ -152,4 +153,4 @@ class PyramidBridge(Bridge):
             ]
         )
         points: Tensor = roi_align(maps, [boxes] * len(maps), output_size=_POINTS)
-        return points.flatten(2).mT.unflatten(0, (len(maps), self.tokens))
+        return points.flatten(2).mT.reshape(len(maps), self.tokens, *points.flatten(2).mT.shape[1:])
