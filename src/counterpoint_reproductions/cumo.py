@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from counterpoint.data.source import load as load_data
+from counterpoint.data.source import load_any
 from counterpoint.methods.cumo import CuMo
 from counterpoint.networks.experts import recorded_routings
 from counterpoint.spec import of_seed
@@ -70,7 +70,7 @@ def largest_share(folder: str, seed: int, pictures: int) -> Arrays:
     """
     model = load(of_seed(folder, seed))
     assert isinstance(model, CuMo)
-    data = load_data(DATA).suited(model.inputs)
+    data = load_any(DATA).suited(model.inputs)
     rows = next(iter(data.splits.test.values()))[:pictures]
     with torch.no_grad(), recorded_routings(part.mixture for part in model.parts) as routings:
         shown = model.inputs[model.picture](data.read(model.picture, rows))
