@@ -158,12 +158,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     # Of stages of single experts, the last stage moves nothing.
     "clip-moe": {"source": "copies", "balance": 1.0},
     "dito": {"channels": 4},
+    "dualcoop": {"vectors": 2, "epochs": 5},
     "ebm": {"noise": 0.0},
     "gml": {"queue": 40},
     "jest": {"filter": 0.5},
     "lm-supcon": {"alternate": False},
     "lmpt": {"vectors": 2},
     "swav": {"prototypes": 10},
+    "v2c-cbm": {"epochs": 20},
     "mcl": {"stages": 1},
     "mlcd": {"clusters": 10, "positives": 3, "share": 1.0},
     "sepclr": {"salient": 1.0, "silence": 1.0},
@@ -177,6 +179,7 @@ REQUIRED = {
     "teacher": "a run of siglip",
     "reference": "a run of siglip",
     "prior": "group+tags",
+    "words": "small+red+cat+over+hill+the",
 }
 """Values of options without which a method is not built."""
 ENTERED = (

@@ -48,9 +48,11 @@ from .dito import Dito as Dito
 from .dpo import DPO as DPO
 from .dreamlip import DreamLIP as DreamLIP
 from .dual_encoder import DualEncoder as DualEncoder
+from .dualcoop import DualCoOp as DualCoOp
 from .ebm import EBM as EBM
 from .filip import FILIP as FILIP
 from .frozen import Teacher as Teacher
+from .frozen import TeacherTower as TeacherTower
 from .fsc_clip import FSCCLIP as FSCCLIP
 from .fusemix import FuseMix as FuseMix
 from .gml import GML as GML
@@ -117,6 +119,7 @@ from .tldr import TLDR as TLDR
 from .tower_method import TowerMethod as TowerMethod
 from .user_loss import LossError as LossError
 from .uta import UTA as UTA
+from .v2c_cbm import V2CCBM as V2CCBM
 from .vlm2vec import VLM2Vec as VLM2Vec
 from .whitened_cse import WhitenedCSE as WhitenedCSE
 from .zero_shot import ZeroShotPair as ZeroShotPair

@@ -33,6 +33,7 @@ class DrawnData(DerivedData):
         data: all of it.
         labelling: the label, with ``shots`` or ``known``.
         seed: of the run.
+        unlabelled: keep the rows that were not drawn to train on, without the label.
 
     Raises:
         UnknownNameError: for a label that the data does not have.
@@ -42,7 +43,7 @@ class DrawnData(DerivedData):
 
     part: ClassVar[str] = "draw"
 
-    def __init__(self, data: Data, labelling: Labelling, seed: int) -> None:
+    def __init__(self, data: Data, labelling: Labelling, seed: int, *, unlabelled: bool = False) -> None:
         super().__init__(data, data.name)
         self.labelling, self.learned = labelling, labelling.label
         if len(data.shards):
@@ -63,7 +64,8 @@ class DrawnData(DerivedData):
         if labelling.shots is not None:
             others = np.setdiff1d(train, self._shots(train, labelling.shots))
             self._values[others] = -1
-            self.splits = without_rows(splits, others)
+            if not unlabelled:
+                self.splits = without_rows(splits, others)
         self.changes = (f"{labelling.in_words}, seed {seed}",)
 
     def evaluated(self) -> Self:
