@@ -161,12 +161,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "cumo": {"balance": 1.0},
     "distillm-2": {"teacher": "a run of sft"},
     "dito": {"channels": 4},
+    "dualcoop": {"vectors": 2, "epochs": 5},
     "ebm": {"noise": 0.0},
     "gml": {"queue": 40},
     "jest": {"filter": 0.5},
     "lm-supcon": {"alternate": False},
     "lmpt": {"vectors": 2},
     "swav": {"prototypes": 10},
+    "v2c-cbm": {"epochs": 20},
     "mcl": {"stages": 1},
     "mlcd": {"clusters": 10, "positives": 3, "share": 1.0},
     # Words are short vectors, so that the distance in their unit is too steep for a plain gradient step.
@@ -182,6 +184,7 @@ REQUIRED = {
     "teacher": "a run of siglip",
     "reference": "a run of siglip",
     "prior": "group+tags",
+    "words": "small+red+cat+over+hill+the",
 }
 """Values of options without which a method is not built."""
 ENTERED = (

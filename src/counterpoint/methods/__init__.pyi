@@ -52,6 +52,7 @@ from .dito import Dito as Dito
 from .dpo import DPO as DPO
 from .dreamlip import DreamLIP as DreamLIP
 from .dual_encoder import DualEncoder as DualEncoder
+from .dualcoop import DualCoOp as DualCoOp
 from .ebm import EBM as EBM
 from .filip import FILIP as FILIP
 from .frozen import Teacher as Teacher
@@ -124,6 +125,7 @@ from .tldr import TLDR as TLDR
 from .tower_method import TowerMethod as TowerMethod
 from .user_loss import LossError as LossError
 from .uta import UTA as UTA
+from .v2c_cbm import V2CCBM as V2CCBM
 from .vladva import VladVA as VladVA
 from .vlm2vec import VLM2Vec as VLM2Vec
 from .whitened_cse import WhitenedCSE as WhitenedCSE

@@ -33,6 +33,7 @@ class DrawnData(DerivedData):
         data: all of it.
         labelling: the label, with ``shots`` or ``known``.
         seed: of the run.
+        unlabelled: keep the rows that were not drawn to train on, without the label.
 
     Raises:
         UnknownNameError: for a label that the data does not have.
@@ -43,7 +44,7 @@ class DrawnData(DerivedData):
 
     part: ClassVar[str] = "draw"
 
-    def __init__(self, data: Data, labelling: Labelling, seed: int) -> None:
+    def __init__(self, data: Data, labelling: Labelling, seed: int, *, unlabelled: bool = False) -> None:
         super().__init__(data, data.name)
         self.labelling, self.learned = labelling, labelling.label
         if len(data.shards):
@@ -65,7 +66,8 @@ class DrawnData(DerivedData):
             shown = self._shots(train, labelling.shots)
             others = np.setdiff1d(train, shown)
             self._values[others] = -1
-            self.splits = without_rows(splits, others)
+            if not unlabelled:
+                self.splits = without_rows(splits, others)
         if labelling.folds is not None:
             if labelling.folds > (labelling.shots or 1):
                 raise ValueError(
