@@ -52,6 +52,7 @@ from .ebm import EBM as EBM
 from .filip import FILIP as FILIP
 from .frozen import Teacher as Teacher
 from .fsc_clip import FSCCLIP as FSCCLIP
+from .fused import Fused as Fused
 from .fusemix import FuseMix as FuseMix
 from .gml import GML as GML
 from .guided_ntxent import GuidedNTXent as GuidedNTXent
