@@ -171,6 +171,22 @@ class Questions(Items):
         """Return the pictures of some items."""
 
 
+class Comparisons(Items):
+    """Statements about two pictures, each true or false.
+
+    Attributes:
+        statements: of each item.
+        answers: ``"true"`` or ``"false"``.
+        rows: of the data, the first and the second picture of each item.
+    """
+
+    called = "statements about two pictures"
+
+    statements: Sequence[str]
+    answers: Sequence[str]
+    rows: Int[np.ndarray, "n 2"]
+
+
 class TwinQuestions(Items):
     """One question about two pictures, whose right answers differ.
 
@@ -317,6 +333,9 @@ class Narrations(Videos):
     """Questions about a video and what is said beside it; one of the options, whole statements, is the answer.
 
     Where it is known what an answer needs, the kind says it: ``video``, ``text``, ``both`` or ``either``.
+
+    Attributes:
+        rows: of the data, one an item.
     """
 
     called = "narrations"
@@ -325,3 +344,4 @@ class Narrations(Videos):
     questions: Sequence[str]
     options: Sequence[tuple[str, ...]]
     answers: Int[np.ndarray, " n"]
+    rows: Int[np.ndarray, " n"]

@@ -58,6 +58,7 @@ from .filip import FILIP as FILIP
 from .frozen import Teacher as Teacher
 from .frozen import TeacherTower as TeacherTower
 from .fsc_clip import FSCCLIP as FSCCLIP
+from .fused import Fused as Fused
 from .fusemix import FuseMix as FuseMix
 from .gml import GML as GML
 from .guided_ntxent import GuidedNTXent as GuidedNTXent

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..forms import Count, Fraction, Natural, NonNegative, Positive, Share
 from ..modalities import MODALITIES, PAIR_PASSES, resolve
 from ..networks.base import ImageTower, TextTower, Towers
+from ..networks.fusion.co_encoder import CoEncoder
 from ..networks.fusion.joint_encoder import JointEncoder, is_word
 from ..networks.heads import Linear
 from ..networks.towers.parts.pooling import pool
@@ -32,6 +33,8 @@ PICTURE_OF, TEXT_OF, LABEL, MATCH = "pair.picture", "pair.text", "pair.label", "
 """Names of pairs: the rows of their picture and text, 1 for those that belong together, and what the head says."""
 Negatives = Literal["similarity", "random"]
 """Ways in which the rows that do not belong together are drawn."""
+PairFusion = Literal["cross", "co"]
+"""Choices of joint encoders: words read patches (`JointEncoder`), or both read each other (`CoEncoder`)."""
 _AT_ONCE = 256
 """Pictures or texts that are encoded at once in use."""
 
@@ -64,6 +67,7 @@ class MatchingMethod(TowerMethod):
         towers: of pictures, with features of patches, and of texts, read both ways.
         depth: blocks of the joint encoder.
         negatives: how the other rows are drawn: by the softmax of `closeness`, or all alike.
+        fusion: the joint encoder.
 
     Raises:
         LookupError: for an image tower without features of patches.
@@ -75,7 +79,9 @@ class MatchingMethod(TowerMethod):
     pair_heads: tuple[str, ...] = ("joint",)
     draws = True
 
-    def __init__(self, towers: Towers, *, depth: int, negatives: Negatives) -> None:
+    def __init__(
+        self, towers: Towers, *, depth: int, negatives: Negatives, fusion: PairFusion = "cross"
+    ) -> None:
         super().__init__(towers)
         self.picture, self.text = towers
         self.negatives = negatives
@@ -86,14 +92,15 @@ class MatchingMethod(TowerMethod):
                 f"{type(self).__name__} asks for words behind a mask token, which the text tower {reader.name!r} does "
                 "not know: take text=reader"
             )
-        self.joint = JointEncoder(
+        encoder = JointEncoder if fusion == "cross" else CoEncoder
+        self.joint: JointEncoder | CoEncoder = encoder(
             reader.width,
             self.image_tower.width,
             math.prod(grid(self.image_tower)),
             depth,
             heads=math.gcd(reader.width, 4),
         )
-        self.match_head = Linear(reader.width, 2, std=0.02, bias=True)
+        self.match_head = Linear(reader.width * self.joint.streams, 2, std=0.02, bias=True)
 
     @abstractmethod
     def closeness(self, z: Embeddings) -> tuple[Float[Tensor, "B B"], Float[Tensor, "B B"]]:
@@ -152,7 +159,9 @@ class MatchingMethod(TowerMethod):
 
     def matched(self, words: Float[Tensor, "n L W"], patches: Float[Tensor, "n P V"]) -> Float[Tensor, "n 2"]:
         """Return the logits of whether words and patches belong together: no, and yes."""
-        return self.match_head(self.read(self.joint(words, patches), like=words))
+        states, *others = self.joint.fused(words, patches)
+        vectors = [self.read(states, like=words), *(other.mean(1) for other in others)]
+        return self.match_head(torch.cat(vectors, 1))
 
     def matching(self, z: Embeddings) -> Float[Tensor, ""]:
         """Return the cross-entropy of the labels of pairs, the mean over the pairs of all ranks."""

@@ -22,7 +22,7 @@ from ..pairwise import Temperature
 from ..pairwise.inputs import upcast
 from ..recipes.schema import Recipe
 from ..types import Batch, Embeddings, Pairs, StepInfo, View
-from ._matching import PATCHES, MatchingMethod, Negatives, mean_of_all
+from ._matching import PATCHES, MatchingMethod, Negatives, PairFusion, mean_of_all
 from .base import Ranges
 from .dual_encoder import linear_heads
 
@@ -58,6 +58,7 @@ class ALBEF(MatchingMethod):
         negatives: how the negatives of matching are drawn.
         hidden: the share of the tokens that are hidden, rounded to hundredths.
         depth: blocks of the joint encoder (the paper: 6).
+        fusion: with ``cross``, as in the paper, words read patches; with ``co`` patches read words too.
         temperature: where τ of the contrast starts; learned within [0.001, 0.5]. The copy has none of its own.
 
     Raises:
@@ -87,9 +88,10 @@ class ALBEF(MatchingMethod):
         negatives: Negatives = "similarity",
         hidden: Share = 0.15,
         depth: Count = 2,
+        fusion: PairFusion = "cross",
         temperature: Positive = 0.07,
     ) -> None:
-        super().__init__(towers, depth=depth, negatives=negatives)
+        super().__init__(towers, depth=depth, negatives=negatives, fusion=fusion)
         if not (contrast or matching or words):
             raise ValueError("contrast=0, matching=0 and words=0 leave no loss: give one of them a weight")
         if matching and not contrast and negatives == "similarity":

@@ -84,9 +84,10 @@ def lend_heads(
 ) -> set[str]:
     """Read the run's heads behind lent towers, and its learned numbers of the same names, into a method at its start.
 
-    Returns what was read: the names of heads and of numbers.
+    Returns what was read: the names of heads, of modules and of numbers.
 
-    A head of another form or size stays as it starts, and so does all else: classes, queues, predictors; also a
+    A method may name further modules (`TowerMethod.continues`), which are read like heads. A module of another form or
+    size stays as it starts, and so does all else: classes, queues, predictors; also a
     temperature that is not learned as the logarithm of its scale, as nearly all are.
 
     Args:
@@ -101,6 +102,8 @@ def lend_heads(
         if (match := _HEAD.fullmatch(name)) and match["tower"] in lent:
             theirs = f"{match['heads']}.{lent[match['tower']]}.{match['rest']}"
             parts.setdefault(f"{match['heads']}.{match['tower']}", {})[name] = theirs
+        elif (module := name.partition(".")[0]) in method.continues:
+            parts.setdefault(module, {})[name] = name
     temperatures = [part for part in method.modules() if isinstance(part, Temperature)]
     others = [part.parameter for part in temperatures if part.form != "log"]
     for name, parameter in method.named_parameters():

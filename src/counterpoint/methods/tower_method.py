@@ -38,6 +38,7 @@ class TowerMethod(Method):
         towers: by column; the method works on these columns, in this order.
 
     Attributes:
+        continues: names of modules that an arm with ``from=RUN`` takes over from the run, beside towers and heads.
         consults: it shows its batches to another model as well, which needs what its own towers may remember.
         columns: each column with the name of its tower and head.
         projections: the heads, by name, of methods that have one for each tower.
@@ -48,6 +49,7 @@ class TowerMethod(Method):
         ValueError: for columns that the method does not take.
     """
 
+    continues: ClassVar[tuple[str, ...]] = ()
     consults: ClassVar[bool] = False
     projections: nn.ModuleDict
     reference: str = ""

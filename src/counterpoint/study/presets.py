@@ -215,6 +215,17 @@ _ALL = (
         {"classification": ("accuracy", "macro_f1"), "missing_modality": ("withheld_accuracy",)},
     ),
     StudyPreset(
+        "questions",
+        "questions about pictures or clips, a row each (--data SOURCE,ask=questions --labels answer): whether columns "
+        "must meet before they are pooled",
+        {
+            "pooled, then joined": ("late,operator=concat", "late,operator=block"),
+            "joined, then pooled": ("fused",),
+        },
+        "late,operator=concat",
+        {"classification": ("accuracy", "macro_f1")},
+    ),
+    StudyPreset(
         "sensors",
         "series without words: which pre-training tells activities, or patients, apart. Arms of one device take the "
         "first; that of several is left out where there is one, and that of labels where none is named (--labels)",

@@ -21,6 +21,7 @@ from ..derived.gaps import Gap, gaps_of, with_gaps
 from ..derived.missing import MissingValuesData
 from ..derived.mixed import MixedData
 from ..derived.mixture import MixtureComponent, parts_of
+from ..derived.questions import QuestionData, questions_of, with_questions
 from ..derived.replied import MANIFEST, TABLE, RepliedData, RepliesManifest
 from ..derived.voxels import Simulation, Voxels
 from ..named import not_found
@@ -53,6 +54,11 @@ def parse(source: str) -> DataResolver:
         parsed = parse(whole)
         rest = parsed.rest + with_gaps("", [str(gap) for gap in gaps])
         return _Gappy(source, parsed.head, parsed.path, rest, whole=parsed, gaps=gaps)
+    whole, asked = questions_of(source)
+    if asked:
+        parsed = parse(whole)
+        rest = with_questions(parsed.rest, asked)
+        return _Asked(source, parsed.head, parsed.path, rest, whole=parsed, asked=asked)
     whole, parts_of_talk = talk_of(source)
     if parts_of_talk:
         parsed = parse(whole)
@@ -161,6 +167,23 @@ class _Talking(DataResolver):
 
     def records(self, ledger: Ledger) -> Records | None:
         return self.whole.records(ledger)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class _Asked(DataResolver):
+    """Data whose rows are questions about other data.
+
+    Attributes:
+        whole: the other data.
+        asked: which questions.
+    """
+
+    whole: DataResolver
+    asked: str
+
+    def open(self, form: int | Fit) -> Data:
+        return QuestionData(self.whole.open(form), self.asked)
 
 
 @final

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -34,6 +36,7 @@ class JointBlock(nn.Module):
         context: Float[Tensor, "B P V"],
         mask: Bool[Tensor, "B L"],
         attention: list[Tensor] | None = None,
+        context_mask: Bool[Tensor, "B P"] | None = None,
     ) -> Float[Tensor, "B L W"]:
         """Return the states of words after the block.
 
@@ -43,6 +46,7 @@ class JointBlock(nn.Module):
             mask: the words that are attended to; the others are padding.
             attention: a list to which the probabilities of cross-attention ``(B, heads, L, P)`` are appended. They are
                 part of the graph, and are only computed where they are asked for.
+            context_mask: the states of the context that are attended to; all unless given.
         """
         of_self, of_cross, of_mlp = self.norms
         q, k, v = self.qkv(of_self(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
@@ -51,7 +55,8 @@ class JointBlock(nn.Module):
         q = self.q(of_cross(x)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         k, v = self.kv(self.context_norm(context)).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         if attention is None:
-            attended = F.scaled_dot_product_attention(q, k, v)
+            seen = None if context_mask is None else context_mask[:, None, None]
+            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
         else:
             attention.append((q @ k.mT * q.shape[-1] ** -0.5).softmax(-1))
             attended = attention[-1] @ v
@@ -68,7 +73,7 @@ class JointEncoder(nn.Module):
     Args:
         width: of words and of the result.
         context_width: of patches.
-        patches: of a picture.
+        patches: of a picture; 0 for a context that needs no positions.
         depth: number of blocks.
         heads: attention heads; divides ``width``.
 
@@ -80,9 +85,12 @@ class JointEncoder(nn.Module):
     torch.Size([2, 5, 8])
     """
 
+    streams: ClassVar[int] = 1
+    """The number of columns whose states come out."""
+
     def __init__(self, width: int, context_width: int, patches: int, depth: int = 2, heads: int = 4) -> None:
         super().__init__()
-        self.patch_positions = Embedding(patches, context_width, std=0.02)
+        self.patch_positions = Embedding(patches, context_width, std=0.02) if patches else None
         self.blocks = nn.ModuleList(JointBlock(width, context_width, heads, depth) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
 
@@ -91,17 +99,27 @@ class JointEncoder(nn.Module):
         words: Float[Tensor, "B L W"],
         patches: Float[Tensor, "B P V"],
         attention_of: int | None = None,
+        patch_mask: Bool[Tensor, "B P"] | None = None,
     ) -> Float[Tensor, "B L W"] | tuple[Float[Tensor, "B L W"], Float[Tensor, "B h L P"]]:
         """Return the states of words; with the probabilities of cross-attention where a block is named for these."""
         mask = is_word(words)
         # A text of padding alone sees its first position: without any key, attention is not defined.
         mask = mask | ~mask.any(1, keepdim=True)
-        context = patches + self.patch_positions.weight
+        context = patches if self.patch_positions is None else patches + self.patch_positions.weight
         attention: list[Tensor] = []
         for number, block in enumerate(self.blocks):
-            words = block(words, context, mask, attention if number == attention_of else None)
+            words = block(words, context, mask, attention if number == attention_of else None, patch_mask)
         states = self.norm(words)
         return (states, attention[0]) if attention else states
+
+    def fused(
+        self,
+        words: Float[Tensor, "B L W"],
+        patches: Float[Tensor, "B P V"],
+        patch_mask: Bool[Tensor, "B P"] | None = None,
+    ) -> tuple[Float[Tensor, "B L W"]]:
+        """Return the states of every stream: of the words alone."""
+        return (self(words, patches, patch_mask=patch_mask),)
 
 
 def is_word(words: Float[Tensor, "B L W"]) -> Bool[Tensor, "B L"]:

@@ -34,18 +34,22 @@ class ColumnTokens(nn.Module):
         self.project = Linear(states, width, bias=True)
         self.column = Embedding(1, width, std=0.02)
 
-    def forward(self, tower: Tower, inputs: Tensor) -> tuple[Float[Tensor, "B n width"], Bool[Tensor, "B n"]]:
+    def forward(
+        self, tower: Tower, inputs: Tensor, whole: bool = False
+    ) -> tuple[Float[Tensor, "B n width"], Bool[Tensor, "B n"]]:
         """Return tokens, and which of them are no padding; of each example there is one at least.
 
         Args:
             tower: gives the states.
             inputs: of the tower.
+            whole: whether a picture has one token, of the mean of its patches.
 
         Raises:
             LookupError: for a tower that hides its states.
         """
         if isinstance(tower, ImageTower | MapPatches):
             maps = tower.patches(inputs)
+            maps = maps.mean((2, 3), keepdim=True) if whole else maps
             rows, columns = maps.shape[2:]
             states = maps.flatten(2).mT
             mask = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)

@@ -21,6 +21,7 @@ from ....base import Rows, SomeItems
 from ....items import (
     Associations,
     Choices,
+    Comparisons,
     Correspondences,
     Instructions,
     Items,
@@ -41,13 +42,14 @@ from ..words.grammar import Appearance, grammar
 from ..words.referring import groups, noun_phrase
 from ..words.wording import noun
 from .changes import EDITS, recount
+from .comparisons import COMPARISONS, SceneComparisons
 from .edits import edit
 from .foils import FOILS, foil
 from .instructions import INSTRUCTIONS, SceneInstructions
 from .item_rows import PER_ROW, RowPictures, ask_rows
 from .keypoints import SceneCorrespondences
 from .question_variants import SceneQuestionVariants
-from .questions import ABSURD, QUESTIONS, widowed
+from .questions import ABSURD, QUESTIONS, TAGGED, widowed
 from .scene_questions import SceneQuestions
 from .truth import looks_like
 
@@ -74,12 +76,12 @@ def items_of(
 
     Args:
         world: whose.
-        form: `MinimalPairs`, `Choices`, `Associations`, `Regions`, `Correspondences`, `Questions`, `ObjectAnnotations`
-            or `Instructions`.
+        form: `MinimalPairs`, `Choices`, `Associations`, `Regions`, `Correspondences`, `Questions`, `Comparisons`,
+            `ObjectAnnotations` or `Instructions`.
         rows: of the world; those with nothing to ask about are passed over.
         kinds: which kinds. Unless given: all `EDITS` of squares and, of choices, in a world whose things are all the
             same ``"count"``, else all `EDITS`; of regions ``"object"``, plain names; all `QUESTIONS`, which
-            absurd ones are not among; all `INSTRUCTIONS`. Contents have one kind, ``"objects"``.
+            absurd and tagged ones are not among; all `INSTRUCTIONS`. Contents have one kind, ``"objects"``.
 
     Raises:
         UnknownNameError: for a kind that the form does not have.
@@ -299,7 +301,8 @@ _FORMS: dict[type[Items], tuple[Callable[..., Any], Sequence[str]]] = {
     Associations: (SceneAssociations, ASSOCIATIONS),
     Regions: (SceneRegions, REGIONS),
     Correspondences: (SceneCorrespondences, CORRESPONDENCES),
-    Questions: (SceneQuestions, (*QUESTIONS, ABSURD)),
+    Questions: (SceneQuestions, (*QUESTIONS, ABSURD, TAGGED)),
+    Comparisons: (SceneComparisons, COMPARISONS),
     QuestionVariants: (SceneQuestionVariants, QUESTIONS),
     ObjectAnnotations: (SceneAnnotations, ANNOTATIONS),
     Instructions: (SceneInstructions, tuple(INSTRUCTIONS)),

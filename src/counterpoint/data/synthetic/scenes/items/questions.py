@@ -3,7 +3,8 @@
 Yes/no questions come in pairs, one of each answer, about the same scene and in the same words where that can be
 (``Is the cat above the dog?``, ``Is the dog above the cat?``), so whoever does not look is right half of the time.
 
-Besides, absurd ones, about what is not there: ``What colour is the cat?``
+Besides, absurd ones, about what is not there: ``What colour is the cat?``, and tagged ones, about one of several like
+things: ``What colour is the cat [2]?``
 """
 
 from __future__ import annotations
@@ -34,9 +35,13 @@ QuestionKind = Literal[
     "choose size",
     "choose relation",
     "absurd",
+    "tagged",
 ]
 ABSURD: QuestionKind = "absurd"
-QUESTIONS: tuple[QuestionKind, ...] = tuple(kind for kind in get_args(QuestionKind) if kind != ABSURD)
+TAGGED: QuestionKind = "tagged"
+QUESTIONS: tuple[QuestionKind, ...] = tuple(
+    kind for kind in get_args(QuestionKind) if kind not in (ABSURD, TAGGED)
+)
 """The kinds that a picture answers."""
 DOES_NOT_APPLY = "does not apply"
 """The answer to an absurd question."""
@@ -67,9 +72,12 @@ def questions(kind: str, scene: Scene, draws: Rng, config: SceneConfig | None = 
       partners and the like of what is there.
     - ``absurd`` asks for the colour or the size of something that is not there, where the scene has something that
       could be asked the same: so the words alone do not give it away. The answer is `DOES_NOT_APPLY`.
+    - ``tagged`` asks for the colour of one of several things of a concept, which the number of its box tells apart:
+      ``What colour is the cat [2]?`` Numbers are places in ``scene.things``, from 1; the boxes of a world's column are
+      in this order where every thing is seen.
 
     Args:
-        kind: one of `QUESTIONS`, or ``absurd``.
+        kind: one of `QUESTIONS`, ``absurd`` or ``tagged``.
         scene: asked about; its clutter counts, as it is there.
         draws: decide what is asked.
         config: of the scene's world: what might have been there.
@@ -323,6 +331,16 @@ def _absurd(scene: Scene, draws: Rng, config: SceneConfig) -> tuple[Question, ..
     return (Question("absurd", text, DOES_NOT_APPLY),)
 
 
+def _tagged(scene: Scene, draws: Rng, config: SceneConfig) -> tuple[Question, ...]:
+    counts = scene.counts()
+    alike = [(tag, thing) for tag, thing in enumerate(scene, 1) if thing.colour and counts[thing.concept] > 1]
+    if not alike:
+        return ()
+    tag, thing = draws.choice("tagged", alike)
+    text = _FREE["choose colour"].format(f"{named(thing.concept, 'the')} [{tag}]")
+    return (Question(TAGGED, text, str(thing.colour), config.colours),)
+
+
 _ASKING: dict[QuestionKind, Callable[[Scene, Rng, SceneConfig], tuple[Question, ...]]] = {
     "existence": _existence,
     "popular existence": _popular,
@@ -338,4 +356,5 @@ _ASKING: dict[QuestionKind, Callable[[Scene, Rng, SceneConfig], tuple[Question, 
     "choose size": _choose_size,
     "choose relation": _choose_relation,
     "absurd": _absurd,
+    "tagged": _tagged,
 }
