@@ -24,8 +24,8 @@ def test_ranks_change_no_gradient(name: str, size: int, rank_pool: Callable[[int
     step(method, batch(method, 11, dtype=torch.float64), 0)
     expected = grads_of(method)
     # Norms of transformers' language models compute in float32.
-    atol = 1e-9 if method.family == "speaking" else 1e-12
+    rtol, atol = (1e-5, 1e-7) if method.family == "speaking" else (1e-9, 1e-12)
     for measured in rank_pool(size).run(job_cached, name, 3):
         assert measured.keys() == expected.keys()
         for parameter, value in expected.items():
-            expect_close(measured[parameter], value, f"{parameter} of one process", rtol=1e-9, atol=atol)
+            expect_close(measured[parameter], value, f"{parameter} of one process", rtol=rtol, atol=atol)

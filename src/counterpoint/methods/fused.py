@@ -42,7 +42,7 @@ class Fused(Classifying):
     pools states, and with ``co`` the mean of the other's states too.
 
     Examples with gaps are used. A column that an example lacks has no tokens with ``joint``, and states of 0 otherwise.
-    Examples without a class (−1) count for nothing. A column is embedded as the vector of an example without the others.
+    Examples without a class (−1) do not count. A column is embedded as the vector of an example without the others.
 
     ``from=RUN`` takes over the blocks of a run too, where they are built alike: of another ``fused``, or with ``cross``
     and ``co`` of `ALBEF`.

@@ -12,6 +12,7 @@ from ..forms import BelowOne, NonNegative
 from ..losses import SoftInfoNCELoss
 from ..modalities import PAIR_PASSES
 from ..networks.base import Towers
+from ..networks.fusion.joint_encoder import JointEncoder
 from ..networks.towers.parts.pooling import inside
 from ..recipes.schema import Recipe
 from ..types import Batch, Embeddings, Pairs
@@ -76,6 +77,7 @@ class SoftMask(ALBEF):
             raise ValueError(
                 "masked_text=true hides words that words=0 never predicts: take masked_text=false"
             )
+        assert isinstance(self.joint, JointEncoder)  # it has no other fusion
         depth = len(self.joint.blocks)
         self.block = (depth - 1) // 2
         if mask != "none" and depth == 1:

@@ -93,13 +93,11 @@ class QuestionData(Data):
         place = {id_: number for number, id_ in enumerate(rows)}
         chosen = {side: np.array([place[id_] for id_ in ids], np.int64) for side, ids in of_side.items()}
         self.ids = np.array(list(rows), np.int64)
-        self.splits = Splits(
-            chosen["train"],
-            *(
-                {name.removeprefix(f"{side}: "): of for name, of in chosen.items() if name.startswith(side)}
-                for side in ("validation", "test")
-            ),
+        validation, test = (
+            {name.removeprefix(f"{side}: "): of for name, of in chosen.items() if name.startswith(side)}
+            for side in ("validation", "test")
         )
+        self.splits = Splits(chosen["train"], validation, test)
         self._of = np.array([row.of for row in self._rows], np.int64)
 
     @cached_property
