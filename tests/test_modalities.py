@@ -26,6 +26,7 @@ LOOKED_AT = (
 ABOUT_PICTURES_OR_WORDS = {
     "data/columns.py": "classes are named in words",
     "data/converting.py": "pictures can be made smaller; with captions alone they need no note of the columns",
+    "data/derived/questions.py": "questions about pictures",
     "data/embeddings.py": "pictures by name, for tasks about them",
     "data/listed/pairs.py": "pictures with captions",
     "data/listed/photos.py": "pictures",
@@ -134,6 +135,7 @@ DECIDES = {
     "data/kinds/parsing.py": "the column of conversations",
     "evaluation/tasks/flagged.py": "replies to requests about pictures",
     "methods/cal.py": "counts passes of conversations without the picture",
+    "methods/fused.py": "texts read the other columns where there are texts",
     "study/replies.py": "requests about pictures",
     "data/pictures/thumbnails.py": "thumbnails are of pictures",
     "serving/application/gallery.py": "the page shows pictures before other columns",

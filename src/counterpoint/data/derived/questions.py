@@ -170,15 +170,15 @@ class QuestionData(Data):
     @cached_property
     def fingerprint(self) -> Fingerprint:
         """The other data's parts and one of the questions; changed rows are not counted."""
-        parts = {**self.data.fingerprint.parts, "questions": digest(self._told())}
+        parts = {**self.data.fingerprint.parts, "questions": digest(self._content())}
         return Fingerprint(parts, pl.DataFrame(schema=ROW_SCHEMA))
 
-    def _told(self) -> Iterator[bytes]:
+    def _content(self) -> Iterator[bytes]:
         yield from (repr(row).encode() for row in self._rows)
 
     def _digest_parts(self, columns: Iterable[str]) -> Iterator[bytes]:
         yield self.data.identity([c for c in self.data.columns if c in columns and c != TEXT]).encode()
-        yield from self._told()
+        yield from self._content()
 
     def findings(self) -> Mapping[str, str]:
         about = len(np.unique(self._of[:, 0]))
