@@ -58,7 +58,7 @@ class Fused(Classifying):
         hidden: the width of the hidden layer of C; 0 for a linear C.
 
     Raises:
-        LookupError: at the first batch, for a tower without states.
+        LookupError: for a picture tower without features of patches.
         ValueError: without a label, for a width that is no multiple of 4, and for ``cross`` and ``co`` of a single
             column, or of columns that share other than one tower beside the one that reads.
     """
@@ -89,6 +89,8 @@ class Fused(Classifying):
         self.read_columns = [column for column in towers if column != self.reading]
         self.joint: SingleStream | JointEncoder | CoEncoder
         if fusion == "joint":
+            for tower in towers.values():
+                self._patches(tower)  # is refused here, and not at the first batch
             self.joint = SingleStream(self.token_widths(), width, depth)
         else:
             read = {self.columns[column]: towers[column] for column in self.read_columns}
