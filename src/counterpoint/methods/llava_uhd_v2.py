@@ -145,8 +145,7 @@ class LLaVAUHDv2(SpeakingMethod):
             target, reconstructed = self._reconstructed(pictures, finer, numbers)
             return (torch.stack(reconstructed) - target).square().mean((0, 2, 3, 4))
 
-        result: Tensor = self._evaluated(errors)
-        return result
+        return self._evaluated(errors)
 
     def _reconstructed(
         self, pictures: Float[Tensor, "B 3 H W"], finer: Sequence[Tensor], numbers: Float[Tensor, "B 4"]
