@@ -7,14 +7,16 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..pairwise.inputs import upcast
+
 PAPERS = {"llava-uhd-v2": ("GuidedUpsampler", "AttentionDownsampler", "bicubic")}
 _RADIUS = 3
 _OFFSETS = (2 * _RADIUS + 1) ** 2
 
 
-def bicubic(features: Float[Tensor, "B C h w"], factor: int = 2) -> Float[Tensor, "B C H W"]:
-    """Return a map of features of ``factor`` times the side, by bicubic interpolation."""
-    return F.interpolate(features, scale_factor=factor, mode="bicubic", align_corners=False)
+def bicubic(features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C H W"]:
+    """Return a map of features of twice the side, by bicubic interpolation."""
+    return F.interpolate(features, scale_factor=2, mode="bicubic", align_corners=False)
 
 
 class GuidedUpsampler(nn.Module):
@@ -25,7 +27,7 @@ class GuidedUpsampler(nn.Module):
         output_p = Σ_q K_q bicubic(features)_q
 
     q are the 49 positions around p, d_q is their offset in [−1, 1]², and g is the picture at the size of the output.
-    Borders are reflected.
+    Borders are reflected. It computes in float32 at least.
 
     Args:
         width: of φ.
@@ -51,10 +53,12 @@ class GuidedUpsampler(nn.Module):
             features: of more than one row and column.
             picture: of any size.
         """
-        kernel = self.kernel(picture, (2 * features.shape[2], 2 * features.shape[3]))
-        total = features.new_zeros(())
-        for number, part in enumerate(_around(bicubic(features))):  # a sum in turns: no 49 copies in memory
-            total = total + kernel[:, number, None] * part
+        with torch.autocast(picture.device.type, enabled=False):
+            maps = upcast(features)
+            kernel = self.kernel(upcast(picture), (2 * maps.shape[2], 2 * maps.shape[3]))
+            total = maps.new_zeros(())
+            for number, part in enumerate(_around(bicubic(maps))):  # a sum in turns: no 49 copies in memory
+                total = total + kernel[:, number, None] * part
         return total
 
     def kernel(self, picture: Float[Tensor, "B 3 H W"], size: tuple[int, int]) -> Float[Tensor, "B 49 h w"]:
