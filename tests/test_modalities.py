@@ -92,6 +92,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/lmpt.py": "captions, and the names of classes",
     "methods/fsc_clip.py": "patches of pictures, and tokens of captions",
     "methods/autoencoder.py": "draws pictures",
+    "data/derived/questions.py": "questions are texts, about pictures and clips",
     "methods/_captioning.py": "captions of pictures",
     "methods/_matching.py": "pictures with texts",
     "methods/albef.py": "pictures with texts, and words of texts",
