@@ -51,25 +51,25 @@ def _more(first: Scene, second: Scene, draws: Rng) -> tuple[str, str] | None:
 
 
 def _both_objects(first: Scene, second: Scene, draws: Rng) -> tuple[str, str] | None:
-    looks = [[Appearance(concept) for concept in scene.counts()] for scene in (first, second)]
-    return _in_both("both objects", looks, draws)
+    appearances = [[Appearance(concept) for concept in scene.counts()] for scene in (first, second)]
+    return _in_both("both objects", appearances, draws)
 
 
 def _both_colours(first: Scene, second: Scene, draws: Rng) -> tuple[str, str] | None:
-    looks = [
+    appearances = [
         list(dict.fromkeys(_coloured(thing.concept, thing.colour) for thing in scene if thing.colour))
         for scene in (first, second)
     ]
-    return _in_both("both colours", looks, draws)
+    return _in_both("both colours", appearances, draws)
 
 
 def _coloured(concept: str, colour: Colour | None) -> Appearance:
     return Appearance(concept, colour=colour)
 
 
-def _in_both(kind: str, looks: Sequence[Sequence[Appearance]], draws: Rng) -> tuple[str, str] | None:
-    both = [it for it in looks[0] if it in looks[1]]
-    single = [it for it in (*looks[0], *looks[1]) if it not in both]
+def _in_both(kind: str, appearances: Sequence[Sequence[Appearance]], draws: Rng) -> tuple[str, str] | None:
+    both = [it for it in appearances[0] if it in appearances[1]]
+    single = [it for it in (*appearances[0], *appearances[1]) if it not in both]
     if not both or not single:
         return None
     right, wrong = draws.choice(f"{kind}, true", both), draws.choice(f"{kind}, false", single)
