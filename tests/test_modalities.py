@@ -135,7 +135,6 @@ DECIDES = {
     "data/kinds/parsing.py": "the column of conversations",
     "evaluation/tasks/flagged.py": "replies to requests about pictures",
     "methods/cal.py": "counts passes of conversations without the picture",
-    "methods/fused.py": "texts read the other columns where there are texts",
     "study/replies.py": "requests about pictures",
     "data/pictures/thumbnails.py": "thumbnails are of pictures",
     "serving/application/gallery.py": "the page shows pictures before other columns",

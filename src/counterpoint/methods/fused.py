@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..data.columns import TEXT
 from ..forms import Count, Natural
 from ..networks.base import ImageTower, TextTower, Tower, Towers
 from ..networks.fusion.co_encoder import CoEncoder
@@ -85,7 +84,7 @@ class Fused(Classifying):
         if width % 4:
             raise ValueError(f"width={width} must be a multiple of 4")
         self.pictures = pictures
-        self.reading = next((c for c, tower in towers.items() if tower.modality == TEXT), next(iter(towers)))
+        self.reading = next((c for c, it in towers.items() if isinstance(it, TextTower)), next(iter(towers)))
         self.read_columns = [column for column in towers if column != self.reading]
         self.joint: SingleStream | JointEncoder | CoEncoder
         if fusion == "joint":

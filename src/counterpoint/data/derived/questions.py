@@ -170,15 +170,15 @@ class QuestionData(Data):
     @cached_property
     def fingerprint(self) -> Fingerprint:
         """The other data's parts and one of the questions; changed rows are not counted."""
-        parts = {**self.data.fingerprint.parts, "questions": digest(self._content())}
+        parts = {**self.data.fingerprint.parts, "questions": digest(self._row_bytes())}
         return Fingerprint(parts, pl.DataFrame(schema=ROW_SCHEMA))
 
-    def _content(self) -> Iterator[bytes]:
+    def _row_bytes(self) -> Iterator[bytes]:
         yield from (repr(row).encode() for row in self._rows)
 
     def _digest_parts(self, columns: Iterable[str]) -> Iterator[bytes]:
         yield self.data.identity([c for c in self.data.columns if c in columns and c != TEXT]).encode()
-        yield from self._content()
+        yield from self._row_bytes()
 
     def findings(self) -> Mapping[str, str]:
         about = len(np.unique(self._of[:, 0]))
@@ -209,17 +209,17 @@ def _asked_of(data: Data, asked: str, rows: Rows) -> Sequence[_Row]:
                 _Row(int(i), text, right, kind, (int(a), int(b))) for i, text, right, kind, (a, b) in of_pairs
             ]
         if asked == "questions" and "video" in data.columns:
-            told = data.items(Narrations, rows)
+            narrated = data.items(Narrations, rows)
             return [
                 _Row(int(i), f"{said}. {text}", options[right], kind, (int(row),))
                 for i, said, text, options, right, kind, row in zip(
-                    told.ids,
-                    told.narrations,
-                    told.questions,
-                    told.options,
-                    told.answers,
-                    told.kinds,
-                    told.rows,
+                    narrated.ids,
+                    narrated.narrations,
+                    narrated.questions,
+                    narrated.options,
+                    narrated.answers,
+                    narrated.kinds,
+                    narrated.rows,
                     strict=True,
                 )
             ]
