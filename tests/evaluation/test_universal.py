@@ -72,6 +72,6 @@ def test_right_reply_is_among_the_candidates_and_ties_share(candidates: int) -> 
 
 def test_models_without_queries_are_refused() -> None:
     model = Knowing()
-    model.joint_columns = ()  # type: ignore[assignment]
+    model.joint_columns = ()  # type: ignore[assignment] # of an instance, where the class has a constant
     with pytest.raises(NotApplicableError, match="columns=image\\+talk"):
         create("universal")(model, DATA, ROWS)

@@ -223,7 +223,7 @@ def class_colours(names: Sequence[str]) -> Float[np.ndarray, "C 3"]:
 
 
 def class_legend(figure: Figure, names: Sequence[str], shown: Sequence[int], columns: int) -> None:
-    """Name the colours of some classes below a figure, so many in a line."""
+    """Name the colours of some classes below a figure, in lines of ``columns`` names."""
     colours = class_colours(names)
     patches = [Patch(color=tuple(colours[k]), label=names[k]) for k in shown]
     with mpl.rc_context(_STYLE):

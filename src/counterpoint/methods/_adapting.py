@@ -76,7 +76,6 @@ class Adapting(Classifying):
 
     Attributes:
         names: it needs the text tower of the pair although it reads no column of texts.
-        unlabelled: it also reads the training rows without a label, which with ``shots`` are all that were not drawn.
         starts_as_zero_shot: before it is fitted it scores as `ZeroShotPair` does.
         renames: it can tell other classes apart by their names; see `renamed`.
         reads: what `fit` and `scores` get of a picture: its feature, or its feature followed by those of its patches;
@@ -90,7 +89,6 @@ class Adapting(Classifying):
 
     needs: ClassVar[Needs] = Needs(1, 1, prefers="image")
     names: ClassVar[bool] = True
-    unlabelled: ClassVar[bool] = False
     closed: ClassVar[bool] = True
     starts_as_zero_shot: ClassVar[bool] = True
     renames: ClassVar[bool] = False

@@ -59,6 +59,7 @@ class Method(Checked, nn.Module, ABC):
         wise: the share of what a run has learned that its weights end with, the rest being what it continued from; None
             for all of it. An arm sets it: ``wise=0.5``.
         names: it reads the names of classes or tags by the text tower of a trained pair, and is refused without one.
+        unlabelled: it also reads the training rows without a label, which with ``shots`` are all that were not drawn.
         closed: it is trained in `on_epoch_start` alone, so that a run of it takes no step.
         regroups: each batch is of one group of the rows, as `groups` says behind every look.
     """
@@ -84,6 +85,7 @@ class Method(Checked, nn.Module, ABC):
     epoch_start_every: int = 0
     wise: float | None = None
     names: ClassVar[bool] = False
+    unlabelled: ClassVar[bool] = False
     closed: ClassVar[bool] = False
     regroups: ClassVar[bool] = False
 

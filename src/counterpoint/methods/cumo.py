@@ -129,7 +129,7 @@ class CuMo(SpeakingMethod):
     def encode(self, batch: Batch) -> Embeddings:
         with recorded_routings(part.mixture for part in self.parts) as routings:
             z = super().encode(batch)
-        if routings:  # there are none in the dense stage
+        if routings:  # the dense stage routes no token
             of_layers = [of_pictures(routing, len(batch)) for routing in routings]
             balance, logits, shares = (torch.stack(parts, 1) for parts in zip(*of_layers, strict=True))
             z[_BALANCE + self.picture] = balance[:, :-1].mean(1) + balance[:, -1]

@@ -158,7 +158,6 @@ class TeacherTower(Tower):
     def __init__(self, model: TowerMethod | ImageTower, size: int, patches: bool) -> None:
         super().__init__()
         self.model, self.patches, self._size = model, patches, size
-        self.name = getattr(model, "name", "")
 
     @property
     def input(self) -> Square:

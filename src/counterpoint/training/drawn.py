@@ -7,7 +7,6 @@ from dataclasses import replace
 from ..data.base import Data
 from ..data.derived.drawn import DrawnData
 from ..data.derived.labelling import Labelling
-from ..methods import METHODS
 from ..methods.arm import Arm
 from .run import Run
 
@@ -36,5 +35,4 @@ def drawn(run: Run, data: Data) -> Data:
     labelling = labelling_of(run)
     if labelling is None or not labelling.draws or isinstance(data, DrawnData):
         return data
-    method = METHODS.get(Arm.parse(run.arm).method)
-    return DrawnData(data, labelling, run.seed, unlabelled=getattr(method, "unlabelled", False))
+    return DrawnData(data, labelling, run.seed, unlabelled=Arm.parse(run.arm).kind.unlabelled)

@@ -43,8 +43,8 @@ class Labelling:
         shots: the number of training rows of each class; with tags, rows are taken in the order of the draw until
             each tag has that number. The seed of a run draws them, and all other rows leave training.
         known: the share of the cells of rows and tags that are known, which the seed of a run draws.
-        fold, folds: number of the part of the shots, of so many equal parts, that is held out as the only test set; a
-            search uses them.
+        fold, folds: the shots are divided into ``folds`` equal parts, of which part number ``fold`` is held out as the
+            only test set; a search uses them.
         new: the share of the classes that leave training, by the hash of their names. They become a label of their own
             (`counterpoint.data.derived.new_classes`).
     """

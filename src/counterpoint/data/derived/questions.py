@@ -90,8 +90,8 @@ class QuestionData(Data):
         if not rows:
             raise ValueError(f"{data.name} has no questions that ask={asked} could make rows of")
         self._rows = list(rows.values())
-        place = {id_: number for number, id_ in enumerate(rows)}
-        chosen = {side: np.array([place[id_] for id_ in ids], np.int64) for side, ids in of_side.items()}
+        position = {id_: number for number, id_ in enumerate(rows)}
+        chosen = {side: np.array([position[id_] for id_ in ids], np.int64) for side, ids in of_side.items()}
         self.ids = np.array(list(rows), np.int64)
         validation, test = (
             {name.removeprefix(f"{side}: "): of for name, of in chosen.items() if name.startswith(side)}
@@ -110,9 +110,9 @@ class QuestionData(Data):
         names = [name for name, count in counts.most_common(MOST_CLASSES) if count >= LEAST["classes"]]
         left = len(counts) - len(names)
         rare = Rare(left, counts.total() - sum(counts[name] for name in names), LEAST["classes"], "classes")
-        number = {name: place for place, name in enumerate(sorted(names))}
-        values = np.array([number.get(row.answer, -1) for row in self._rows], np.int64)
-        return {ANSWER: Classes(tuple(number), values, rare=rare if left else None)}
+        class_index = {name: index for index, name in enumerate(sorted(names))}
+        values = np.array([class_index.get(row.answer, -1) for row in self._rows], np.int64)
+        return {ANSWER: Classes(tuple(class_index), values, rare=rare if left else None)}
 
     def source(self, column: str, rows: Rows) -> tuple[str, Rows]:
         """Return the column of the other data that a column of some rows is, and the rows there."""

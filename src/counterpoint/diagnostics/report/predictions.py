@@ -148,7 +148,7 @@ def _of_maps(
     predicted: Float[Tensor, "B n out"],
     values: Tensor,
     seen: Bool[Tensor, "B H W"],
-) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
+) -> list[list[np.ndarray]]:
     """Return maps whole, with visible patches alone, and with predictions in place of the others."""
     patch = model.transformer.patch
     # For each pixel of a patch the logits of the classes and a number.
@@ -166,7 +166,7 @@ def _of_maps(
         ]
         whole, answer = scaled
         drawn = (whole, torch.where(seen, whole, 0.0), torch.where(seen, whole, answer))
-        return tuple(list(maps.numpy()) for maps in drawn)  # type: ignore[return-value] # three
+        return [list(maps.numpy()) for maps in drawn]
     made = assembled(pixels[..., :-1].argmax(3).float()).long()
     truth = values.long()
     given = model.tower(column).input
@@ -174,7 +174,7 @@ def _of_maps(
     names = list(given.classes)
     hidden = torch.full_like(truth, UNKNOWN)
     stages = (truth, torch.where(seen, truth, hidden), torch.where(seen, truth, made))
-    return tuple([_classes(x, names) for x in maps] for maps in stages)  # type: ignore[return-value] # three
+    return [[_classes(x, names) for x in maps] for maps in stages]
 
 
 def _square(x: Tensor, side: int) -> Tensor:

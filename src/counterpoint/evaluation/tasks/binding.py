@@ -73,7 +73,7 @@ class Binding(AnsweringTask):
         episodes: Count = 1000,
     ) -> None:
         if not 2 <= ways <= len(WORDS):
-            raise ValueError(f"ways={ways}: give 2 to {len(WORDS)}, as there are so many names")
+            raise ValueError(f"ways={ways}: give 2 to {len(WORDS)}, the number of names")
         self.ways, self.shots, self.repeats = ways, shots, repeats
         self.induction, self.label, self.episodes = induction, label, episodes
 

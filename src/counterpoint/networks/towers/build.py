@@ -336,9 +336,9 @@ def talk_tower(source: TowerSource, start: Start) -> Tower:
 def _embedder(start: Start) -> tuple[LanguageTower, PictureEmbedder | None]:
     """Return the language model of a tower of texts or conversations, and the tower of pictures that holds it."""
     # Both columns name one model, or this column names that of the pictures without its weights.
-    beside = start.sibling("image") if "image" in start.modalities else None
-    if isinstance(beside, PictureEmbedder) and start.name in ("lm", beside.name):
-        return beside.language, beside
+    sibling = start.sibling("image") if "image" in start.modalities else None
+    if isinstance(sibling, PictureEmbedder) and start.name in ("lm", sibling.name):
+        return sibling.language, sibling
     return _embedding_language(start), None
 
 
