@@ -19,7 +19,6 @@ from .lab import (
     TrainingComparison,
     above,
     below,
-    best,
     decides,
     effects,
     exact,
@@ -49,14 +48,15 @@ PRESET = StudyPreset(
 STEPS = 300
 BATCHES = (16, 64)
 OPTIONS = {
-    "decoupled": [f"decoupled-uniformity,on=images,t={t:g}" for t in (1.0, 2.0, 4.0)],
-    "InfoNCE": [f"infonce,on=images,temperature={tau:g}" for tau in (0.1, 0.2, 0.5)],
+    "decoupled": tuple(f"decoupled-uniformity,on=images,t={t:g}" for t in (1.0, 2.0, 4.0)),
+    "InfoNCE": tuple(f"infonce,on=images,temperature={tau:g}" for tau in (0.1, 0.2, 0.5)),
 }
 PROBE = "probe,labels=digit,limit=100"
 COMPARISON = TrainingComparison(
-    {arm: arm for arms in OPTIONS.values() for arm in arms},
+    {family: arms[0] for family, arms in OPTIONS.items()},
     {PROBE: ("logistic_digit_top1",)},
     changes={"steps": STEPS, "validate_every": STEPS},
+    candidates=OPTIONS,
 )
 ATTRIBUTES = "kernel-uniformity,on=images,prior=group+tone+gender"
 NOUNS = "kernel-uniformity,on=images,prior=nouns"
@@ -102,8 +102,7 @@ def run(lab: Lab) -> Iterator[Result]:
     probe = lab.study(PRIORS).scores("probe,labels=subgroup logistic_subgroup_top1", "concepts")
 
     def gain(batch: int) -> Score:
-        own, other = (best(accuracy[batch][arm] for arm in arms) for arms in OPTIONS.values())
-        return own - other
+        return accuracy[batch]["decoupled"] - accuracy[batch]["InfoNCE"]
 
     def less(one: str, other: str) -> Result:
         return above(probe[one] - probe[other], name=f"2: prior {one} − {other}", **SHARE)
@@ -129,7 +128,7 @@ def run(lab: Lab) -> Iterator[Result]:
     )
     lab.note(
         f"1: studies of the registered losses by the recipe of seconds, {STEPS} steps; the best of t = 1, 2, 4 and of",
-        "three temperatures is chosen again in every resample.",
+        "three temperatures is chosen on validation under a seed that is not tested.",
         "2: the same recipe on emoji, batch 64, Gaussian kernel at the median distance, λ = 0.01; the prior is group,",
         "skin tone and gender, or the nouns of the name, or those of another emoji of the batch; the probe reads the",
         "subgroup of emoji of concepts that training has nothing of. The first evidence trained networks of its own on",

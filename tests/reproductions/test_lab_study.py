@@ -185,6 +185,22 @@ def test_learning_rate_is_chosen_by_validation_under_seed_of_own(tmp_path: Path)
     assert len(list((tmp_path / "study/tuning").rglob("run.json"))) == 2
 
 
+def test_best_candidate_of_an_arm_on_validation_is_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arms = {"moco": "moco,queue=64", "clip": "clip"}
+    scores = {"moco,queue=64": -np.inf, "moco,queue=32": 0.3, "moco,queue=16": 0.2}
+    monkeypatch.setattr(lab_module, "validation_score", lambda trial: scores[trial.parent.name])
+    comparison = replace(SMALL, arms=arms, candidates={"moco": ("moco,queue=32", "moco,queue=16")})
+    found = Lab(tmp_path).study(comparison)
+    assert found.arms == {"moco": "moco,queue=32", "clip": "clip"}
+    trials = [Run.read(trial.parent) for trial in (tmp_path / "study, candidates").rglob("run.json")]
+    assert {(run.arm, run.seed) for run in trials} == {(arm, TUNING_SEED) for arm in scores}
+    monkeypatch.setattr(lab_module, "validation_score", lambda trial: -np.inf)
+    with pytest.raises(RuntimeError, match="every trial of 'moco' failed"):
+        Lab(tmp_path).study(comparison)
+
+
 @pytest.mark.slow
 def test_arms_of_one_rate_take_the_best_in_the_mean_over_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

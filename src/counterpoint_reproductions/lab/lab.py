@@ -32,7 +32,7 @@ from counterpoint.study.gate import prepare
 from counterpoint.study.layout import run_folder, trial_folder
 from counterpoint.study.summary import read_results
 from counterpoint.study.training.run import TrainingRun
-from counterpoint.study.training.tuning import Trial, choose, validation_score
+from counterpoint.study.training.tuning import TUNING_SEED, Trial, choose, validation_score
 from counterpoint.training.run import RunState
 
 from .._registry import module
@@ -219,8 +219,13 @@ class Lab:
             OtherStudyError: if the folder holds a study of another design.
         """
         study_folder = self.folder / name
+        if self.quick:
+            arms = {label: smoke.unqueued(arm) for label, arm in comparison.arms.items()}
+            comparison = replace(comparison, arms=arms)
         if self.second:
             comparison = replace(comparison, data=other_world(comparison.data, SECOND, self.examples))
+        if comparison.candidates:
+            comparison = self._with_best_candidates(comparison, self.folder / f"{name}, candidates")
         design = comparison.design(self.seeds(comparison.seeds), self.quick)
         every = tuple(
             dict.fromkeys(comparison.arms.values())
@@ -247,6 +252,26 @@ class Lab:
         )
         results = read_results(design, study_folder)
         return TrainedStudy(arms, results, study_folder, plans, quick=self.quick)
+
+    def _with_best_candidates(self, comparison: TrainingComparison, folder: Path) -> TrainingComparison:
+        """Return the comparison with the best candidate of each arm; a smoke run keeps the arm as it is."""
+        settings = {name: (comparison.arms[name], *some) for name, some in comparison.candidates.items()}
+        every = tuple(dict.fromkeys(arm for some in settings.values() for arm in some))
+        design = replace(comparison.design((TUNING_SEED,), self.quick), arms=every)
+        prepare(design, folder)
+        if self.quick:
+            return replace(comparison, candidates={})
+        trial = Trial(ArmPlan(design.recipe.total_steps))
+        folders = {arm: trial_folder(folder, Spec.parse(arm).slug, 0) for arm in every}
+        runs = [trial.runs(design, arm, of_arm, ResourceRequest()) for arm, of_arm in folders.items()]
+        self._train("settings", [run for of_arm in runs for run in of_arm])
+        arms = dict(comparison.arms)
+        for name, some in settings.items():
+            scores = [validation_score(folders[arm]) for arm in some]
+            if max(scores) == -math.inf:
+                raise RuntimeError(f"{folder}: every trial of {name!r} failed; see the errors of its runs")
+            arms[name] = some[int(np.argmax(scores))]
+        return replace(comparison, arms=arms, candidates={})
 
     def _with_rates(
         self, comparison: TrainingComparison, design: Design, plans: Mapping[str, ArmPlan], study_folder: Path

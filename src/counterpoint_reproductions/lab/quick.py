@@ -118,6 +118,15 @@ def smaller(data: str) -> str:
     return re.sub(r"((?:train|validation|test)=)(\d+)", fewer, data)
 
 
+def unqueued(arm: str) -> str:
+    """Return an arm whose queue is as long as its few rows allow.
+
+    >>> unqueued("mochi,queue=512,hardest=32")
+    'mochi,hardest=32'
+    """
+    return re.sub(r",queue=\d+", "", arm)
+
+
 def unthinned(labels: str) -> str:
     """Return labels whose classes keep their rows: of the few of a smoke run an imbalance would leave some without any.
 

@@ -57,6 +57,8 @@ class TrainingComparison:
             seed to begin from, too.
         one_rate: all arms take the same one, the best in the mean over them: where what is asked about is smaller than
             what rates make that arms took by chance.
+        candidates: further settings of an arm, by its name. The one that is best on validation under the seed of
+            `rates` takes the arm's part, so that the comparison is of fixed arms.
         margin: differences within ± this are equivalent.
         seeds: how many, from 0, or these; see `Lab.seeds`.
     """
@@ -71,6 +73,7 @@ class TrainingComparison:
     budget: Budget = "steps"
     rates: tuple[float, ...] = ()
     one_rate: bool = False
+    candidates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     margin: float = 0.01
     seeds: int | Sequence[int] = 5
 
