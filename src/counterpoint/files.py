@@ -246,6 +246,15 @@ def read_json(path: Path, form: type[T], remedy: str) -> T:
     return formed(path, plain, form, remedy)
 
 
+def parse_yaml(text: str) -> Any:
+    """Return what a YAML text holds, by libyaml, which is ten times as fast, where PyYAML has it.
+
+    >>> parse_yaml("steps: 3")
+    {'steps': 3}
+    """
+    return yaml.load(text, Loader=yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader)
+
+
 def read_yaml(path: Path, form: type[T], remedy: str) -> T:
     """Read a YAML file in a form; see `read_json`. One that ``write_yaml`` wrote must have its last line.
 
@@ -257,7 +266,7 @@ def read_yaml(path: Path, form: type[T], remedy: str) -> T:
     if text.startswith("---") and not text.rstrip().endswith("\n..."):
         raise DamagedFileError(path, "its end is missing", remedy)
     try:
-        plain = yaml.safe_load(text)
+        plain = parse_yaml(text)
     except yaml.YAMLError as error:
         raise DamagedFileError(path, f"it is no YAML: {' '.join(str(error).split())}", remedy) from None
     return formed(path, plain, form, remedy)

@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from counterpoint.losses import CACRLoss
 from counterpoint.study.opened import open_data
 from counterpoint.study.presets import StudyPreset
-from counterpoint.study.training.tuning import validation_score
 from counterpoint.training.run import Run
 
 from .lab import Lab, Result, Score, above, below, decides, effects, exact, secondary, things, within
@@ -34,26 +33,17 @@ PRESET = StudyPreset(
 
 
 STEPS, VIEWS = 150, 5
-TUNING_SEED = 1000
 CACR, INFONCE, ALIGN = "CACR", "InfoNCE", "align+unif"
+BOTH = "both weighted"
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     INFONCE: tuple(f"poly-view,on=images,views={VIEWS},temperature={tau:g}" for tau in (0.1, 0.2, 0.5)),
     ALIGN: tuple(f"align-uniform,on=images,views={VIEWS},alignment={w:g}" for w in (0.5, 1.0, 2.0)),
     CACR: tuple(f"cacr,on=images,views={VIEWS},t_negative={t:g}" for t in (0.9, 2.0, 4.0)),
 }
 """Arms to choose from: by τ, by the weight of alignment, and by t⁻."""
-TUNING = things.compared(
-    {arm: arm for arms in OPTIONS.values() for arm in arms}, STEPS, seeds=(TUNING_SEED,), **things.EVEN
+COMPARISON = things.compared(
+    {loss: arms[0] for loss, arms in OPTIONS.items()}, STEPS, candidates=OPTIONS, **things.EVEN
 )
-
-
-def chosen(lab: Lab) -> dict[str, str]:
-    """Return the arm of each loss that is best on validation, of classes that are as frequent."""
-    tuning = lab.study(TUNING, "tuning")
-    return {
-        loss: max(arms, key=lambda arm: validation_score(tuning.folder(arm, TUNING_SEED)))
-        for loss, arms in OPTIONS.items()
-    }
 
 
 def ablated(arm: str) -> dict[str, str]:
@@ -83,11 +73,12 @@ def limits() -> tuple[float, float]:
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    arms = chosen(lab)
-    compared = replace(TUNING, arms=arms, seeds=5)
-    even = lab.study(replace(compared, arms={**ablated(arms[CACR]), **arms}), "equal classes")
-    tail = lab.study(replace(compared, **things.TAIL), "long tail")
-    balanced = open_data(Run.read(even.folder(CACR, lab.seeds(compared.seeds)[0])))
+    even = lab.study(COMPARISON, "equal classes")
+    arms = even.arms
+    fixed = replace(COMPARISON, arms=arms, candidates={})
+    tail = lab.study(replace(fixed, **things.TAIL), "long tail")
+    ablation = lab.study(replace(fixed, arms=ablated(arms[CACR])), "ablation").scores(things.ACCURACY)
+    balanced = open_data(Run.read(even.folder(CACR, lab.seeds(COMPARISON.seeds)[0])))
     accuracy, nearest = (
         (even.scores(metric), tail.on(balanced, metric)) for metric in (things.ACCURACY, things.NEAREST)
     )
@@ -108,16 +99,12 @@ def run(lab: Lab) -> Iterator[Result]:
         )
 
     def part(one: str, other: str) -> Result:
-        names = {CACR: "both weighted"}
-        return above(
-            accuracy[0][one] - accuracy[0][other],
-            name=f"2: {names.get(one, one)} − {names.get(other, other)}",
-            **SHARE,
-        )
+        of_one = accuracy[0][CACR] if one == BOTH else ablation[one]
+        return above(of_one - ablation[other], name=f"2: {one} − {other}", **SHARE)
 
     yield from decides(
         *dropped(accuracy),
-        part(CACR, "uniform"),
+        part(BOTH, "uniform"),
         below(
             exact(near, "absolute difference of L_CR"), 1e-6, name="3: t⁻ → 0 against the mean over negatives"
         ),
@@ -134,8 +121,8 @@ def run(lab: Lab) -> Iterator[Result]:
             for baseline in (INFONCE, ALIGN)
         ),
         *(above(drop(loss), name=f"1: drop from balanced to long-tailed data, {loss}") for loss in arms),
-        part(CACR, "attraction weighted"),
-        part(CACR, "repulsion weighted"),
+        part(BOTH, "attraction weighted"),
+        part(BOTH, "repulsion weighted"),
         part("attraction weighted", "uniform"),
         part("repulsion weighted", "uniform"),
     )

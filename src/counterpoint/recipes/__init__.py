@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from ..files import parse_yaml
 from ..forms import validated
 from ..registry import unknown
 from .schema import Augmentation, Optimizer, Recipe, Towers, Widths
@@ -61,7 +62,7 @@ def load(source: str | os.PathLike[str] = DEFAULT) -> Recipe:
         return parse(_read(path), str(path))
     if str(source) not in names():
         raise unknown("recipe", str(source), names())
-    return parse(yaml.safe_load(_shipped(str(source))), f"recipe {source}")
+    return parse(parse_yaml(_shipped(str(source))), f"recipe {source}")
 
 
 def _shipped(name: str) -> str:

@@ -14,8 +14,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal, NamedTuple, get_args
 
-import yaml
-
+from .....files import parse_yaml
 from .....registry import unknown
 from ..concepts import CONCEPTS, Kind
 from ..pixels.palette import palette
@@ -222,4 +221,4 @@ def _sentence(described: ClassDescription, trait: Trait, words: Sequence[str]) -
 @cache
 def _drawn() -> dict[str, dict[str, list[str]]]:
     text = (files("counterpoint.data.synthetic.scenes.words") / "traits.yaml").read_text(encoding="utf-8")
-    return yaml.safe_load(text)
+    return parse_yaml(text)

@@ -11,8 +11,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, NamedTuple, get_args
 
-import yaml
-
+from .....files import parse_yaml
 from .....registry import unknown
 
 Language = Literal["en", "de", "fr", "es"]
@@ -127,7 +126,7 @@ def lexicon(language: str) -> Lexicon:
     text = (files("counterpoint.data.synthetic.scenes.words") / f"{language}.yaml").read_text(
         encoding="utf-8"
     )
-    read: dict[str, Any] = yaml.safe_load(text)
+    read: dict[str, Any] = parse_yaml(text)
     nouns = {part: {name: Noun(*forms) for name, forms in read[part].items()} for part in ("nouns", "kinds")}
     frames = {part: tuple(Frame(*frame) for frame in read[part]) for part in ("frames", "openings")}
     return Lexicon(

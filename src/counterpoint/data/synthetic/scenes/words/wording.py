@@ -6,8 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, NamedTuple
 
-import yaml
-
+from .....files import parse_yaml
 from .lexicon import Noun, lexicon
 
 Form = Literal["exists", "exactly", "colour", "size", "relation", "larger", "more", "background"]
@@ -119,7 +118,7 @@ _WORDS = lexicon("en")
 @cache
 def _synonyms() -> dict[str, Any]:
     text = (files("counterpoint.data.synthetic.scenes.words") / "synonyms.yaml").read_text(encoding="utf-8")
-    return yaml.safe_load(text)
+    return parse_yaml(text)
 
 
 def noun(concept: str, synonyms: bool = False) -> Noun:
