@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from .lab import Lab, Result, TrainingComparison, above, decides, effects, secondary
+from .lab import Lab, Result, above, decides, effects, secondary
+from .lab.clip_pairs import ARM, pretraining
 
 CLAIM = (
     "Asked which of two captions fits a picture, a joint encoder that is trained with contrast and with negatives by "
@@ -23,19 +24,7 @@ DATA = (
     "train=4000,validation=64,test=1500,pixels=64"
 )
 """Two coloured things without a relation. The other option is a caption with another thing or another colour."""
-PRETRAINING = TrainingComparison(
-    {"CLIP": "clip"},
-    {"sugarcrepe": ("replace",)},
-    data=DATA,
-    recipe="cpu",
-    changes={
-        "steps": PRETRAINED,
-        "validate_every": PRETRAINED,
-        "batch_size": 64,
-        "towers.image_size": 64,
-        "augmentation.paired": "plain",
-    },
-)
+PRETRAINING = pretraining(DATA, PRETRAINED, 64, {"sugarcrepe": ("replace",)})
 
 
 def started(towers: Path) -> dict[str, str]:
@@ -58,7 +47,7 @@ COMPARISON = replace(
 
 def run(lab: Lab) -> Iterator[Result]:
     towers = lab.study(PRETRAINING, "pretraining")
-    study = lab.study(replace(COMPARISON, arms=started(towers.each("CLIP"))))
+    study = lab.study(replace(COMPARISON, arms=started(towers.each(ARM))))
     joint, embedding = (study.scores(f"sugarcrepe replace{head}") for head in ("[joint]", ""))
     yield from decides(
         above(

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from .lab import Lab, Result, TrainingComparison, above, decides, effects, secondary
+from .lab import Lab, Result, above, decides, effects, secondary
+from .lab.clip_pairs import ARM, pretraining
 
 CLAIM = (
     "With 16 pictures of each of 20 base classes by another artist, the harmonic mean of the accuracies of base and "
@@ -26,18 +27,8 @@ CONCEPTS = (
     "bicycle+hammer+rocket+trumpet"
 )
 WORLD = f"concepts={CONCEPTS},tinted=0,sizes=medium+large,pixels=64"
-PRETRAINING = TrainingComparison(
-    {"CLIP": "clip"},
-    {"retrieval": ("i2t_R@1",)},
-    data=f"scenes:basic,{WORLD},objects=1-2,train=6000,validation=64,test=500",
-    recipe="cpu",
-    changes={
-        "steps": PRETRAINED,
-        "validate_every": PRETRAINED,
-        "batch_size": 64,
-        "towers.image_size": 48,
-        "augmentation.paired": "plain",
-    },
+PRETRAINING = pretraining(
+    f"scenes:basic,{WORLD},objects=1-2,train=6000,validation=64,test=500", PRETRAINED, 48
 )
 
 
@@ -68,7 +59,7 @@ COMPARISON = replace(
 
 def run(lab: Lab) -> Iterator[Result]:
     pairs = lab.study(PRETRAINING, "pretraining")
-    study = lab.study(replace(COMPARISON, arms=adapted(pairs.each("CLIP"))))
+    study = lab.study(replace(COMPARISON, arms=adapted(pairs.each(ARM))))
     harmonic, new = (study.scores(f"new_classes {metric}") for metric in ("harmonic", "new"))
     yield from decides(
         above(harmonic[FULL] - harmonic[SHARED], name="1: harmonic mean, CTP-TFT − shared shift", **HARMONIC),

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from .lab import Lab, Result, TrainingComparison, above, decides, effects, secondary
+from .lab import Lab, Result, above, decides, effects, secondary
+from .lab.clip_pairs import ARM, pretraining
 
 CLAIM = (
     "With one tenth of the tags known, a positive and a negative prompt of each tag rank tags better by 0.03 mAP over "
@@ -21,18 +22,8 @@ DUAL = "DualCoOp"
 PRETRAINED, TRAIN, LABEL = 1000, 1500, "concepts"
 CONCEPTS = "concepts=cat+dog+pig+fish+apple+banana+car+bus+key+guitar+hat+tree+ball+chair"
 WORLD = f"{CONCEPTS},backgrounds=white,pixels=64"
-PRETRAINING = TrainingComparison(
-    {"CLIP": "clip"},
-    {"retrieval": ("i2t_R@1",)},
-    data=f"scenes:basic,{WORLD},sizes=medium+large,objects=1-3,train=6000,validation=64,test=500",
-    recipe="cpu",
-    changes={
-        "steps": PRETRAINED,
-        "validate_every": PRETRAINED,
-        "batch_size": 64,
-        "towers.image_size": 48,
-        "augmentation.paired": "plain",
-    },
+PRETRAINING = pretraining(
+    f"scenes:basic,{WORLD},sizes=medium+large,objects=1-3,train=6000,validation=64,test=500", PRETRAINED, 48
 )
 
 
@@ -61,7 +52,7 @@ COMPARISON = replace(
 
 def run(lab: Lab) -> Iterator[Result]:
     pairs = lab.study(PRETRAINING, "pretraining")
-    study = lab.study(replace(COMPARISON, arms=adapted(pairs.each("CLIP"))))
+    study = lab.study(replace(COMPARISON, arms=adapted(pairs.each(ARM))))
     ranked, decided = (study.scores(f"multi_label own_{LABEL}_{metric}") for metric in ("mAP", "CF1"))
     yield from decides(
         above(ranked[DUAL] - ranked[GLOBAL], name="1: mAP, DualCoOp − global pooling", **POOLING),

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from .lab import Lab, Result, TrainingComparison, above, decides, effects, secondary
+from .lab import Lab, Result, above, decides, effects, secondary
+from .lab.clip_pairs import ARM, pretraining
 
 CLAIM = (
     "Where tags have a long tail, prompts that also learn from the captions of pictures rank rare tags better by 0.02 "
@@ -22,19 +23,7 @@ WORLD = (
     "concepts=cat+dog+pig+fish+apple+banana+car+bus+key+guitar+hat+tree+ball+chair,sizes=medium+large,"
     "backgrounds=white,objects=1-3,pixels=64"
 )
-PRETRAINING = TrainingComparison(
-    {"CLIP": "clip"},
-    {"retrieval": ("i2t_R@1",)},
-    data=f"scenes:basic,{WORLD},train=6000,validation=64,test=500",
-    recipe="cpu",
-    changes={
-        "steps": PRETRAINED,
-        "validate_every": PRETRAINED,
-        "batch_size": 64,
-        "towers.image_size": 48,
-        "augmentation.paired": "plain",
-    },
-)
+PRETRAINING = pretraining(f"scenes:basic,{WORLD},train=6000,validation=64,test=500", PRETRAINED, 48)
 
 
 def adapted(pair: Path) -> dict[str, str]:
@@ -61,7 +50,7 @@ COMPARISON = replace(
 
 def run(lab: Lab) -> Iterator[Result]:
     pairs = lab.study(PRETRAINING, "pretraining")
-    study = lab.study(replace(COMPARISON, arms=adapted(pairs.each("CLIP"))))
+    study = lab.study(replace(COMPARISON, arms=adapted(pairs.each(ARM))))
     few = study.scores(f"multi_label own_{LABEL}_mAP_few", test="even")
     whole = study.scores(f"multi_label own_{LABEL}_mAP", test="even")
     yield from decides(

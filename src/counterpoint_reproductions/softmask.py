@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from .lab import Lab, Result, TrainingComparison, above, decides, effects, secondary
+from .lab import Lab, Result, above, decides, effects, secondary
+from .lab.clip_pairs import ARM, pretraining
 
 CLAIM = (
     "Where pictures show a large and a small thing, a joint encoder that is trained on pictures dimmed where one word "
@@ -19,19 +20,7 @@ DELTA = effects.convention("share", of=2)
 SOFT, RANDOM = "soft masks", "random masks"
 STEPS, PRETRAINED = 280, 300
 DATA = f"{Path(__file__).parent / 'lab' / 'data_unequal.py'}:UNEQUAL"
-PRETRAINING = TrainingComparison(
-    {"CLIP": "clip"},
-    {"sugarcrepe": ("replace",)},
-    data=DATA,
-    recipe="cpu",
-    changes={
-        "steps": PRETRAINED,
-        "validate_every": PRETRAINED,
-        "batch_size": 64,
-        "towers.image_size": 64,
-        "augmentation.paired": "plain",
-    },
-)
+PRETRAINING = pretraining(DATA, PRETRAINED, 64, {"sugarcrepe": ("replace",)})
 
 
 def started(towers: Path) -> dict[str, str]:
@@ -51,7 +40,7 @@ COMPARISON = replace(
 def run(lab: Lab) -> Iterator[Result]:
     data = lab.world(DATA, small=DATA.replace("UNEQUAL", "SMALL"))
     towers = lab.study(replace(PRETRAINING, data=data), "pretraining")
-    study = lab.study(replace(COMPARISON, data=data, arms=started(towers.each("CLIP"))))
+    study = lab.study(replace(COMPARISON, data=data, arms=started(towers.each(ARM))))
     joint, embedding = (study.scores(f"sugarcrepe replace{head}") for head in ("[joint]", ""))
     yield from decides(
         above(

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from .lab import Lab, Result, TrainingComparison, above, decides, effects, secondary
+from .lab import Lab, Result, above, decides, effects, secondary
+from .lab.clip_pairs import ARM, pretraining
 
 CLAIM = (
     "With 4 labelled pictures of each kind of thing, a classifier of words that unlabelled pictures vote for is more "
@@ -28,19 +29,7 @@ WORLD = f"scenes:basic,concepts={CONCEPTS},sizes=small+large,pixels=64"
 WORDS = "+".join(
     [*CONCEPTS.split("+"), *ADJECTIVES, *(f"{a} {noun}" for noun in CONCEPTS.split("+") for a in ADJECTIVES)]
 )
-PRETRAINING = TrainingComparison(
-    {"CLIP": "clip"},
-    {"retrieval": ("i2t_R@1",)},
-    data=f"{WORLD},objects=1-2,train=6000,validation=64,test=500",
-    recipe="cpu",
-    changes={
-        "steps": PRETRAINED,
-        "validate_every": PRETRAINED,
-        "batch_size": 64,
-        "towers.image_size": 48,
-        "augmentation.paired": "plain",
-    },
-)
+PRETRAINING = pretraining(f"{WORLD},objects=1-2,train=6000,validation=64,test=500", PRETRAINED, 48)
 
 
 def adapted(pair: Path) -> dict[str, str]:
@@ -69,7 +58,7 @@ COMPARISON = replace(
 
 def run(lab: Lab) -> Iterator[Result]:
     pairs = lab.study(PRETRAINING, "pretraining")
-    study = lab.study(replace(COMPARISON, arms=adapted(pairs.each("CLIP"))))
+    study = lab.study(replace(COMPARISON, arms=adapted(pairs.each(ARM))))
     accuracy = study.scores("classification accuracy")
     yield from decides(
         above(accuracy[FULL] - accuracy[RANDOM], name="1: accuracy, V2C-CBM − random words", **ACCURACY),
