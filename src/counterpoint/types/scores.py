@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 if TYPE_CHECKING:
     import polars as pl
@@ -96,8 +97,10 @@ class Scores:
     def outcomes(self, metric: str, subset: str = "all") -> Float[np.ndarray, "n ..."]:
         """Return the outcomes behind a metric: ``(n,)``, or ``(n, k)`` where it reads k columns."""
         columns = self.metrics[metric].columns
-        kept = self.examples[self.rows(metric, subset)]
-        return (kept[columns] if isinstance(columns, str) else kept.select(columns)).to_numpy()
+        rows = self.rows(metric, subset)
+        if isinstance(columns, str):
+            return self.examples[columns][rows].to_numpy()
+        return self.examples.select(columns)[rows].to_numpy()
 
     def constant(self, metric: str, subset: str = "all") -> float | None:
         """Return what the best constant answer scores on the same examples, None where there is no such answer."""
@@ -106,10 +109,14 @@ class Scores:
 
     def rows(self, metric: str, subset: str = "all") -> Int[np.ndarray, " k"]:
         """Return the positions of the examples of a subset that have an outcome."""
-        kept = (self.examples["subset"] == subset).to_numpy() | (subset == "all")
-        for name in self.metrics[metric].names:
-            kept &= self.examples[name].is_not_null().to_numpy()
-        return np.flatnonzero(kept)
+        mask = self._known[:, [self.examples.get_column_index(name) for name in self.metrics[metric].names]]
+        within = (self.examples["subset"] == subset).to_numpy() | (subset == "all")
+        return np.flatnonzero(within & mask.all(1))
+
+    @cached_property
+    def _known(self) -> Bool[np.ndarray, "n columns"]:
+        """Which cells are not null: metrics of tags read hundreds of columns, for each subset."""
+        return np.stack([column.is_not_null().to_numpy() for column in self.examples], 1)
 
     def subsets(self) -> tuple[str, ...]:
         """Return ``"all"``, then each subset that occurs, if there is more than one."""

@@ -27,6 +27,7 @@ _NUMBERS = (
     "conversations",
     "count",
     "described",
+    "dimensions",
     "draws",
     "limit",
     "models",
