@@ -100,6 +100,7 @@ from .negclip import NegCLIP as NegCLIP
 from .p_former import PFormer as PFormer
 from .pcd import PCD as PCD
 from .pixpro import PixPro as PixPro
+from .prior import PRIOR as PRIOR
 from .protonet import ProtoNet as ProtoNet
 from .proxy_anchor import ProxyAnchor as ProxyAnchor
 from .radio import Radio as Radio

@@ -264,3 +264,17 @@ class JudgesReplies(Protocol):
             replies: one for each prompt. Words that the model's context cuts have no probability.
         """
         ...
+
+
+@runtime_checkable
+class NamesSentences(Protocol):
+    """A model that says which sentences a report on a picture would hold, in no order."""
+
+    def name_sentences(self, pictures: Any, sentences: Sequence[str]) -> list[list[int]]:
+        """Return the numbers of those of some sentences that each picture gives.
+
+        Args:
+            pictures: as for `Embedder.embed`.
+            sentences: to choose from.
+        """
+        ...

@@ -251,12 +251,21 @@ def sentences_behind_the_first(captions: Sequence[str]) -> list[str]:
     >>> sentences_behind_the_first(["a dog", "A dog. It has a hat.", "a black dog"])
     ['A dog.', 'It has a hat.', 'a black dog']
     """
+    pieces = [piece for caption in captions[1:] or captions for piece in split_sentences(caption)]
+    return pieces or [captions[0]]
+
+
+def split_sentences(text: str) -> list[str]:
+    """Return the sentences of a text; what follows the last end of one, and each line, is one too.
+
+    >>> split_sentences("A dog, 2.5 feet high. It has a hat! Red")
+    ['A dog, 2.5 feet high.', 'It has a hat!', 'Red']
+    """
     pieces = []
-    for caption in captions[1:] or captions:
-        for line in caption.splitlines():
-            ends = [0, *(match.end() for match in _SENTENCE.finditer(line)), len(line)]
-            pieces += [line[start:end].strip() for start, end in pairwise(ends)]
-    return [piece for piece in pieces if piece] or [captions[0]]
+    for line in text.splitlines():
+        ends = [0, *(match.end() for match in _SENTENCE.finditer(line)), len(line)]
+        pieces += [line[start:end].strip() for start, end in pairwise(ends)]
+    return [piece for piece in pieces if piece]
 
 
 def drawn_sentence(sentences: Sequence[str], number: int, draws: Float[np.ndarray, " n"]) -> str:

@@ -45,6 +45,7 @@ from .retrieval import Retrieval as Retrieval
 from .segmentation import Segmentation as Segmentation
 from .segmentation_probe import SegmentationProbe as SegmentationProbe
 from .selection import Selection as Selection
+from .sentences import SentenceNaming as SentenceNaming
 from .shift import Shift as Shift
 from .sugarcrepe import SugarCrepe as SugarCrepe
 from .sycophancy import Sycophancy as Sycophancy
