@@ -1,3 +1,8 @@
+from .ascent import draw_pictures as draw_pictures
+from .ascent import fit_pixels as fit_pixels
+from .ascent import gaussian_pictures as gaussian_pictures
+from .ascent import perturb as perturb
+from .ascent import random_views as random_views
 from .multilingual_prompting import LANGUAGES as LANGUAGES
 from .multilingual_prompting import SETS as SETS
 from .multilingual_prompting import in_languages as in_languages

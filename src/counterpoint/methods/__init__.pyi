@@ -53,6 +53,7 @@ from .dpo import DPO as DPO
 from .dreamlip import DreamLIP as DreamLIP
 from .dual_encoder import DualEncoder as DualEncoder
 from .dualcoop import DualCoOp as DualCoOp
+from .eb_clip import EBCLIP as EBCLIP
 from .ebm import EBM as EBM
 from .filip import FILIP as FILIP
 from .frozen import Teacher as Teacher
