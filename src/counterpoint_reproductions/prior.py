@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from .lab import Lab, Result, TrainingComparison, above, below, decides, effects, secondary
+from .lab import Lab, Result, above, below, decides, effects, secondary
+from .lab.clip_pairs import ARM, pretraining
 
 CLAIM = (
     "Where each report has its sentences in another order, a decoder whose outputs meet the prototypes of a report's "
@@ -21,19 +22,7 @@ SET, FIXED = "set", "fixed order"
 STEPS, PRETRAINED = 500, 300
 FOLDER = Path(__file__).parent / "lab" / "data_reports.py"
 ORDERED, SHUFFLED = (f"{FOLDER}:{name}" for name in ("ORDERED", "SHUFFLED"))
-PRETRAINING = TrainingComparison(
-    {"CLIP": "clip"},
-    {"retrieval": ("i2t_R@1",)},
-    data=ORDERED,
-    recipe="cpu",
-    changes={
-        "steps": PRETRAINED,
-        "validate_every": PRETRAINED,
-        "batch_size": 64,
-        "towers.image_size": 64,
-        "augmentation.paired": "plain",
-    },
-)
+PRETRAINING = pretraining(ORDERED, PRETRAINED, 64)
 
 
 def started(towers: Path) -> dict[str, str]:
@@ -54,7 +43,7 @@ COMPARISON = replace(
 def run(lab: Lab) -> Iterator[Result]:
     ordered, shuffled = (lab.world(data, small=data.replace(":", ":FEW_")) for data in (ORDERED, SHUFFLED))
     towers = lab.study(replace(PRETRAINING, data=ordered), "pretraining")
-    arms = started(towers.each("CLIP"))
+    arms = started(towers.each(ARM))
     in_order, in_any = (
         lab.study(replace(COMPARISON, data=data, arms=arms), name).scores("sentences f1")
         for data, name in ((ordered, "ordered"), (shuffled, "shuffled"))
