@@ -8,6 +8,7 @@ from .amcl import AMCL as AMCL
 from .arm import Arm as Arm
 from .asymmetric import Asymmetric as Asymmetric
 from .autoencoder import Autoencoder as Autoencoder
+from .b2t2 import B2T2 as B2T2
 from .barlip import BarLIP as BarLIP
 from .base import Method as Method
 from .bce import BCE as BCE
