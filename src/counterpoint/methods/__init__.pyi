@@ -88,6 +88,7 @@ from .m_dyr import MDYR as MDYR
 from .mcl import MCL as MCL
 from .md_dyr import MDDYR as MDDYR
 from .mil import MIL as MIL
+from .missing_aware_prompts import MissingAwarePrompts as MissingAwarePrompts
 from .mlcd import MLCD as MLCD
 from .mochi import MoCHi as MoCHi
 from .moco import MoCo as MoCo
