@@ -17,6 +17,11 @@ from counterpoint.types import Batch
 Options = dict[str, Any]
 
 METHODS: dict[str, tuple[tuple[str, Options], float, tuple[str, Options]]] = {
+    "b2t2, no boxes bound → fused": (
+        ("b2t2", {"bind": "none"}),
+        1,
+        ("fused", {"pictures": "whole"}),
+    ),
     "slip, no weight → clip": (("slip", {"ssl_weight": 0.0}), 1, ("clip", {})),
     "clip-rocket, no local views → clip, twice": (("clip-rocket", {"views": 0}), 2, ("clip", {})),
     **{

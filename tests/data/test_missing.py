@@ -49,6 +49,28 @@ def test_any_order_of_rows_and_any_batch_have_the_same_gaps(seed: int) -> None:
     assert turned.present("text", EVERY).tolist() == [there[number] for number in turned.ids]
 
 
+def test_joint_gap_takes_exactly_one_column_of_a_row() -> None:
+    joint = missing("image+text:0.7")
+    image, text = (joint.present(column, EVERY) for column in ("image", "text"))
+    assert (image | text).all()
+    assert 0.5 < (image ^ text).mean() < 0.9
+    assert 0.3 < (~image).sum() / (image ^ text).sum() < 0.7
+    fewer = [missing("image+text:0.3").present(column, EVERY) for column in ("image", "text")]
+    assert all((some >= present).all() for some, present in zip(fewer, (image, text), strict=True))
+    # A row that lacks a column already loses no other one.
+    assert np.logical_or(
+        *(missing("image+text:1", data=missing("text:0.5")).present(c, EVERY) for c in ("image", "text"))
+    ).all()
+    gaps = ["image+text:0.7,in=train", "text:0.2,when=colour:red"]
+    named = with_gaps("pairs.csv", gaps)
+    assert named == "pairs.csv,missing=image+text:0.7/in:train+text:0.2/when:colour:red"
+    assert [str(gap) for gap in gaps_of(named)[1]] == gaps
+    with pytest.raises(UnknownNameError, match="texts"):
+        missing("image+texts:0.7")
+    with pytest.raises(ValueError, match="cannot be written"):
+        with_gaps("pairs.csv", ["image+:0.7"])
+
+
 def test_more_gaps_hold_fewer_ones_and_columns_are_independent() -> None:
     few, many = (missing(f"text:{share}").present("text", EVERY) for share in (0.3, 0.6))
     assert (few >= many).all()

@@ -86,12 +86,15 @@ def test_file_of_questions_is_divided_by_picture(tmp_path: Path) -> None:
 
 def test_tag_names_the_box() -> None:
     data = parse(
-        "scenes:basic,objects=2-2,repeats=1,relations=0,tinted=1,ask=tagged,boxes=true,train=8,validation=4,test=40"
+        "scenes:basic,objects=2-2,repeats=1,recoloured=1,relations=0,tinted=1,ask=tagged,boxes=true,"
+        "train=8,validation=4,test=40"
     ).open(48)
     rows = data.splits.test["as trained"]
     for row, text, of in zip(rows, data.read("text", rows), data.source("image", rows)[1], strict=True):
         tag = int(text[text.index("[") + 1])
-        colour = data.data.scene(int(of)).things[tag - 1].colour
+        things = data.data.scene(int(of)).things
+        colour = things[tag - 1].colour
+        assert things[0].colour != things[1].colour
         assert data.labels["answer"].texts(np.array([row]))[0] in (None, colour)
     assert data.present("boxes", rows).all()
 

@@ -8,6 +8,7 @@ from .amcl import AMCL as AMCL
 from .arm import Arm as Arm
 from .asymmetric import Asymmetric as Asymmetric
 from .autoencoder import Autoencoder as Autoencoder
+from .b2t2 import B2T2 as B2T2
 from .barlip import BarLIP as BarLIP
 from .base import Method as Method
 from .bce import BCE as BCE
@@ -88,6 +89,7 @@ from .m_dyr import MDYR as MDYR
 from .mcl import MCL as MCL
 from .md_dyr import MDDYR as MDDYR
 from .mil import MIL as MIL
+from .missing_aware_prompts import MissingAwarePrompts as MissingAwarePrompts
 from .mlcd import MLCD as MLCD
 from .mochi import MoCHi as MoCHi
 from .moco import MoCo as MoCo

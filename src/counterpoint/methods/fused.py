@@ -135,9 +135,14 @@ class Fused(Classifying):
 
     def features(self, column: str, inputs: Tensor) -> Tensor:
         """Return the vector that is classified, of examples that have this column alone."""
-        states = self.seen(column, inputs)[column]
-        empty = {c: states.new_zeros(len(states), self.tower(c).width) for c in self.columns}
-        return self.fuse_columns(empty | {column: states})
+        seen = self.seen(column, inputs)
+        states = seen[column]
+        empty = {
+            name: states.new_zeros(len(states), self.tower(c).width)
+            for c in self.columns
+            for name in self.outputs(c)
+        }
+        return self.fuse_columns(empty | seen)
 
     def fuse_columns(self, z: Embeddings) -> Float[Tensor, "B V"]:
         """Return the vectors that are classified, of the states of every column."""

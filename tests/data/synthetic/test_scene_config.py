@@ -80,6 +80,16 @@ def test_repeats_are_one_more_of_the_same() -> None:
         assert len({(t.concept, t.colour, t.size, t.facing) for t in scene}) == len(scene.counts())
 
 
+def test_repeats_may_have_another_colour() -> None:
+    found = scenes(objects=3, repeats=1, relations=0, colours="red+blue", tinted=1, recoloured=0.5)
+    assert likely(((a.colour != b.colour) for a, b, _ in (scene.things for scene in found)), 0.5)
+    assert {len({t.concept for t in scene}) for scene in found} == {1}
+    whole = scenes(objects=3, repeats=1, relations=0, colours="red+blue+green", tinted=1, recoloured=1)
+    assert {len({t.colour for t in scene}) for scene in whole} == {3}
+    with pytest.raises(ValueError, match="recoloured"):
+        SceneConfig(recoloured=1, spurious="colour")
+
+
 def test_colours_and_their_probability() -> None:
     found = scenes(objects=1, tinted=0.7)
     assert likely((scene.things[0].colour is not None for scene in found), 0.7)

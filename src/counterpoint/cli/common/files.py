@@ -16,8 +16,9 @@ class FileOptions:
     """Options of data that are files."""
 
     missing: Names = ()
-    """Values to withhold, by the ids of items alone: COLUMN:SHARE, for example text:0.4; with when=LABEL:CLASS of one
-    class alone, with in=train, in=test or in=reversed (in test of the other classes) there: table:0.4,when=sepsis."""
+    """Values to withhold, by the ids of items alone: COLUMN:SHARE, for example text:0.4, or A+B:SHARE, of either one;
+    with when=LABEL:CLASS of one class alone, with in=train, in=test or in=reversed (in test of the other classes)
+    there: table:0.4,when=sepsis."""
     columns: Names = ()
     """Columns of a table: by what they are for (image=path text=alt+title table=age+sex series=ecg id=uid group=product
     split=fold), or by their own names, each a column of the data (question answer)."""

@@ -20,13 +20,15 @@ Where = Literal["everywhere", "train", "test", "reversed"]
 
 @dataclass(frozen=True)
 class Gap:
-    """One column's values withheld from some items.
+    """One column's values withheld from some items, or one value of each from among several columns.
 
     >>> str(Gap.parse("table:0.4,when=sepsis,in=reversed"))
     'table:0.4,when=sepsis,in=reversed'
+    >>> Gap.parse("image+text:0.7").columns
+    ('image', 'text')
 
     Attributes:
-        column: whose values are withheld.
+        column: whose values are withheld; of ``A+B``, either column's, each as often.
         share: of the items that it may be withheld from.
         when: a label: only from items of one of its classes; from items of any class if empty.
         of: the class; of a label with two classes the second one, if empty.
@@ -43,6 +45,8 @@ class Gap:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a gap as it is written: ``COLUMN:SHARE``, then ``when=LABEL`` or ``when=LABEL:CLASS``, ``in=WHERE``.
+
+        ``A+B`` in place of the column stands for one of several.
 
         Raises:
             ValueError: for what cannot be read, or contradicts itself; the message says how gaps are written.
@@ -70,6 +74,11 @@ class Gap:
             )
         return cls(column, share, when, of, where)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns, of which an item loses one."""
+        return tuple(self.column.split("+"))
+
     def __str__(self) -> str:
         when = f",when={self.when}{':' * bool(self.of)}{self.of}" if self.when else ""
         return f"{self.column}:{self.share:g}{when}" + (
@@ -78,20 +87,26 @@ class Gap:
 
     def withheld(
         self,
+        column: str,
         ids: Int[np.ndarray, " n"],
         in_test: Bool[np.ndarray, " n"],
         classes: Int[np.ndarray, " n"] | None,
         chosen: int,
     ) -> Bool[np.ndarray, " n"]:
-        """Return from which items the value is withheld.
+        """Return from which items the value of a column is withheld.
 
         Args:
+            column: one of `columns`.
             ids: of the items.
             in_test: those of a test set.
             classes: of the label, −1 where an item has none; None for gaps in all classes.
             chosen: the class that lacks values.
         """
-        gone = uniform(key(0, 0, ids, f"missing {self.column}"), "gap")[:, 0] < self.share
+        keys = key(0, 0, ids, f"missing {self.column}")
+        gone = uniform(keys, "gap")[:, 0] < self.share
+        if len(self.columns) > 1:
+            which = (uniform(keys, "column")[:, 0] * len(self.columns)).astype(np.int64)
+            gone &= which == self.columns.index(column)
         if self.where in ("train", "test"):
             gone &= in_test == (self.where == "test")
         if classes is not None:
@@ -131,10 +146,11 @@ def with_gaps(source: str, gaps: Sequence[str]) -> str:
         ValueError: for a gap that cannot be read, or a name in it that cannot be written as an option.
     """
     parsed = [Gap.parse(gap) for gap in gaps]
-    if taken := next((gap for gap in parsed if set("/+,") & set(gap.column + gap.when + gap.of)), None):
-        raise ValueError(
-            f"--missing {taken}: a name with a /, a + or a comma cannot be written here: rename it in the data"
-        )
+    for gap in parsed:
+        if set("/,") & set(gap.column) or set("/+,") & set(gap.when + gap.of) or "" in gap.columns:
+            raise ValueError(
+                f"--missing {gap}: a name with a /, a + or a comma cannot be written here: rename it in the data"
+            )
     option = "+".join(str(gap).replace(",", "/").replace("=", ":") for gap in parsed)
     return f"{source},missing={option}" if option else source
 
@@ -148,5 +164,12 @@ def gaps_of(source: str) -> tuple[str, tuple[Gap, ...]]:
     named = re.search(r",missing=([^,]*)", source)
     if named is None or os.path.exists(source):
         return source, ()
-    gaps = tuple(Gap.parse(re.sub(r"/(when|in):", r",\1=", part)) for part in named[1].split("+"))
+    written: list[str] = []
+    for part in named[1].split("+"):
+        # A + joins the columns of one gap before the colon of its share, and gaps behind it.
+        if written and ":" not in written[-1]:
+            written[-1] += f"+{part}"
+        else:
+            written.append(part)
+    gaps = tuple(Gap.parse(re.sub(r"/(when|in):", r",\1=", part)) for part in written)
     return source[: named.start()] + source[named.end() :], gaps

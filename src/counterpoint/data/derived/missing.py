@@ -41,9 +41,9 @@ class MissingValuesData(DerivedData):
     part = "gaps"
 
     def __init__(self, data: Data, gaps: Sequence[Gap], name: str) -> None:
-        for gap in gaps:
-            if gap.column not in data.columns:
-                raise unknown("column", gap.column, data.columns)
+        for column in (column for gap in gaps for column in gap.columns):
+            if column not in data.columns:
+                raise unknown("column", column, data.columns)
         if len(data.shards):
             raise ValueError(
                 f"{name}: no values can be withheld of data that lies in shards: open a part of it as files"
@@ -55,7 +55,7 @@ class MissingValuesData(DerivedData):
         self._chosen = [gap.class_of(classes) if gap.when else -1 for gap in gaps]
         self._in_test = np.zeros(len(data), dtype=bool)
         self._in_test[np.concatenate([np.zeros(0, np.int64), *data.splits.test.values()])] = True
-        for column in dict.fromkeys(gap.column for gap in gaps):
+        for column in dict.fromkeys(column for gap in gaps for column in gap.columns):
             if not self.present(column, data.splits.train).any():
                 raise ValueError(
                     f"{name}: no row to train on has a value in {column} any more; withhold fewer"
@@ -64,9 +64,12 @@ class MissingValuesData(DerivedData):
     def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
         there = self.data.present(column, rows)
         for gap, chosen in zip(self.gaps, self._chosen, strict=True):
-            if gap.column == column:
+            if column in gap.columns:
                 classes = self.data.classes[gap.when].values[rows] if gap.when else None
-                there = there & ~gap.withheld(self.ids[rows], self._in_test[rows], classes, chosen)
+                gone = gap.withheld(column, self.ids[rows], self._in_test[rows], classes, chosen)
+                for other in set(gap.columns) - {column}:
+                    gone &= self.data.present(other, rows)  # a row that lacks one of them loses no other
+                there = there & ~gone
         return there
 
     def read(self, column: str, rows: Rows) -> Any:
@@ -98,8 +101,9 @@ class MissingValuesData(DerivedData):
     def describe(self) -> dict[str, dict[str, Any]]:
         rows = np.arange(len(self))
         withheld = {
-            gap.column: f"{gap}: {int((~self.present(gap.column, rows)).sum()):,} of {len(self):,} rows lack it"
+            column: f"{gap}: {int((~self.present(column, rows)).sum()):,} of {len(self):,} rows lack it"
             for gap in self.gaps
+            for column in gap.columns
         }
         return super().describe() | {"withheld": withheld}
 
@@ -107,7 +111,7 @@ class MissingValuesData(DerivedData):
         train = self.splits.train
         lacking = [
             f"{column} of {int((~self.present(column, train)).sum()):,}"
-            for column in dict.fromkeys(gap.column for gap in self.gaps)
+            for column in dict.fromkeys(column for gap in self.gaps for column in gap.columns)
         ]
         line = f"{', '.join(lacking)} of {len(train):,} rows to train on ({' '.join(map(str, self.gaps))})"
         return {**self.data.findings(), "withheld": line}

@@ -42,8 +42,14 @@ class SingleStream(nn.Module):
             tokens: of all columns.
             mask: the tokens that are attended to.
         """
-        x = torch.cat([self.start.weight.to(tokens).expand(len(tokens), 1, -1), tokens], 1)
-        mask = torch.cat([mask.new_ones(len(mask), 1), mask], 1)
+        x, mask = self.begun(tokens, mask)
         for block in self.blocks:
             x = block(x, mask=mask)
         return self.norm(x[:, 0])
+
+    def begun(
+        self, tokens: Float[Tensor, "B n W"], mask: Bool[Tensor, "B n"]
+    ) -> tuple[Float[Tensor, "B m W"], Bool[Tensor, "B m"]]:
+        """Return tokens and their mask with the read-out token before them, as the first block takes them."""
+        x = torch.cat([self.start.weight.to(tokens).expand(len(tokens), 1, -1), tokens], 1)
+        return x, torch.cat([mask.new_ones(len(mask), 1), mask], 1)

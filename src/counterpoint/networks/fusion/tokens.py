@@ -50,13 +50,17 @@ class ColumnTokens(nn.Module):
         if isinstance(tower, ImageTower | MapPatches):
             maps = tower.patches(inputs)
             maps = maps.mean((2, 3), keepdim=True) if whole else maps
-            rows, columns = maps.shape[2:]
+            rows = maps.shape[2]
             states = maps.flatten(2).mT
             mask = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
         else:
             states = tower.states(inputs)
-            rows, columns = 1, states.shape[1]
-            first = torch.arange(columns, device=states.device) == 0
+            rows = 1
+            first = torch.arange(states.shape[1], device=states.device) == 0
             mask = states.ne(0).any(-1) | first
-        positions = sine_cosine_positions(self.width, (rows, columns)).to(states)
-        return self.project(self.norm(states)) + self.column.weight + positions, mask
+        return self.embedded(states, rows), mask
+
+    def embedded(self, states: Float[Tensor, "B n V"], rows: int = 1) -> Float[Tensor, "B n width"]:
+        """Return the tokens of states, those of some rows of a grid one after the other."""
+        positions = sine_cosine_positions(self.width, (rows, states.shape[1] // rows)).to(states)
+        return self.project(self.norm(states)) + self.column.weight + positions

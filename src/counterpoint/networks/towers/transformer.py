@@ -50,6 +50,7 @@ class TransformerBlock(nn.Module):
         x: Float[Tensor, "*batch n W"],
         packing: Packing | None = None,
         mask: Bool[Tensor, "B L"] | Bool[Tensor, "B h L L"] | None = None,
+        prefix: tuple[Float[Tensor, "B P W"], Float[Tensor, "B P W"]] | None = None,
     ) -> Float[Tensor, "*batch n W"]:
         """Return states after the block: ``(B, L, W)``, or those of the tokens of a ``packing`` alone, ``(n, W)``.
 
@@ -58,14 +59,16 @@ class TransformerBlock(nn.Module):
             packing: of the tokens that the states are of.
             mask: the places that are attended to, of which each row has one, or those that each query of each head
                 attends to; all unless given.
+            prefix: keys and values that all queries attend to besides.
         """
-        return self._fed(self.attend(x, packing, mask))
+        return self._fed(self.attend(x, packing, mask, prefix))
 
     def attend(
         self,
         x: Float[Tensor, "*batch n W"],
         packing: Packing | None = None,
         mask: Bool[Tensor, "B L"] | Bool[Tensor, "B h L L"] | None = None,
+        prefix: tuple[Float[Tensor, "B P W"], Float[Tensor, "B P W"]] | None = None,
     ) -> Float[Tensor, "*batch n W"]:
         """Return states after the attention of the block, before its feed-forward part."""
         qkv = self.qkv(self.norm_1(x))
@@ -73,6 +76,10 @@ class TransformerBlock(nn.Module):
             qkv = packing.unpack(qkv)
         q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         mask = mask[:, None, None] if mask is not None and mask.ndim == 2 else mask
+        if prefix is not None:
+            of_prefix = (it.view(*it.shape[:2], self.heads, -1).transpose(1, 2) for it in prefix)
+            k, v = (torch.cat([first, own], 2) for first, own in zip(of_prefix, (k, v), strict=True))
+            mask = None if mask is None else F.pad(mask, (prefix[0].shape[1], 0), value=True)
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=self.causal)
         attended = attended.transpose(1, 2).flatten(2)
         return x + self.out(attended if packing is None else packing.pack(attended))

@@ -43,6 +43,8 @@ class SceneConfig(WorldConfig):
         objects: the fewest and the most things that words speak of; each number is as likely.
         same: whether they are all alike: of one concept, colour and size (for counting).
         repeats: probability that a further thing is one more of those before it, where no relation is shown.
+        recoloured: probability that such a thing is dyed in a colour that none of its concept has so far, where one is
+            left; else it has theirs.
         clutter: the fewest and the most small things besides, of other concepts, that captions do not mention.
         marked: probability that a scene carries a mark: one more small thing, which captions do not mention.
         marks: the concepts that marks are of, each as likely; none of ``concepts``.
@@ -112,6 +114,7 @@ class SceneConfig(WorldConfig):
     objects: tuple[Number, Number] = (1, 3)
     same: bool = False
     repeats: Fraction = 0.0
+    recoloured: Fraction = 0.0
     clutter: tuple[Number, Number] = (0, 0)
     marked: Fraction = 0.0
     marks: tuple[str, ...] = MARKS
@@ -254,6 +257,8 @@ def _bias(config: SceneConfig) -> list[str]:
 
 def _held_out(config: SceneConfig) -> list[str]:
     faults = []
+    if config.recoloured and config.spurious == "colour":
+        faults.append("spurious=colour and recoloured both choose the colours: set one of them")
     part = config.colour_compositions
     if part != "any":
         bare = [c for c in config.concepts if all(colour_part(c, x) != part for x in config.colours)]

@@ -47,8 +47,13 @@ def compose(config: SceneConfig, seed: int, index: int, stream: str = "") -> Sce
     for i, concept in enumerate(concepts):
         if i >= count + clutter:
             colours.append(None)  # a mark looks the same in every scene
+        elif alike[i] == i:
+            colours.append(_colour(plan, draws, i, concept))
         else:
-            colours.append(_colour(plan, draws, i, concept) if alike[i] == i else colours[alike[i]])
+            used = {colour for name, colour in zip(concepts, colours, strict=False) if name == concept}
+            left = [colour for colour in plan.colours[concept] if colour not in used]
+            anew = left and config.recoloured and draws.happens(f"recoloured {i}", config.recoloured)
+            colours.append(draws.choice(f"colour {i}", left) if anew else colours[alike[i]])
     artist = ARTIST_NAMES.index(draws.choice("artist", config.artists))
     things = tuple(
         Thing(
