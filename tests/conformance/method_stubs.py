@@ -184,6 +184,7 @@ REQUIRED = {
     "teacher": "a run of siglip",
     "reference": "a run of siglip",
     "prior": "group+tags",
+    "prompter": "a run of siglip",
     "words": "small+red+cat+over+hill+the",
 }
 """Values of options without which a method is not built."""

@@ -16,6 +16,7 @@ from ..forms import Count, Fraction, Natural, NonNegative, Positive, Share
 from ..modalities import MODALITIES, PAIR_PASSES, resolve
 from ..networks.base import ImageTower, TextTower, Towers
 from ..networks.fusion.co_encoder import CoEncoder
+from ..networks.fusion.concat_encoder import ConcatEncoder
 from ..networks.fusion.joint_encoder import JointEncoder, is_word
 from ..networks.heads import Linear
 from ..networks.towers.parts.pooling import pool
@@ -33,8 +34,14 @@ PICTURE_OF, TEXT_OF, LABEL, MATCH = "pair.picture", "pair.text", "pair.label", "
 """Names of pairs: the rows of their picture and text, 1 for those that belong together, and what the head says."""
 Negatives = Literal["similarity", "random"]
 """Ways in which the rows that do not belong together are drawn."""
-PairFusion = Literal["cross", "co"]
-"""Choices of joint encoders: words read patches (`JointEncoder`), or both read each other (`CoEncoder`)."""
+PairFusion = Literal["cross", "co", "concat"]
+"""Choices of joint encoders: words read patches (`JointEncoder`), both read each other (`CoEncoder`), or all attend to
+all (`ConcatEncoder`)."""
+_ENCODERS: Mapping[PairFusion, type[JointEncoder | CoEncoder | ConcatEncoder]] = {
+    "cross": JointEncoder,
+    "co": CoEncoder,
+    "concat": ConcatEncoder,
+}
 _AT_ONCE = 256
 """Pictures or texts that are encoded at once in use."""
 
@@ -92,8 +99,7 @@ class MatchingMethod(TowerMethod):
                 f"{type(self).__name__} asks for words behind a mask token, which the text tower {reader.name!r} does "
                 "not know: take text=reader"
             )
-        encoder = JointEncoder if fusion == "cross" else CoEncoder
-        self.joint: JointEncoder | CoEncoder = encoder(
+        self.joint: JointEncoder | CoEncoder | ConcatEncoder = _ENCODERS[fusion](
             reader.width,
             self.image_tower.width,
             math.prod(grid(self.image_tower)),

@@ -58,7 +58,8 @@ class ALBEF(MatchingMethod):
         negatives: how the negatives of matching are drawn.
         hidden: the share of the tokens that are hidden, rounded to hundredths.
         depth: blocks of the joint encoder (the paper: 6).
-        fusion: with ``cross``, as in the paper, words read patches; with ``co`` patches read words too.
+        fusion: with ``cross``, as in the paper, words read patches; with ``co`` patches read words too, and with
+            ``concat`` all attend to all.
         temperature: where τ of the contrast starts; learned within [0.001, 0.5]. The copy has none of its own.
 
     Raises:

@@ -153,7 +153,7 @@ class PRIOR(TowerMethod):
 
         drawn = drawn_for_batch(len(batch), batch.ids.device, draw)
         noise, channels = torch.split(drawn, [2 * count * prototypes, width], 1)
-        views = {"noise": noise.unflatten(1, (2, count, prototypes)), "channels": channels}
+        views = {"noise": noise.view(len(batch), 2, count, prototypes), "channels": channels}
         return replace(batch, views={**batch.views, **views})
 
     def encode(self, batch: Batch) -> Embeddings:

@@ -278,3 +278,14 @@ class NamesSentences(Protocol):
             sentences: to choose from.
         """
         ...
+
+
+@runtime_checkable
+class MapsPhrases(Protocol):
+    """A model that says where in pictures phrases apply in another way than by similarities of embeddings."""
+
+    def phrase_maps(
+        self, pictures: UInt8[Tensor, "n 3 H W"], phrases: Sequence[str]
+    ) -> Float[Tensor, "n k h w"]:
+        """Return how far each phrase applies at each patch of the central squares of pictures."""
+        ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,17 @@ class Painted:
 
     def similarity(self, a: Tensor, b: Tensor) -> Tensor:
         return a @ b.T
+
+
+class OwnMaps(Painted):
+    """A model whose places are all wrong, with maps of its own that are right."""
+
+    def __init__(self) -> None:
+        super().__init__(wrong=True)
+
+    def phrase_maps(self, pictures: Tensor, phrases: Sequence[str]) -> Tensor:
+        right = Painted().embed_patches(pictures)
+        return right[:, [COLOURS.index(phrase) for phrase in phrases]]
 
 
 class Flat(Blind):
@@ -86,6 +98,10 @@ def test_a_map_that_avoids_the_thing_is_wrong_in_everything() -> None:
     items = painted()
     assert score("pointing", items, Painted(wrong=True)).value("hit") == 0
     assert score("segmentation", items, Painted(wrong=True)).value("iou") == 0
+
+
+def test_segmentation_asks_for_maps_of_a_model_s_own() -> None:
+    assert score("segmentation", painted(), OwnMaps()).value("iou") == 1
 
 
 def test_blind_model_points_chance_boxes_everything_segments() -> None:

@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from ...data.base import Rows
@@ -68,7 +68,7 @@ class RegionTask(EmbedderTask):
         sizes: list[str] = []
         for positions in batches(len(items), BATCH):
             masks = centre_square(items.masks(positions))
-            places = place_embeddings(features, items.pictures(positions), self.name)
+            places = self.patches_of(features, items.pictures(positions), items)
             phrases = [items.phrases[k] for k in positions]
             columns = self.outcomes(features, places, phrases, masks, items)
             area = masks.flatten(1).double().mean(1).numpy()
@@ -78,6 +78,12 @@ class RegionTask(EmbedderTask):
         outcomes = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         several = len(set(items.kinds)) > 1
         return item_scores(self.name, items, *self.measured(outcomes, items), None if several else sizes)
+
+    def patches_of(
+        self, features: EmbeddingCache, pictures: UInt8[Tensor, "k 3 H W"], items: Regions
+    ) -> Places:
+        """Return what the model says of the places of some items' pictures: their embeddings."""
+        return place_embeddings(features, pictures, self.name)
 
     @abstractmethod
     def outcomes(
