@@ -60,6 +60,7 @@ class ALBEF(MatchingMethod):
         depth: blocks of the joint encoder (the paper: 6).
         fusion: with ``cross``, as in the paper, words read patches; with ``co`` patches read words too.
         temperature: where τ of the contrast starts; learned within [0.001, 0.5]. The copy has none of its own.
+        backbone: factor of the towers' learning rate.
 
     Raises:
         LookupError: for an image tower without features of patches.
@@ -90,6 +91,7 @@ class ALBEF(MatchingMethod):
         depth: Count = 2,
         fusion: PairFusion = "cross",
         temperature: Positive = 0.07,
+        backbone: Positive = 1.0,
     ) -> None:
         super().__init__(towers, depth=depth, negatives=negatives, fusion=fusion)
         if not (contrast or matching or words):
@@ -100,6 +102,7 @@ class ALBEF(MatchingMethod):
             )
         self.weights = {"contrast": contrast, "matching": matching, "words": words}
         self.alpha = alpha
+        self.rates = {} if backbone == 1 else {"towers.": backbone}
         width, reader = recipe.widths.embedding, self.text_tower
         if words:
             masked = View("text", f"masked:{round(100 * hidden)}", self.text, like=self.text)
