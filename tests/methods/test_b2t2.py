@@ -120,10 +120,8 @@ def test_examples_that_lack_a_column_are_classified_as_in_training(bind: str, la
 
 def test_bind_none_is_fused_and_tokens_are_one_for_each_box() -> None:
     given = batch(build("b2t2"), 8, dtype=torch.float64)
-    one, other = (
-        build(name, pictures="whole", **options).double()
-        for name, options in (("b2t2", {"bind": "none"}), ("fused", {}))
-    )
+    one = build("b2t2", bind="none").double()
+    other = build("fused", pictures="whole").double()
     assert dict(one.named_parameters()).keys() == dict(other.named_parameters()).keys()
     assert torch.equal(one.logits(one.encode(given), given), other.logits(other.encode(given), given))
     method, given = named([[1], [2]], bind="tokens")

@@ -14,6 +14,7 @@ from counterpoint.methods.origin import lend_heads
 from counterpoint.networks.fusion.co_encoder import CoEncoder
 from counterpoint.networks.fusion.joint_encoder import JointEncoder
 from counterpoint.networks.towers.trained import CheckpointWeights
+from counterpoint.training.step.optim import optimizer_of
 from counterpoint.types import Target
 
 TARGET = Target("group", ("a", "b", "c", "d", "e"), "classes")
@@ -102,6 +103,15 @@ def test_blocks_of_albef_are_taken_over(fusion: str) -> None:
     assert "joint" in lend_heads(weights, method, {column: column for column in towers}, ())
     for name, weight in method.joint.state_dict().items():
         assert torch.equal(weight, albef.joint.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("name", ["fused", "albef"])
+def test_towers_have_a_rate_of_their_own(name: str) -> None:
+    method = build(name, backbone=0.2)
+    named = {id(parameter): name for name, parameter in method.named_parameters()}
+    for group in optimizer_of(method, RECIPE.optimizer, method.rates).param_groups:
+        of_towers = {named[id(parameter)].startswith("towers.") for parameter in group["params"]}
+        assert of_towers == {group["rate"] == 0.2}
 
 
 def test_patches_that_read_words_enter_the_match_of_albef() -> None:

@@ -61,6 +61,7 @@ class ALBEF(MatchingMethod):
         fusion: with ``cross``, as in the paper, words read patches; with ``co`` patches read words too, and with
             ``concat`` all attend to all.
         temperature: where τ of the contrast starts; learned within [0.001, 0.5]. The copy has none of its own.
+        backbone: factor of the towers' learning rate.
 
     Raises:
         LookupError: for an image tower without features of patches.
@@ -91,6 +92,7 @@ class ALBEF(MatchingMethod):
         depth: Count = 2,
         fusion: PairFusion = "cross",
         temperature: Positive = 0.07,
+        backbone: Positive = 1.0,
     ) -> None:
         super().__init__(towers, depth=depth, negatives=negatives, fusion=fusion)
         if not (contrast or matching or words):
@@ -101,6 +103,7 @@ class ALBEF(MatchingMethod):
             )
         self.weights = {"contrast": contrast, "matching": matching, "words": words}
         self.alpha = alpha
+        self.rates = {} if backbone == 1 else {"towers.": backbone}
         width, reader = recipe.widths.embedding, self.text_tower
         if words:
             masked = View("text", f"masked:{round(100 * hidden)}", self.text, like=self.text)

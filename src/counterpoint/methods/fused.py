@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..forms import Count, Natural
+from ..forms import Count, Natural, Positive
 from ..networks.base import ImageTower, TextTower, Tower, Towers
 from ..networks.fusion.co_encoder import CoEncoder
 from ..networks.fusion.joint_encoder import JointEncoder
@@ -55,6 +55,8 @@ class Fused(Classifying):
         depth: number of blocks.
         width: of the transformer of ``joint``; a multiple of 4. Other blocks are as wide as the tower that reads.
         hidden: the width of the hidden layer of C; 0 for a linear C.
+        backbone: factor of the towers' learning rate. Blocks that are new need a higher one than towers that are
+            trained (the paper: 5 to 10 times).
 
     Raises:
         LookupError: for a picture tower without features of patches.
@@ -79,8 +81,10 @@ class Fused(Classifying):
         depth: Count = 2,
         width: Count = 128,
         hidden: Natural = 256,
+        backbone: Positive = 1.0,
     ) -> None:
         super().__init__(towers, target)
+        self.rates = {} if backbone == 1 else {"towers.": backbone}
         if width % 4:
             raise ValueError(f"width={width} must be a multiple of 4")
         self.pictures = pictures
