@@ -164,6 +164,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "dualcoop": {"vectors": 2, "epochs": 5},
     "ebm": {"noise": 0.0},
     "gml": {"queue": 40},
+    "illume": {"samples": 1, "threshold": 0.0, "length": 4},
     "jest": {"filter": 0.5},
     "lm-supcon": {"alternate": False},
     "lmpt": {"vectors": 2},

@@ -13,9 +13,8 @@ from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 from torch import Tensor
 
-from ..data.base import Rows, SomeItems
+from ..data.base import Data, Rows, SomeItems
 from ..data.items import Items, ObjectAnnotations
-from ..data.pictured import PairedData
 from ..data.views import key
 from ..decoding.prompts import digest_of
 from ..forms import Natural
@@ -233,7 +232,7 @@ def _digest(prompt: Prompt) -> int:
 
 
 def with_pictures(
-    data: PairedData, form: type[SomeItems], rows: Rows, task: str, kinds: tuple[str, ...] | None = None
+    data: Data, form: type[SomeItems], rows: Rows, task: str, kinds: tuple[str, ...] | None = None
 ) -> tuple[SomeItems, UInt8[Tensor, "k 3 H W"]]:
     """Return the items of some rows and their pictures, drawn once for all numbers of examples.
 
@@ -246,13 +245,13 @@ def with_pictures(
 
 @lru_cache(maxsize=16)
 def _with_pictures(
-    data: PairedData, form: type[Items], rows: bytes, task: str, kinds: tuple[str, ...] | None
+    data: Data, form: type[Items], rows: bytes, task: str, kinds: tuple[str, ...] | None
 ) -> tuple[Any, Tensor]:
     items: Any = items_of(data, form, np.frombuffer(rows, np.int64), task, kinds)
     return items, items.pictures(np.arange(len(items)))
 
 
-def pool_rows(data: PairedData, rows: Rows) -> Int[np.ndarray, " k"]:
+def pool_rows(data: Data, rows: Rows) -> Int[np.ndarray, " k"]:
     """Return the first training rows that are not asked about."""
     return np.setdiff1d(data.splits.train[: POOL + len(rows)], rows)[:POOL]
 
@@ -267,7 +266,7 @@ def sentence(text: str) -> str:
 
 
 def with_objects(
-    pool: Sequence[InContextExample], ids: Int[np.ndarray, " k"], data: PairedData, rows: Rows, task: str
+    pool: Sequence[InContextExample], ids: Int[np.ndarray, " k"], data: Data, rows: Rows, task: str
 ) -> list[InContextExample]:
     """Give examples a list of what their pictures show as the auxiliary reply.
 

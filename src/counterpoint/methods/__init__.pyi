@@ -68,6 +68,7 @@ from .guided_ntxent import GuidedNTXent as GuidedNTXent
 from .harmonic import Harmonic as Harmonic
 from .harmonized import Harmonized as Harmonized
 from .hydra import Hydra as Hydra
+from .illume import Illume as Illume
 from .jest import JEST as JEST
 from .jigclu import JigClu as JigClu
 from .kernel_uniformity import KernelUniformity as KernelUniformity

@@ -6,22 +6,22 @@ from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ..forms import Count, Fraction, Positive
 from ..losses import SkewedDivergenceLoss
 from ..networks.base import Towers
-from ..networks.caption_generation import generate
 from ..networks.speaker import Speaker, replied
 from ..networks.state.item_state import ItemState
-from ..networks.towers.chat import EXCHANGE, REPLY, TOKEN
+from ..networks.towers.chat import REPLY
 from ..pairwise import moments
 from ..pairwise.inputs import upcast
 from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
 from ..types import Batch, Embeddings, StepInfo, TrainingExamples
+from ._rounds import conversations_of, sampled_replies
 from ._speaking import SpeakingMethod, TuneImage
 from .frozen import frozen
 
@@ -131,10 +131,15 @@ class DistiLLM2(SpeakingMethod):
 
     def prepare(self, batch: Batch, clock: StepInfo) -> Batch:
         """Put the sampled replies in place of those of the data."""
+        padding = self.language.chat.padding
         sampled = dict(zip((self.talk, self.talk + OWN), self.items.recall(batch.ids), strict=True))
         views = {
             # A row that was not there in the last round has the reply of the data.
-            view: torch.where((written != 0).any(1)[:, None, None], self._conversations(written), batch[view])
+            view: torch.where(
+                (written != 0).any(1)[:, None, None],
+                conversations_of(written, padding),
+                batch[view],
+            )
             for view, written in sampled.items()
         }
         return replace(batch, views={**batch.views, **views})
@@ -173,6 +178,17 @@ class DistiLLM2(SpeakingMethod):
     def passes_of_all(self) -> dict[str, float]:
         return {"image": super().passes()["image"], "talk": float(self.length)}
 
+    def _written(self, model: SpeakingMethod, batch: Batch, seed: int) -> Float[Tensor, "B L"]:
+        return sampled_replies(
+            model.speaker,
+            model.speaker.patches(batch[self.picture]),
+            batch[self.talk],
+            batch.ids,
+            seed,
+            temperature=self.temperature,
+            length=self.length,
+        )
+
     def _teacher(self, batch: Batch) -> SpeakingMethod:
         if not self.teachers:
             raise LookupError(f"teacher={self.teacher_name}: a trained method is read without its teacher")
@@ -209,46 +225,6 @@ class DistiLLM2(SpeakingMethod):
 
         tiles = zip(torch.split(student, _TILE), torch.split(teacher, _TILE), strict=True)
         return torch.cat([checkpoint(of_tile, *tile, use_reentrant=False) for tile in tiles])
-
-    def _written(self, model: SpeakingMethod, batch: Batch, seed: int) -> Float[Tensor, "B L"]:
-        """Return conversations with a sampled reply to the last request: see `_conversations`."""
-        talk, chat = batch[self.talk], self.language.chat
-        last = talk[:, EXCHANGE] == talk[:, EXCHANGE].amax(1, keepdim=True)
-        spoken = (talk[:, REPLY] > 0) & last
-        starts = torch.where(spoken.any(1), spoken.to(torch.uint8).argmax(1), 0)
-        patches = model.speaker.patches(batch[self.picture])
-        written = patches.new_zeros(len(talk), talk.shape[2], dtype=torch.float32)
-        for start in torch.unique(starts[starts > 0]).tolist():
-            index = (starts == start).nonzero()[:, 0]
-            tokens = talk[index, TOKEN, :start]
-            # Noise of each row's own, so that a reply follows from the row and the round.
-            generators = [
-                torch.Generator().manual_seed((one * 1_000_003 + seed) % (1 << 62))
-                for one in batch.ids[index].tolist()
-            ]
-            most = min(self.length, talk.shape[2] - start)
-            replies = generate(
-                model.speaker.next_logits,
-                patches[index],
-                prompts=tokens,
-                end=chat.end,
-                length=most,
-                sample=True,
-                temperature=self.temperature,
-                generators=generators,
-            )
-            written[index, :start] = (tokens + 1).to(written.dtype)
-            for row, reply in zip(index.tolist(), replies, strict=True):
-                written[row, start : start + len(reply)] = -(reply + 1).to(written.dtype)
-                if len(reply) < most:
-                    written[row, start + len(reply)] = -(chat.end + 1)
-        return written
-
-    def _conversations(self, written: Float[Tensor, "B L"]) -> Int[Tensor, "B 3 L"]:
-        """Return conversations as tokens: of numbers that are 1 + the token, negative for a reply, and 0 for none."""
-        padding = self.language.chat.padding
-        tokens = torch.where(written == 0, padding, written.abs().long() - 1)
-        return torch.stack([tokens, (written < 0).long(), (written != 0).long()], 1)
 
 
 def _key(column: str) -> str:

@@ -2,22 +2,29 @@
 
 A study names the data as it names any data of a file. ``data_talks.py:FACETS`` are pictures of several things that are
 alike; three requests ask for their name, number and colour. ``data_talks.py:DESCRIBED`` are pictures with a short
-caption, and a long one that replies to a request. Each has a small form for smoke runs, as ``FEW_FACETS``.
+caption, and a long one that replies to a request. ``data_talks.py:REASONS`` has a question about each picture, and a
+further column that asks for the reason of the answer; ``data_talks.py:TOLD`` asks for reasons in 200 rows alone.
+Each has a small form for smoke runs, as ``FEW_FACETS``.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar, final
 
 import numpy as np
 from jaxtyping import Bool, Shaped
 
-from counterpoint.data.base import Rows
+from counterpoint.data.base import Rows, SomeItems
 from counterpoint.data.derived._derived import DerivedData
 from counterpoint.data.fingerprint import bytes_of
+from counterpoint.data.items import Question, Questions
+from counterpoint.data.synthetic.scenes.items.item_rows import ask_rows
+from counterpoint.data.synthetic.scenes.items.questions import questions
 from counterpoint.data.synthetic.scenes.world import Scenes
+from counterpoint.evaluation.in_context_shots import sentence
 from counterpoint.raw import Conversation, Exchange
 from counterpoint_reproductions.lab.quick import smaller
 
@@ -92,5 +99,77 @@ class LongCaptions(_Talks):
         return (Exchange("Describe the picture.", self.scenes.training_captions(row)[1]),)
 
 
+WHY = "why"
+REASONED = ("count", "colour")
+"""Kinds of questions whose answers have a reason."""
+_SIMPLE = f"scenes:basic,objects=1-3,repeats=0.5,relations=0,tinted=1,colours=red+yellow+green+blue,{_THINGS}"
+TAUGHT = f"{_SIMPLE},train=4000,test=200"
+ASKED = f"{_SIMPLE},seed=1,train=1000,test=1000"
+
+
+@final
+class Reasons(_Talks):
+    """Pictures of one or two things, with a question whose answer has a reason.
+
+    Args:
+        source: the scenes.
+        explained: training rows whose conversation asks for the reason, where reasons are no column of their own.
+    """
+
+    def __init__(self, source: str, explained: int | None = None) -> None:
+        scenes = Scenes.parse(source)
+        super().__init__(scenes, "requests for reasons", scenes.columns)
+        self.explained = explained
+        if explained is None:
+            self.columns = {**self.columns, WHY: "talk"}
+
+    def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
+        if column not in ("talk", WHY):
+            return super().present(column, rows)
+        return np.array([self._question(row) is not None for row in rows.tolist()], dtype=bool)
+
+    def read(self, column: str, rows: Rows) -> Any:
+        return list(map(self.why, rows.tolist())) if column == WHY else super().read(column, rows)
+
+    def digests(self) -> Mapping[str, Sequence[bytes]]:
+        why = [bytes_of(self.why(row)) for row in range(len(self))] if self.explained is None else []
+        return {**super().digests(), **({WHY: why} if why else {})}
+
+    def talk(self, row: int) -> Conversation:
+        if self.explained is not None and row in self._explained:
+            return self.why(row)
+        question = self._question(row)
+        return () if question is None else (Exchange(question.asked, sentence(question.answer)),)
+
+    def why(self, row: int) -> Conversation:
+        """Return the request for the reason, with the reason."""
+        question = self._question(row)
+        if question is None:
+            return ()
+        request = f"{question.text} {sentence(question.answer)} Why?"
+        return (Exchange(request, sentence(question.reason)),)
+
+    def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
+        """Return items about some rows; of questions, those that have a reason unless kinds are given."""
+        return self.scenes.items(form, rows, REASONED if kinds is None and form is Questions else kinds)
+
+    @cached_property
+    def _explained(self) -> frozenset[int]:
+        return frozenset(self.splits.train[: self.explained].tolist())
+
+    def _question(self, row: int) -> Question | None:
+        """Return one of the questions about a picture."""
+        if row not in self._asked:
+            asked = [it for _, _, it in ask_rows(self.scenes, np.array([row]), REASONED, questions)]
+            self._asked[row] = asked[0][int(self.ids[row]) % 2] if asked else None
+        return self._asked[row]
+
+    @cached_property
+    def _asked(self) -> dict[int, Question | None]:
+        return {}
+
+
 FACETS, FEW_FACETS = Facets(ALIKE), Facets(smaller(ALIKE))
 DESCRIBED, FEW_DESCRIBED = LongCaptions(TWO), LongCaptions(smaller(TWO))
+TOLD, FEW_TOLD = Reasons(TAUGHT, 200), Reasons(smaller(TAUGHT), 20)
+REASONS, FEW_REASONS = Reasons(ASKED), Reasons(smaller(ASKED))

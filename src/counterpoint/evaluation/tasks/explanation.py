@@ -9,9 +9,8 @@ from typing import final
 from jaxtyping import UInt8
 from torch import Tensor
 
-from ...data.base import Rows
+from ...data.base import Data, Rows
 from ...data.items import Questions
-from ...data.pictured import PairedData
 from ...types import Assistant, Scores
 from ..in_context_shots import (
     PLAIN,
@@ -66,7 +65,7 @@ class Explanation(InContextTask):
     primary = "cider"
     variants = ("plain", "multi-task", "hindsight")
 
-    def __call__(self, assistant: Assistant, data: PairedData, rows: Rows, *, seed: int = 0) -> Scores:
+    def __call__(self, assistant: Assistant, data: Data, rows: Rows, *, seed: int = 0) -> Scores:
         shown = pool_rows(data, rows)
         items, pictures = with_pictures(data, Questions, rows, self.name)
         kept, queries = self._examples(items, pictures)
