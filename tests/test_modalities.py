@@ -145,6 +145,7 @@ DECIDES = {
     "evaluation/tasks/retrieval.py": "a picture has several captions",
     "evaluation/tasks/twins.py": "twins are told by their texts",
     "evaluation/tasks/modality_importance_score.py": "the questions of its paper, on films and what is said",
+    "networks/towers/sentences.py": "sentences go through a tower of texts",
     "exporting/_card.py": "the words of Hugging Face for models of pictures and texts",
     "exporting/_comparison.py": "files of pictures are opened in two ways",
     "exporting/_encoder.py": "pictures are shown in the shape of their tower",

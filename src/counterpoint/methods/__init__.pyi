@@ -2,6 +2,7 @@ from ._registry import METHODS as METHODS
 from ._registry import assemble as assemble
 from ._registry import create as create
 from ._registry import names as names
+from .a2summ import A2Summ as A2Summ
 from .albef import ALBEF as ALBEF
 from .align import ALIGN as ALIGN
 from .amcl import AMCL as AMCL

@@ -264,3 +264,16 @@ class JudgesReplies(Protocol):
             replies: one for each prompt. Words that the model's context cuts have no probability.
         """
         ...
+
+
+@runtime_checkable
+class FindsKeys(Protocol):
+    """A model that says which frames of a clip and which sentences of its transcript are key."""
+
+    def key_scores(self, inputs: Mapping[str, Any]) -> Mapping[str, Float[Tensor, "n _"]]:
+        """Return the score of each frame and of each sentence, by column, NaN behind the last of a row.
+
+        Args:
+            inputs: clips and transcripts of the same examples in their raw forms, by column.
+        """
+        ...

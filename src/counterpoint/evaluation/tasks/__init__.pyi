@@ -20,6 +20,7 @@ from .fudd import FuDD as FuDD
 from .graded_similarity import GradedSimilarity as GradedSimilarity
 from .image_quality import ImageQuality as ImageQuality
 from .inpaintcoco import InpaintCOCO as InpaintCOCO
+from .keyframes import Keyframes as Keyframes
 from .label_retrieval import LabelRetrieval as LabelRetrieval
 from .likelihood import Likelihood as Likelihood
 from .localisation import Localisation as Localisation
