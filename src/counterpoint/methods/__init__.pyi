@@ -128,6 +128,7 @@ from .tower_method import TowerMethod as TowerMethod
 from .user_loss import LossError as LossError
 from .uta import UTA as UTA
 from .v2c_cbm import V2CCBM as V2CCBM
+from .videolights import VideoLights as VideoLights
 from .vladva import VladVA as VladVA
 from .vlm2vec import VLM2Vec as VLM2Vec
 from .whitened_cse import WhitenedCSE as WhitenedCSE

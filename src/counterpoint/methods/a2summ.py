@@ -168,7 +168,7 @@ class A2Summ(TowerMethod):
                 sentences = torch.arange(covers.shape[2], device=x.device).clamp_max(self.positions - 1)
                 x = x + covers.to(x) @ segments[sentences]
             first = self.classes.weight[number].expand(len(x), 1, -1)
-            x = torch.cat([first, x], 1) + self.position_tables[column].weight[F.pad(1 + index, (1, 0))]
+            x = torch.cat([first, x], 1) + self.position_tables[column](F.pad(1 + index, (1, 0)))
             tokens.append(x + self.columns_embedding.weight[number])
             masks.append(F.pad(inside[column], (1, 0), value=True))
         counts = [part.shape[1] for part in tokens]

@@ -342,6 +342,8 @@ def loaded(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtyp
     boxes = torch.cat([boxes[:, :2] / 2, 0.5 + boxes[:, 2:] / 2], 1)
     labels |= {"key_frames": (torch.rand(size, 4, generator=generator) < 0.3).float()}
     labels |= {"key_sentences": (torch.rand(size, 3, generator=generator) < 0.4).float()}
+    labels |= {"saliency": torch.randint(0, 5, (size, 4), generator=generator).float()}
+    labels |= {"moments": (labels["saliency"] > 2).float()}
     labels["click"] = torch.rand(size, 2, generator=generator, dtype=dtype)
     frames = {
         name: of_boxes(boxes, labels["group"] > 2) for name, view in method.views.items() if view.framed

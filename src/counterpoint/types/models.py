@@ -277,3 +277,18 @@ class FindsKeys(Protocol):
             inputs: clips and transcripts of the same examples in their raw forms, by column.
         """
         ...
+
+
+@runtime_checkable
+class FindsMoments(Protocol):
+    """A model that says which moments of a clip a query asks for, and how salient each frame is for it."""
+
+    def find_moments(self, inputs: Mapping[str, Any]) -> tuple[Float[Tensor, "n q 3"], Float[Tensor, "n T"]]:
+        """Return spans, each its start, its end and its score, and the saliency of frames, NaN behind the last.
+
+        Starts and ends are shares of the clip's length.
+
+        Args:
+            inputs: clips and queries of the same examples in their raw forms, by column.
+        """
+        ...
