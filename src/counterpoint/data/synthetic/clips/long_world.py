@@ -31,6 +31,7 @@ class LongClips(SyntheticData[LongClipConfig, LongClip]):
         name: how the user named it.
         pixels: side of a frame; the preset's unless given.
 
+    >>> import numpy as np
     >>> world = LongClips.parse("clips:long,train=3,validation=1,test=1")
     >>> world.read("transcript", np.array([0]))[0].sentences[0].text, world.read("text", np.array([0]))
     ('look at a grey telephone, yes, a grey telephone', ['a pink ball'])
