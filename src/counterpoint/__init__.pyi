@@ -25,7 +25,9 @@ from .raw import Boxes as Boxes
 from .raw import Clips as Clips
 from .raw import Exchange as Exchange
 from .raw import Maps as Maps
+from .raw import Sentence as Sentence
 from .raw import Series as Series
+from .raw import Subtitles as Subtitles
 from .raw import Table as Table
 from .raw import Waves as Waves
 from .serving import embed as embed

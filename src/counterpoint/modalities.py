@@ -355,6 +355,24 @@ MODALITIES = Modalities(
         option="lm",
         held="texts",
     ),
+    Modality(
+        "transcript",
+        check="counterpoint.raw:check_transcripts",
+        view="counterpoint.data.views.transcripts:transcript",
+        build="counterpoint.networks.towers.build:transcript_tower",
+        towers=("sentences",),
+        paired="plain",
+        contrasted="plain",
+        draw="counterpoint.data.pictures.sheet:draw_transcript",
+        tell="counterpoint.data.reading.subtitles:tell_transcript",
+        sample="counterpoint.exporting._comparison:sample_transcripts",
+        noun="transcripts",
+        letter="r",
+        endings=frozenset({".vtt", ".srt"}),
+        read="counterpoint.data.reading.subtitles:read_transcript",
+        store="counterpoint.data.reading.subtitles:store_transcript",
+        pack="counterpoint.data.reading.subtitles:pack_transcripts",
+    ),
 )
 """The modalities that are known."""
 PAIR = {"image": "image", "text": "text"}

@@ -42,6 +42,8 @@ from counterpoint.testing._stubs import (
     stub_table,
     stub_talk,
     stub_text,
+    stub_transcript,
+    stub_video,
 )
 from counterpoint.testing._stubs import RECIPE as RECIPE
 from counterpoint.testing._stubs import SIZE as SIZE
@@ -245,6 +247,8 @@ def towers_of(
     available |= {"map": stub_map()} if "map" in reads.values() else {}
     available |= {"talk": stub_talk(seed)} if "talk" in reads.values() else {}
     available |= {"boxes": BoxPerceptron()} if "boxes" in reads.values() else {}
+    available |= {"video": stub_video()} if "video" in reads.values() else {}
+    available |= {"transcript": stub_transcript()} if "transcript" in reads.values() else {}
     if getattr(methods.METHODS.get(name), "names", False):
         reads = {**reads, "text": "text"}
     return {column: available[modality] for column, modality in reads.items()}

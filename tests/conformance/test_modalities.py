@@ -152,7 +152,27 @@ def exchanges(rows: Sequence[int]) -> list[tuple[cp.Exchange, ...]]:
     return [(cp.Exchange(f"what is number {row} of them?", WORDS[row % len(WORDS)]),) for row in rows]
 
 
+def subtitles(row: int) -> bytes:
+    """A SubRip file of one to four sentences, of which each says what a row of `WORDS` says."""
+    captions = [
+        f"{k + 1}\n00:00:0{k},500 --> 00:00:0{k + 1},250\nnumber {row} is a {WORDS[row % len(WORDS)]}\n"
+        for k in range(1 + row % 4)
+    ]
+    return "\n".join(captions).encode()
+
+
 CASES = {
+    "transcript": Case(
+        keys={"context": 12},
+        file=subtitles,
+        refused=(
+            (lambda raw: "a text", "transcripts must be a list"),
+            (lambda raw: raw[:0], "the list of transcripts is empty"),
+            (lambda raw: ["a text"], "transcript 0 must be a cp.Subtitles"),
+            (lambda raw: [cp.Subtitles(raw[0].sentences, 0.1)], "sentence 0 of transcript 0 is said from"),
+            (lambda raw: [cp.Subtitles(raw[1].sentences[::-1], 9.0)], "in the order of their starts"),
+        ),
+    ),
     "talk": Case(
         keys={"talk_width": 32, "talk_layers": 1, "talk_context": 64},
         raw=exchanges,
@@ -374,7 +394,7 @@ def test_examples_are_drawn(modality: Modality, case: Case) -> None:
 
 @pytest.mark.parametrize(("modality", "case"), CHECKED)
 def test_an_entry_is_whole(modality: Modality, case: Case) -> None:
-    assert modality.letter == modality.name[0] or modality.letter in ("b", "d")
+    assert modality.letter == modality.name[0] or modality.letter in ("b", "d", "r")
     assert modality.noun != modality.name or modality.name == "series"
     assert all(ending.startswith(".") and ending == ending.lower() for ending in modality.endings)
     assert not any(modality.endings & other.endings for other in MODALITIES if other is not modality)

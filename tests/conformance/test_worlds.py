@@ -19,6 +19,7 @@ from counterpoint.data.base import Data
 from counterpoint.data.fingerprint import bytes_of
 from counterpoint.data.source import load_any
 from counterpoint.data.synthetic import WORLDS
+from counterpoint.data.synthetic.clips.long_config import LONG
 from counterpoint.data.synthetic.world import GREY, SyntheticData
 from counterpoint.registry import UnknownNameError
 
@@ -42,10 +43,15 @@ def composed() -> Iterator[str]:
     for name in WORLDS.names():
         if issubclass(kind := WORLDS.get(name), SyntheticData):
             yield from (f"{name}:{preset}" for preset in kind.presets)
+    yield from (f"clips:{preset}" for preset in LONG)
 
 
 WORLDS_MADE = sorted({source.partition(":")[0] for source in composed()})
-AS_PICTURES = [f"{s}{PICTURED[k]}" for s in composed() if (k := s.partition(":")[0]) in PICTURED]
+AS_PICTURES = [
+    f"{source}{PICTURED[kind]}"
+    for source in composed()
+    if (kind := source.partition(":")[0]) in PICTURED and source.partition(":")[2] not in LONG
+]
 PRESETS = [*composed(), *AS_PICTURES]
 EVERY = [*PRESETS, *(name for name in WORLDS.names() if name not in WORLDS_MADE)]
 CAPTIONED = [

@@ -10,6 +10,7 @@ from .labels import Classes as Classes
 from .labels import Numbers as Numbers
 from .labels import Points as Points
 from .labels import Tags as Tags
+from .labels import Timelines as Timelines
 from .loading.loader import Loader as Loader
 from .pictured import PairedData as PairedData
 from .reporting import report as report

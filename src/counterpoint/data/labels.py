@@ -1,4 +1,4 @@
-"""Labels of rows: what is told of every example beside its columns, of one of four kinds."""
+"""Labels of rows: what is told of every example beside its columns, of one of five kinds."""
 
 from __future__ import annotations
 
@@ -280,6 +280,61 @@ class Points(Label):
         ]
 
 
+@final
+@dataclass(frozen=True)
+class Timelines(Label):
+    """A number for each of some places in time of every example, which are evenly spread over it.
+
+    Places are frames of a clip, or sentences of a transcript. A number is 1 or 0 where something holds at a place or
+    not, or a strength.
+
+    Attributes:
+        values: of every row, NaN where a number is not known and behind the last place of the row.
+
+    Raises:
+        ValueError: if no number is known, or one is infinite.
+    """
+
+    kind: ClassVar[Kind] = "timelines"
+    names: tuple[str, ...] = field(default=(), init=False)
+    values: Float[np.ndarray, "N T"]
+
+    def __post_init__(self) -> None:
+        if np.isinf(self.values).any():
+            raise ValueError(
+                f"row {int(np.isinf(self.values).any(axis=1).argmax()) + 1} has an infinite number"
+            )
+        if not self.known.any():
+            raise ValueError("every number of every row is NaN")
+
+    @classmethod
+    def of(cls, rows: Iterable[Sequence[float] | None]) -> Timelines:
+        """Return timelines from lists of numbers; None for a row of which none is known.
+
+        >>> Timelines.of([[1, 0, 1], None, [0]]).values.tolist()
+        [[1.0, 0.0, 1.0], [nan, nan, nan], [0.0, nan, nan]]
+        """
+        listed = [() if row is None else row for row in rows]
+        values = np.full((len(listed), max([1, *map(len, listed)])), np.nan)
+        for of_row, row in zip(values, listed, strict=True):
+            of_row[: len(row)] = row
+        return cls(values)
+
+    @property
+    def known(self) -> Bool[np.ndarray, " N"]:
+        return np.asarray(~np.isnan(self.values).all(axis=1))
+
+    @property
+    def contents(self) -> str:
+        return f"timelines of up to {counted(self.values.shape[1], 'place')}"
+
+    def texts(self, rows: Rows) -> list[str | None]:
+        return [
+            json.dumps([None if np.isnan(it) else it for it in values]) if known else None
+            for values, known in zip(self.values[rows].tolist(), self.known[rows], strict=True)
+        ]
+
+
 def label_of(
     kind: Kind,
     names: Sequence[str],
@@ -303,7 +358,12 @@ def label_of(
         return Classes(tuple(names), values, tuple(templates), rare=rare)
     if kind == "tags":
         return Tags(tuple(names), values, rare=rare)
-    return Numbers(values) if kind == "numbers" else Points(values)
+    plain: dict[Kind, type[Numbers | Points | Timelines]] = {
+        "numbers": Numbers,
+        "points": Points,
+        "timelines": Timelines,
+    }
+    return plain[kind](values)
 
 
 def unknown_values(kind: Kind, names: int, rows: int) -> Values:

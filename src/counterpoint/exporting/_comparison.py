@@ -25,7 +25,19 @@ from ..networks.towers.maps import MapSquare
 from ..networks.towers.series import Standardised
 from ..networks.towers.sound import Waveform
 from ..networks.towers.table import Cells
-from ..raw import UNKNOWN, Boxes, Clips, Conversation, Exchange, Maps, Series, Table, Waves
+from ..raw import (
+    UNKNOWN,
+    Boxes,
+    Clips,
+    Conversation,
+    Exchange,
+    Maps,
+    Sentence,
+    Series,
+    Subtitles,
+    Table,
+    Waves,
+)
 from ._opening import open_rgb
 
 
@@ -120,6 +132,14 @@ def sample_conversations(model: TowerMethod, column: str) -> tuple[list[Conversa
     """Return conversations of one exchange and of two."""
     pairs = [Exchange(text, other) for text, other in zip(TEXTS, reversed(TEXTS), strict=True)]
     rows: list[Conversation] = [(pair,) for pair in pairs] + [tuple(pairs[:2])]
+    return rows, rows
+
+
+def sample_transcripts(model: TowerMethod, column: str) -> tuple[list[Subtitles], list[Subtitles]]:
+    """Return transcripts of one sentence, of several and of none."""
+    sentences = tuple(Sentence(start, start + 1.0, text) for start, text in enumerate(TEXTS))
+    rows = [Subtitles((it,), len(TEXTS)) for it in sentences] + [Subtitles(sentences, len(TEXTS))]
+    rows.append(Subtitles((), 1.0))
     return rows, rows
 
 

@@ -2,6 +2,7 @@ from ._registry import METHODS as METHODS
 from ._registry import assemble as assemble
 from ._registry import create as create
 from ._registry import names as names
+from .a2summ import A2Summ as A2Summ
 from .albef import ALBEF as ALBEF
 from .align import ALIGN as ALIGN
 from .alpro import ALPRO as ALPRO
@@ -133,6 +134,7 @@ from .tower_method import TowerMethod as TowerMethod
 from .user_loss import LossError as LossError
 from .uta import UTA as UTA
 from .v2c_cbm import V2CCBM as V2CCBM
+from .videolights import VideoLights as VideoLights
 from .vladva import VladVA as VladVA
 from .vlm2vec import VLM2Vec as VLM2Vec
 from .whitened_cse import WhitenedCSE as WhitenedCSE

@@ -21,3 +21,6 @@ from .sounds import Waves as Waves
 from .sounds import check_waves as check_waves
 from .table import Table as Table
 from .table import check_table as check_table
+from .transcripts import Sentence as Sentence
+from .transcripts import Subtitles as Subtitles
+from .transcripts import check_transcripts as check_transcripts

@@ -22,10 +22,13 @@ from ..networks.towers.chat import Chat
 from ..networks.towers.embedder import PromptedText
 from ..networks.towers.language import Llama
 from ..networks.towers.maps import MapPatches, MapSquare
+from ..networks.towers.perceptron import BagOfWords
+from ..networks.towers.sentences import SentencesTower, SentenceTokens
 from ..networks.towers.series import SeriesTower, Standardised
 from ..networks.towers.sound import SoundTower
 from ..networks.towers.table import Cells, ColumnStatistics, TablePerceptron
-from ..raw import Boxes, Exchange, Maps, Series, Waves, ends
+from ..networks.towers.video import FramesTower
+from ..raw import Boxes, Clips, Exchange, Maps, Sentence, Series, Subtitles, Waves, ends
 from ..recipes.schema import Recipe, Towers, Widths
 from ..types import Batch, Kind, StepInfo, Target
 
@@ -44,9 +47,18 @@ RECIPE = Recipe(
 FIVE = Target("group", ("a", "b", "c", "d", "e"))
 TAGS = Target("tags", ("red", "green", "blue"), "tags")
 NUMBER = Target("number", (), "numbers")
-OF_KIND: dict[Kind, Target] = {"classes": FIVE, "tags": TAGS, "numbers": NUMBER}
+TIMELINE = Target("key_frames", (), "timelines")
+OF_KIND: dict[Kind, Target] = {"classes": FIVE, "tags": TAGS, "numbers": NUMBER, "timelines": TIMELINE}
 """Labels of `batch` that methods learn from, by kind; points are learned beside another label, as ``click``."""
 _WORDS = ["a", "small", "red", "cat", "runs", "over", "the", "old", "green", "hill"]
+
+
+def _said(count: int, first: int) -> Subtitles:
+    """Return a transcript of so many sentences of one second."""
+    words = [" ".join(_WORDS[(first + k) % 7 : (first + k) % 7 + 3]) for k in range(count)]
+    return Subtitles(tuple(Sentence(k, k + 1.0, text) for k, text in enumerate(words)), float(max(count, 1)))
+
+
 INPUTS: dict[str, Any] = {
     "image": torch.randint(
         0, 256, (6, 3, 10, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
@@ -59,6 +71,13 @@ INPUTS: dict[str, Any] = {
         torch.randint(0, 4, (6, 10, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)),
         ("background", "cat", "dog", "car"),
     ),
+    "video": Clips(
+        torch.randint(
+            0, 256, (6, 4, 3, 10, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
+        ),
+        torch.tensor([4, 3, 4, 1, 2, 4]),
+    ),
+    "transcript": [_said(1 + k % 3, k) for k in range(6)],
     "boxes": Boxes(
         torch.rand(6, 3, 2, 2, generator=torch.Generator().manual_seed(1)).sort(2).values.flatten(2)
     ),
@@ -213,6 +232,21 @@ def stub_map() -> Tower:
     return MapPatches(MapSquare(SIZE, classes=INPUTS["map"].classes))
 
 
+@cache
+def _sentences() -> SentenceTokens:
+    return SentenceTokens.fit(INPUTS["transcript"], vocabulary=280, context=12)
+
+
+def stub_transcript() -> Tower:
+    """Return a tower of transcripts that knows the words of `INPUTS`."""
+    return SentencesTower(BagOfWords(_sentences().tokenizer, width=10), _sentences())
+
+
+def stub_video() -> Tower:
+    """Return a tower of clips of four frames, a linear layer on the pixels of each."""
+    return FramesTower(StubImage(), frames=4, ordered=False)
+
+
 def stub_text(kind: Any) -> TextTower:
     """Return a tower of texts for a method, which knows the mask token where the method asks for that."""
     return StubReader() if "masks_words" in getattr(kind, "asks", {}).values() else StubText()
@@ -227,6 +261,10 @@ def stub_towers(reads: dict[str, str], seed: int = 0, kind: Any = None) -> dict[
         towers.append(BoxPerceptron())
     if "talk" in reads.values():
         towers.append(stub_talk(seed))
+    if "video" in reads.values():
+        towers.append(stub_video())
+    if "transcript" in reads.values():
+        towers.append(stub_transcript())
     by_modality = {tower.modality: tower for tower in towers}
     if other := set(reads.values()) - set(by_modality):
         raise ValueError(f"there is no small tower of {', '.join(sorted(other))}: give towers=")
@@ -285,6 +323,12 @@ def loaded(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtyp
             views[name] = method.inputs[view.column]([" ".join(_WORDS[:k]) for k in lengths])
         elif view.modality == "text":
             views[name] = torch.randint(1, WordTokenizer.end, (size, 5), generator=generator)
+        elif view.modality == "video":
+            views[name] = torch.rand(size, 4, 3, SIZE, SIZE, generator=generator, dtype=dtype)
+            views[name][::4, 3:] = torch.nan
+        elif view.modality == "transcript":
+            said = [_said(1 + k % 3, k) for k in range(size)]
+            views[name] = method.inputs[view.column](said)
         elif view.modality == "boxes":
             sides = torch.rand(size, 3, 2, 2, generator=generator, dtype=dtype).sort(2).values
             views[name] = sides.flatten(2)
@@ -296,6 +340,10 @@ def loaded(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtyp
     labels = {"group": torch.arange(size) % 5, "tags": tags, "number": number}
     boxes = torch.rand(size, 4, generator=generator, dtype=dtype)
     boxes = torch.cat([boxes[:, :2] / 2, 0.5 + boxes[:, 2:] / 2], 1)
+    labels |= {"key_frames": (torch.rand(size, 4, generator=generator) < 0.3).float()}
+    labels |= {"key_sentences": (torch.rand(size, 3, generator=generator) < 0.4).float()}
+    labels |= {"saliency": torch.randint(0, 5, (size, 4), generator=generator).float()}
+    labels |= {"moments": (labels["saliency"] > 2).float()}
     labels["click"] = torch.rand(size, 2, generator=generator, dtype=dtype)
     frames = {
         name: of_boxes(boxes, labels["group"] > 2) for name, view in method.views.items() if view.framed

@@ -14,7 +14,7 @@ import polars as pl
 import torch
 import torch.nn.functional as F
 from polars.testing import assert_frame_equal
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..data.base import Data, Rows, Splits
 from ..data.pictured import PairedData
@@ -37,6 +37,7 @@ DATA = (
     f"clips:sounding,pixels=16,frames=6,{_SIZES}",
     f"glosses:graded,{_SIZES}",
     f"scenes:basic,pixels=24,{_SIZES},talk=questions+captions",
+    f"clips:long,pixels=16,{_SIZES}",
 )
 """Synthetic data, of which the first serves that has what a task asks about."""
 _INCOMPLETE = "scenes:spurious,pixels=24,train=96,test=48,missing=image:0.3"
@@ -65,6 +66,8 @@ class RandomEmbedder:
             requests = [row[-1].request for row in inputs["talk"]]
             both = self.embed("image", inputs["image"]) + self.embed("text", requests)
             return F.normalize(both, dim=-1)
+        if modality == "transcript":
+            return self.embed("text", [" ".join(it.text for it in row.sentences) for row in inputs])
         if modality == "talk":
             return self.embed("text", [row[-1].reply for row in inputs])
         if modality == "audio":
@@ -109,6 +112,24 @@ class RandomEmbedder:
     def judge(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> list[Tensor]:
         """Return probabilities by the lengths of words, more of long ones."""
         return [1 - 1 / torch.tensor([1.0 + len(word) for word in reply.split()]) for reply in replies]
+
+    def key_scores(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Return the brightness of frames, and scores by the lengths of sentences."""
+        clips = inputs["video"]
+        behind = torch.arange(clips.frames.shape[1]) >= clips.lengths[:, None]
+        bright = clips.frames.float().mean((2, 3, 4)).masked_fill(behind, torch.nan)
+        said = [torch.tensor([float(len(it.text)) for it in row.sentences]) for row in inputs["transcript"]]
+        padded = nn.utils.rnn.pad_sequence(said, batch_first=True, padding_value=torch.nan)
+        return {"video": bright, "transcript": padded}
+
+    def find_moments(self, inputs: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """Return three spans by the lengths of queries, and the brightness of frames."""
+        lengths = torch.tensor([float(len(text)) for text in inputs["text"]])[:, None]
+        starts = (lengths * torch.tensor([0.1, 0.2, 0.3])) % 0.5
+        spans = torch.stack([starts, starts + 0.3, starts], -1)
+        bright = inputs["video"].frames.float().mean((2, 3, 4))
+        behind = torch.arange(bright.shape[1]) >= inputs["video"].lengths[:, None]
+        return spans, bright.masked_fill(behind, torch.nan)
 
     def embed_patches(self, pictures: Tensor, head: str = "default") -> Tensor:
         """Return embeddings of the quarters of pictures."""

@@ -17,6 +17,8 @@ from .models import CompletesReplies as CompletesReplies
 from .models import Embedder as Embedder
 from .models import EncodesPatches as EncodesPatches
 from .models import EnergyModel as EnergyModel
+from .models import FindsKeys as FindsKeys
+from .models import FindsMoments as FindsMoments
 from .models import JointEmbedder as JointEmbedder
 from .models import JudgesLabels as JudgesLabels
 from .models import JudgesReplies as JudgesReplies

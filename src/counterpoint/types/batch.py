@@ -70,7 +70,8 @@ class Batch:
             ``(B, L)``.
         labels: the data's labels by name: classes ``(B,)``, −1 where an example has none; tags ``(B, C)``, 1 where one
             applies, 0 where it does not, −1 where that is not known; numbers ``(B,)`` as floats, NaN where they are not
-            known; points ``(B, 2)``, x and y as shares of width and height in [0, 1], NaN where they are not known.
+            known; points ``(B, 2)``, x and y as shares of width and height in [0, 1], NaN where they are not known;
+            timelines ``(B, T)``, a number for each place in time, NaN where it is not known and behind the last.
         present: a column to which of the examples have a value in it, ``(B,)``; of a column that is not named, all have
             one. The views of the others hold some tensor, which must not matter.
         frames: of each view that asks for it, ``View.framed``, where in the picture it lies ``(B, 2, 3)``; see

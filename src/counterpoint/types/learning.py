@@ -56,8 +56,9 @@ class Stage:
             )
 
 
-Kind = Literal["classes", "tags", "numbers", "points"]
-"""Kinds of labels, which are one class of several, tags of which several may apply, a number, or a point."""
+Kind = Literal["classes", "tags", "numbers", "points", "timelines"]
+"""Kinds of labels, which are one class of several, tags of which several may apply, a number, a point, or a number for
+each of some places in time."""
 
 
 @final

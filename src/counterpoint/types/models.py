@@ -281,6 +281,19 @@ class NamesSentences(Protocol):
 
 
 @runtime_checkable
+class FindsKeys(Protocol):
+    """A model that says which frames of a clip and which sentences of its transcript are key."""
+
+    def key_scores(self, inputs: Mapping[str, Any]) -> Mapping[str, Float[Tensor, "n _"]]:
+        """Return the score of each frame and of each sentence, by column, NaN behind the last of a row.
+
+        Args:
+            inputs: clips and transcripts of the same examples in their raw forms, by column.
+        """
+        ...
+
+
+@runtime_checkable
 class MapsPhrases(Protocol):
     """A model that says where in pictures phrases apply in another way than by similarities of embeddings."""
 
@@ -288,4 +301,19 @@ class MapsPhrases(Protocol):
         self, pictures: UInt8[Tensor, "n 3 H W"], phrases: Sequence[str]
     ) -> Float[Tensor, "n k h w"]:
         """Return how far each phrase applies at each patch of the central squares of pictures."""
+        ...
+
+
+@runtime_checkable
+class FindsMoments(Protocol):
+    """A model that says which moments of a clip a query asks for, and how salient each frame is for it."""
+
+    def find_moments(self, inputs: Mapping[str, Any]) -> tuple[Float[Tensor, "n q 3"], Float[Tensor, "n T"]]:
+        """Return spans, each its start, its end and its score, and the saliency of frames, NaN behind the last.
+
+        Starts and ends are shares of the clip's length.
+
+        Args:
+            inputs: clips and queries of the same examples in their raw forms, by column.
+        """
         ...

@@ -14,7 +14,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ...raw import Clips, Raw, Table
-from ..labels import Classes, Label, Tags, label_of, unknown_values
+from ..labels import Classes, Label, Tags, Timelines, label_of, unknown_values
 
 
 def joined_label(of_each: Sequence[Label | None], sizes: Sequence[int], what: str) -> Label:
@@ -31,6 +31,8 @@ def joined_label(of_each: Sequence[Label | None], sizes: Sequence[int], what: st
     having = [label for label in of_each if label is not None]
     if len(kinds := dict.fromkeys(label.kind for label in having)) > 1:
         raise ValueError(f"{what} holds {' here and '.join(kinds)} there; rename one")
+    if all(isinstance(label, Timelines) for label in having):
+        return _joined_timelines(of_each, sizes)
     names = tuple(dict.fromkeys(known for label in having for known in label.names))
     parts = [
         unknown_values(having[0].kind, len(names), rows) if label is None else _renumbered(label, names)
@@ -38,6 +40,18 @@ def joined_label(of_each: Sequence[Label | None], sizes: Sequence[int], what: st
     ]
     templates = having[0].templates if isinstance(having[0], Classes) else ()
     return label_of(having[0].kind, names, np.concatenate(parts), templates)
+
+
+def _joined_timelines(of_each: Sequence[Label | None], sizes: Sequence[int]) -> Timelines:
+    """Return timelines as long as the longest, NaN behind shorter ones."""
+    longest = max(label.values.shape[1] for label in of_each if label is not None)
+    whole = np.full((sum(sizes), longest), np.nan)
+    start = 0
+    for rows, label in zip(sizes, of_each, strict=True):
+        if label is not None:
+            whole[start : start + rows, : label.values.shape[1]] = label.values
+        start += rows
+    return Timelines(whole)
 
 
 def _renumbered(label: Label, names: Sequence[str]) -> np.ndarray:
@@ -89,7 +103,9 @@ def joined_raw(
     if len(parts) == 1 and len(places) == count:
         return first
     if isinstance(first, list):
-        texts = [blank_text] * count
+        # Only texts have an empty form; of anything else that is a list, what stands in a gap is any example.
+        examples = [one for _, raw in parts for one in raw[:1] if not isinstance(one, str | list)]
+        texts = [*examples, blank_text][:1] * count
         for places, raw in parts:
             for place, text in zip(places.tolist(), raw, strict=False):
                 texts[place] = text

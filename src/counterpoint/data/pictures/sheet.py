@@ -17,7 +17,7 @@ from ...files import writing
 from ...modalities import MODALITIES, resolve
 from ...networks.towers.footage import centres
 from ...pages.sheet import Card, cards, is_page, write_sheet
-from ...raw import Boxes, Clips, Conversation, Maps, Series, Table, Waves
+from ...raw import Boxes, Clips, Conversation, Maps, Series, Subtitles, Table, Waves
 
 COLUMNS = 8
 _FRAMES = 4  # of a clip that are shown
@@ -168,3 +168,9 @@ def draw_conversation(axis: Any, example: Conversation) -> None:
 def tell_conversation(example: Conversation) -> str:
     """Return the exchanges of one conversation, a line for each request and each reply."""
     return "\n".join(line for request, reply in example for line in (f"> {request}", reply))
+
+
+def draw_transcript(axis: Any, example: Subtitles) -> None:
+    """Write the first sentences of one transcript below an axis."""
+    lines = [textwrap.shorten(it.text, 40, placeholder="…") for it in example.sentences[:4]]
+    axis.text(0.0, -0.05, "\n".join(lines), transform=axis.transAxes, va="top", fontsize=5)

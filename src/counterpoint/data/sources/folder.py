@@ -34,6 +34,7 @@ _NAMED = 3  # tables that a message names
 _BESIDE = {
     **dict.fromkeys((*MODALITIES.get("audio").endings, ".m4a"), "audio"),
     **dict.fromkeys(MODALITIES.get("video").endings, "video"),
+    **dict.fromkeys(MODALITIES.get("transcript").endings, "transcript"),
 }
 """Suffixes of files of other modalities, which belong to the picture of the same name."""
 _MAP = MODALITIES.get("map")
@@ -48,9 +49,9 @@ class FolderSource(Source):
     Captions are in a file of the picture's name beside it: a ``.txt`` or ``.caption`` with one a line, or a ``.json``
     with ``text`` or ``caption``, which may also hold ``split``, ``id`` and ``group``; its other texts and numbers are
     labels. Where no file beside any picture says a caption, there are none, and every picture is read.
-    ``captions=path``, ``name`` or ``folder`` makes them of names instead, where a user asks for it. Sounds and videos
-    of a picture's name belong to its record. Pictures of one name (``owl.png``, ``owl.svg``) are of one group; with
-    ``group=folder`` all pictures of a folder are, so that whole classes are held out.
+    ``captions=path``, ``name`` or ``folder`` makes them of names instead, where a user asks for it. Sounds, videos
+    and subtitles of a picture's name belong to its record. Pictures of one name (``owl.png``, ``owl.svg``) are of one
+    group; with ``group=folder`` all pictures of a folder are, so that whole classes are held out.
     A folder ``masks`` holds maps of the pictures: files of the same names, in the same folders, whose pixels are
     classes. ``masks/classes.txt`` names the classes, one a line.
     If every picture lies in a folder of its kind (``cat/1.jpg``), that folder's name becomes the label ``folder``, of

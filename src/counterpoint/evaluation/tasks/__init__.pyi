@@ -20,6 +20,7 @@ from .fudd import FuDD as FuDD
 from .graded_similarity import GradedSimilarity as GradedSimilarity
 from .image_quality import ImageQuality as ImageQuality
 from .inpaintcoco import InpaintCOCO as InpaintCOCO
+from .keyframes import Keyframes as Keyframes
 from .label_retrieval import LabelRetrieval as LabelRetrieval
 from .likelihood import Likelihood as Likelihood
 from .localisation import Localisation as Localisation
@@ -29,6 +30,7 @@ from .mmcl_robustness import MMCLRobustness as MMCLRobustness
 from .mme import Mme as Mme
 from .mmvp import MMVP as MMVP
 from .modality_importance_score import ModalityImportance as ModalityImportance
+from .moments import Moments as Moments
 from .multi_attribute_bias_amplification import BiasAmplification as BiasAmplification
 from .multi_label import MultiLabel as MultiLabel
 from .multiple_choice import MultipleChoice as MultipleChoice

@@ -27,6 +27,7 @@ from .language import LanguageTower, Llama
 from .maps import MapPatches, MapSquare
 from .parts.attentive import SeriesTransformer
 from .perceptron import BagOfWords
+from .sentences import SentencesTower, SentenceTokens
 from .series import DilatedTower, SeriesTower, Standardised
 from .sound import MelTower, SoundTower
 from .table import Cells, TablePerceptron, TableTower
@@ -37,7 +38,7 @@ from .video import FramesTower, VideoTower
 from .wav2vec2 import small_wav2vec2
 
 T = TypeVar("T")
-Fitted = TypeVar("Fitted", BytePairTokenizer, Standardised, Cells, MapSquare, Chat)
+Fitted = TypeVar("Fitted", BytePairTokenizer, Standardised, Cells, MapSquare, Chat, SentenceTokens)
 
 
 _TRANSFORMERS = {"transformer": TextTransformer, "reader": TextReader}
@@ -140,6 +141,7 @@ def build_towers(
     - series: ``dilated``, ``transformer``, ``transformers:patchtst[@hub|@PATH]``, ``fracast:fracast-0[@package|@PATH]``
     - tables: ``mlp``; maps: ``patches``; boxes: ``perceptron``
     - conversations: ``llama``, ``transformers:PATH`` (a causal language model with a chat template)
+    - transcripts: ``sentences`` (with a built-in tower of texts of the recipe's name on each)
     - clips: ``frames``, ``stills`` (both with a tower of pictures of the recipe's name),
       ``transformers:NAME[@hub|@PATH]``
     - pictures and text: ``open_clip:NAME[@TAG|@PATH]``, and a dual encoder of ``transformers`` or
@@ -331,6 +333,23 @@ def talk_tower(source: TowerSource, start: Start) -> Tower:
         return TalkEmbedder(*_embedder(start))
     chat = start.fitted(Chat, lambda: Chat.fit(start.examples(), sizes.vocabulary, sizes.talk_context))
     return Llama(chat, sizes.talk_width, sizes.talk_layers, start.seed)
+
+
+def transcript_tower(source: TowerSource, start: Start) -> SentencesTower:
+    """Build a built-in tower of transcripts, whose sentences a built-in tower of texts reads; see `build_towers`."""
+    sizes = start.sizes
+    words = TowerSource.parse(sizes.text).name
+    if words not in _TEXT:
+        raise unknown("text tower for sentences", sizes.text, _TEXT)
+
+    def fit() -> SentenceTokens:
+        rows = [row for column in start.examples() for row in column]
+        return SentenceTokens.fit(rows, sizes.vocabulary, sizes.context)
+
+    tokens = start.fitted(SentenceTokens, fit)
+    tower = _TEXT[words](tokens.tokenizer)
+    tower.name = words
+    return SentencesTower(tower, tokens)
 
 
 def _embedder(start: Start) -> tuple[LanguageTower, PictureEmbedder | None]:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from ....reasons import counted
-from ...labels import Classes, Label, Numbers, Points, Tags
+from ...labels import Classes, Label, Numbers, Points, Tags, Timelines
 from .._section import Finding, Findings, ReportSection, percent
 from .._seen import DataOverview
 
@@ -19,7 +19,7 @@ _CENTRE = 1 / 3  # of width and height
 
 @final
 class Labels(ReportSection):
-    """The labels by their kind: classes and their balance, tags of an example, the range of numbers and points."""
+    """The labels by their kind: classes and their balance, tags of an example, ranges of numbers, points, timelines."""
 
     order: ClassVar[int] = 50
     title: ClassVar[str] = "labels"
@@ -36,6 +36,8 @@ class Labels(ReportSection):
                     _numbers(findings, name, label)
                 case Points():
                     _points(findings, name, label)
+                case Timelines():
+                    _timelines(findings, name, label)
         for name, why in sorted(seen.refused.items()):
             findings.add(name, f"{why}: no label", {"refused": why})
         return findings.listed
@@ -119,6 +121,13 @@ def _points(findings: Findings, name: str, label: Points) -> None:
     middle = float((np.abs(points - 0.5) < _CENTRE / 2).all(axis=1).mean())
     line = f"points, {percent(middle)} % in the middle ninth of the picture"
     findings.add(name, line + lacking, {"middle": middle, "without": without})
+
+
+def _timelines(findings: Findings, name: str, label: Timelines) -> None:
+    numbers, (without, lacking) = label.values[~np.isnan(label.values)], _without(label)
+    above = float((numbers > 0).mean())
+    line = f"timelines, {percent(above)} % of the places above 0"
+    findings.add(name, line + lacking, {"above": above, "without": without})
 
 
 def _evenness(sizes: np.ndarray) -> float:

@@ -3,6 +3,10 @@ from .clip import Event as Event
 from .clip import film as film
 from .clip import save as save
 from .config import ClipConfig as ClipConfig
+from .long_clip import ClipSegment as ClipSegment
+from .long_clip import LongClip as LongClip
+from .long_config import LongClipConfig as LongClipConfig
+from .long_world import LongClips as LongClips
 from .pictured import ClipPictures as ClipPictures
 from .presets import PRESETS as PRESETS
 from .sensors import acceleration as acceleration

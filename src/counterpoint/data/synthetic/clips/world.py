@@ -12,11 +12,14 @@ from jaxtyping import Bool
 from .... import raw
 from ....networks.base import FormedInput, Input
 from ....registry import unknown
+from ....spec import Spec
 from ...base import Data, Rows
 from ...reading.sounds import resampled
 from ..as_pictures import written_as
 from ..sounds.synthesis import RATE
 from .filmed import SyntheticClips
+from .long_config import LONG
+from .long_world import LongClips
 from .pictured import ClipPictures
 from .presets import PRESETS, ClipPreset
 from .sensors import CHANNELS
@@ -52,12 +55,14 @@ class VideoClips(SyntheticClips):
     def parse(cls, source: str) -> Any:
         """Return a world as it is written: ``clips:PRESET``, then options after commas.
 
-        With ``as=pictures`` it is a `ClipPictures`.
+        With ``as=pictures`` it is a `ClipPictures`; ``clips:long`` is a `LongClips`.
 
         Raises:
             UnknownNameError: for an unknown preset or option.
             ValueError: for a value that an option cannot have, or an option without one.
         """
+        if Spec.parse(source).name.partition(":")[2] in LONG:
+            return LongClips.parse(source)
         return written_as(source, PRESETS, cls, ClipPictures)
 
     def read(self, column: str, rows: Rows) -> Any:
