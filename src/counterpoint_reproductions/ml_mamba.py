@@ -18,7 +18,7 @@ SINGLE, BOTH_WAYS, CROSS, TRANSFORMER = (
     "cross-scan",
     "single, Transformer",
 )
-STEPS = 500
+STEPS = 250
 DATA = "scenes:tiny,train=6000,validation=64,test=1000,talk=captions"
 COMPARISON = TrainingComparison(
     {
