@@ -10,7 +10,7 @@ from counterpoint.networks.bridges.base import Bridge, Given, Seen
 from counterpoint.networks.init import initialise
 
 WIDTH, OUT, GRID, LAYERS = 12, 16, (4, 4), 6
-FIXED = ("linear", "mlp", "stacked")
+FIXED = ("linear", "mlp", "scan", "stacked")
 """Bridges with a token for each patch."""
 every = pytest.mark.parametrize("name", BRIDGES.names())
 

@@ -103,6 +103,7 @@ from .multimae import MultiMAE as MultiMAE
 from .multimodn import MultiModN as MultiModN
 from .needs import Needs as Needs
 from .negclip import NegCLIP as NegCLIP
+from .next_token import NextToken as NextToken
 from .p_former import PFormer as PFormer
 from .pcd import PCD as PCD
 from .pixpro import PixPro as PixPro

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..forms import Count, NonNegative
 from ..networks.base import Towers
 from ..networks.bridges.base import Grouping
+from ..networks.bridges.scan import Scan
 from ..networks.experts import MixtureOfExperts, Routing, balance_of_votes, recorded_routings, votes
 from ..networks.towers.chat import EXCHANGE
 from ..recipes.schema import Recipe
@@ -41,6 +42,7 @@ class SFT(SpeakingMethod):
         tokens: of a picture; the bridge's own number unless given.
         tune_image: what moves of the tower of pictures; nothing of a pretrained one and all of another unless given.
         image_tiles: g, for ``stacked``: the picture is read as a whole and in g × g tiles of the tower's size.
+        scan: for ``scan``, the orders in which patches are read: ``cross``, ``bidirectional`` or ``single``.
         groups: for ``stacked``, of the patches of tiles: ``strided``, ``tiles`` or ``repeated``.
         levels: for ``crossed``, how many layers of the picture tower are read.
         experts: for ``crossed``, E, the feed-forward networks of a block.
@@ -56,7 +58,7 @@ class SFT(SpeakingMethod):
     """
 
     family = "speaking"
-    papers = ("deepstack", "evlm", "frozen")
+    papers = ("deepstack", "evlm", "frozen", "ml-mamba")
     tunable: ClassVar[Ranges] = {}
 
     def __init__(
@@ -68,14 +70,14 @@ class SFT(SpeakingMethod):
         tokens: int | None = None,
         tune_image: TuneImage | None = None,
         image_tiles: Count = 1,
+        scan: Scan | None = None,
         groups: Grouping | None = None,
         levels: Count | None = None,
         experts: Count | None = None,
         balance: NonNegative = 0.01,
     ) -> None:
-        super().__init__(
-            towers, bridge, tokens, tune_image, image_tiles, groups=groups, levels=levels, experts=experts
-        )
+        own = {"scan": scan, "groups": groups, "levels": levels, "experts": experts}
+        super().__init__(towers, bridge, tokens, tune_image, image_tiles, **own)
         self.balance = balance
 
     def encode(self, batch: Batch) -> Embeddings:

@@ -77,16 +77,31 @@ class Speaker:
             hidden: which of the picture's tokens, or all of them, no other token attends to in any layer. Positions
                 stay as they are.
         """
-        embedded = self.language.embed(tokens)
         if given is None:
-            return self.language.token_states(embedded)
+            return self.language.token_states(self.language.embed(tokens))
+        return self.without_pictures(self.sequence_states(tokens, given, hidden=hidden), given)
+
+    def without_pictures(self, states: Float[Tensor, "B M W"], given: Given) -> Float[Tensor, "B L W"]:
+        """Return the states of the tokens of conversations alone."""
+        opening = self.language.chat.opening
+        return torch.cat([states[:, :opening], states[:, opening + given.tokens.shape[1] :]], 1)
+
+    def sequence_states(
+        self,
+        tokens: Int[Tensor, "B L"],
+        given: Given,
+        *,
+        hidden: bool | Bool[Tensor, "B n"] = False,
+    ) -> Float[Tensor, "B M W"]:
+        """Return the state of each token of conversations and of the pictures in them; see `states`."""
+        embedded = self.language.embed(tokens)
         opening, count = self.language.chat.opening, given.tokens.shape[1]
         parts = (embedded[:, :opening], given.tokens.to(embedded.dtype), embedded[:, opening:])
         # A hidden picture is read in no layer either.
         before = {n: partial(_behind, change, opening) for n, change in given.before.items() if not hidden}
         whole, mask = torch.cat(parts, 1), None
+        length, of_picture = whole.shape[1], slice(opening, opening + count)
         if hidden is not False:
-            length, of_picture = whole.shape[1], slice(opening, opening + count)
             every = torch.ones(len(whole), count, dtype=torch.bool, device=whole.device)
             hidden = every if hidden is True else hidden
             mask = torch.ones(length, length, dtype=torch.bool, device=whole.device).tril()
@@ -94,25 +109,45 @@ class Speaker:
             # A picture's token keeps itself, so that no softmax is without a key.
             itself = torch.eye(length, dtype=torch.bool, device=whole.device)[:, of_picture]
             mask[:, :, of_picture] &= ~hidden[:, None] | itself
-        states = self.language.token_states(whole, mask=mask, before=before)
-        return torch.cat([states[:, :opening], states[:, opening + count :]], 1)
+        of_pictures = torch.zeros(length, dtype=torch.bool, device=whole.device)
+        of_pictures[of_picture] = True
+        return self.language.token_states(whole, mask=mask, before=before, of_pictures=of_pictures)
 
     def reply_states(
-        self, talk: Int[Tensor, "B 3 L"], given: Given | None, *, hidden: bool = False
+        self,
+        talk: Int[Tensor, "B 3 L"],
+        given: Given | None,
+        *,
+        hidden: bool = False,
+        states: Float[Tensor, "B t W"] | None = None,
     ) -> tuple[Float[Tensor, "n W"], Int[Tensor, " n"], Bool[Tensor, "B L"]]:
-        """Return the state that predicts each token of a reply, these tokens, and their places."""
+        """Return the state that predicts each token of a reply, these tokens, and their places.
+
+        Args:
+            talk: conversations.
+            given: what is read of pictures; None for conversations without one.
+            hidden: as for `states`.
+            states: of the trimmed conversations, where they are known.
+        """
         read = trimmed(talk)
         # The end of a prompt is its last token; no reply begins right behind a picture.
         spoken = read[:, REPLY, 1:] > 0
-        states = self.states(read[:, TOKEN], given, hidden=hidden)[:, :-1][spoken]
+        if states is None:
+            states = self.states(read[:, TOKEN], given, hidden=hidden)
+        states = states[:, :-1][spoken]
         return states, read[:, TOKEN, 1:][spoken], F.pad(spoken, (1, talk.shape[2] - read.shape[2]))
 
-    def log_p(self, talk: Int[Tensor, "B 3 L"], given: Given | None) -> Float[Tensor, "B L"]:
+    def log_p(
+        self,
+        talk: Int[Tensor, "B 3 L"],
+        given: Given | None,
+        states: Float[Tensor, "B t W"] | None = None,
+    ) -> Float[Tensor, "B L"]:
         """Return the log-probability of each token of a reply; 0 for all other tokens.
 
-        Logits are computed where replies stand, and no others.
+        Logits are computed where replies stand, and no others. The arguments are those of `reply_states`.
         """
-        states, tokens, where = self.reply_states(talk, given)
+        states, tokens, where = self.reply_states(talk, given, states=states)
         wrong = F.cross_entropy(upcast(self.language.head(states)), tokens, reduction="none")
         return wrong.new_zeros(where.shape).masked_scatter(where, -wrong)
 
@@ -145,7 +180,10 @@ class Speaker:
         first, *texts = self.language.embed(tokens).tensor_split(list(at), 1)
         pictures = given.tokens.to(first.dtype).reshape(len(tokens), len(at), -1, first.shape[2]).unbind(1)
         parts = [part for pair in zip(pictures, texts, strict=True) for part in pair]
-        return upcast(self.language.head(self.language.token_states(torch.cat([first, *parts], 1))[:, -1]))
+        # Texts and pictures take turns behind the first text.
+        kinds = [first.new_full((part.shape[1],), n % 2) for n, part in enumerate([first, *parts])]
+        whole, of_pictures = torch.cat([first, *parts], 1), torch.cat(kinds) > 0
+        return upcast(self.language.head(self.language.token_states(whole, of_pictures=of_pictures)[:, -1]))
 
 
 def _behind(change: ChangeBehind, opening: int, states: Float[Tensor, "B L W"]) -> Float[Tensor, "B L W"]:

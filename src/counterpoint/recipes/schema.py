@@ -58,7 +58,7 @@ class Towers(Section):
     table: str = "mlp"
     """Tower of a row of numbers and classes."""
     talk: str = "llama"
-    """Tower of conversations: llama, a small language model; transformers:PATH."""
+    """Tower of conversations: llama, mamba or mamba2, a small language model; transformers:PATH."""
     image_size: Count = 48
     """Height and width of pictures, and of the frames of clips, in pixels."""
     image_width: Count | None = None
@@ -86,9 +86,9 @@ class Towers(Section):
     talk_context: Count = 96
     """Tokens of a conversation that are read."""
     talk_width: Count = 128
-    """Width of a llama."""
+    """Width of a small language model."""
     talk_layers: Count = 2
-    """Layers of a llama."""
+    """Layers of a small language model."""
     tune: Literal["full", "lora", "biases", "frozen"] | None = None
     """Parts of pretrained towers that are trained, where neither arm nor method says: all unless given."""
     keep: bool = False

@@ -23,7 +23,7 @@ from .built_in import IMAGE_TOWERS
 from .chat import Chat
 from .drawn import DrawnText
 from .embedder import PictureEmbedder, TalkEmbedder, TextEmbedder
-from .language import LanguageTower, Llama
+from .language import RANDOM, LanguageTower, Llama
 from .maps import MapPatches, MapSquare
 from .parts.attentive import SeriesTransformer
 from .perceptron import BagOfWords
@@ -140,7 +140,7 @@ def build_towers(
       ``timm:NAME[@hub|@package|@PATH]`` on log-mel spectrograms, ``resemblyzer:ge2e[@package|@PATH]``
     - series: ``dilated``, ``transformer``, ``transformers:patchtst[@hub|@PATH]``, ``fracast:fracast-0[@package|@PATH]``
     - tables: ``mlp``; maps: ``patches``; boxes: ``perceptron``
-    - conversations: ``llama``, ``transformers:PATH`` (a causal language model with a chat template)
+    - conversations: ``llama``, ``mamba``, ``mamba2``, ``transformers:PATH`` (a causal language model with a template)
     - transcripts: ``sentences`` (with a built-in tower of texts of the recipe's name on each)
     - clips: ``frames``, ``stills`` (both with a tower of pictures of the recipe's name),
       ``transformers:NAME[@hub|@PATH]``
@@ -332,7 +332,7 @@ def talk_tower(source: TowerSource, start: Start) -> Tower:
     if source.name == "lm":
         return TalkEmbedder(*_embedder(start))
     chat = start.fitted(Chat, lambda: Chat.fit(start.examples(), sizes.vocabulary, sizes.talk_context))
-    return Llama(chat, sizes.talk_width, sizes.talk_layers, start.seed)
+    return RANDOM[source.name](chat, sizes.talk_width, sizes.talk_layers, start.seed)
 
 
 def transcript_tower(source: TowerSource, start: Start) -> SentencesTower:

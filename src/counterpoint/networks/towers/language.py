@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -10,13 +11,19 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from ...registry import unknown
 from ..base import Tower
 from ..init import seeded
+from ..state_space import PROJECTIONS, SelectiveMixer, SplitLinear, routed
 from .chat import EXCHANGE, TOKEN, Chat
 from .parts.blocks import residual_blocks
 
 Change = Callable[[Float[Tensor, "B L W"]], Float[Tensor, "B L W"]]
 """A function of the input of a layer."""
+_STATE = 16
+"""Numbers in the state of a channel of a Mamba."""
+_CHUNK = 32
+"""Tokens of which a Mamba-2 computes all pairs at once."""
 
 
 class LanguageTower(Tower):
@@ -41,6 +48,11 @@ class LanguageTower(Tower):
         return self.chat
 
     @property
+    def recurrent(self) -> bool:
+        """A state-space model: it has no positions, and no mask."""
+        return "position_ids" not in inspect.signature(self.model.base_model.forward).parameters
+
+    @property
     def layers(self) -> Sequence[nn.Module]:
         """The residual blocks."""
         return residual_blocks(self.model)
@@ -62,6 +74,7 @@ class LanguageTower(Tower):
         positions: Int[Tensor, "B L"] | None = None,
         mask: Bool[Tensor, "B L L"] | None = None,
         before: Mapping[int, Change] | None = None,
+        of_pictures: Bool[Tensor, " L"] | None = None,
     ) -> Float[Tensor, "B L W"]:
         """Return the states that the head reads.
 
@@ -70,8 +83,17 @@ class LanguageTower(Tower):
             positions: of the vectors; 0, 1, 2 … unless given.
             mask: which vector (last axis) each one sees; those up to itself unless given.
             before: functions of the inputs of layers, by the layer's number.
+            of_pictures: which vectors are of pictures, for a model with weights of their own for these.
+
+        Raises:
+            ValueError: for positions or a mask with a state-space model, which has neither.
         """
-        options: dict[str, Any] = {}
+        if self.recurrent and (mask is not None or positions is not None):
+            raise ValueError(
+                f"the language model {self.name!r} reads tokens in their order into a state: it has no positions, and "
+                "no token can be hidden from others; take a Transformer, such as llama"
+            )
+        options: dict[str, Any] = {} if positions is None else {"position_ids": positions}
         if mask is not None:
             hidden = embedded.new_zeros(mask.shape).masked_fill(~mask, torch.finfo(embedded.dtype).min)
             options["attention_mask"] = hidden[:, None]
@@ -80,10 +102,10 @@ class LanguageTower(Tower):
             layers[number].register_forward_pre_hook(partial(_changed, change), with_kwargs=True)
             for number, change in (before or {}).items()
         ]
+        split = [layer for layer in self.model.modules() if isinstance(layer, SplitLinear)]
         try:
-            output = self.model.base_model(
-                inputs_embeds=embedded, position_ids=positions, use_cache=False, **options
-            )
+            with routed(split, of_pictures):
+                output = self.model.base_model(inputs_embeds=embedded, use_cache=False, **options)
         finally:
             for handle in handles:
                 handle.remove()
@@ -135,7 +157,6 @@ class Llama(LanguageTower):
         if width % (2 * heads):
             raise ValueError(f"towers.talk_width={width} must be a multiple of {2 * heads} for {heads} heads")
         config = transformers.LlamaConfig(
-            vocab_size=chat.vocabulary,
             hidden_size=width,
             intermediate_size=(8 * width // 3 + 15) // 16 * 16,
             num_hidden_layers=layers,
@@ -143,9 +164,7 @@ class Llama(LanguageTower):
             num_key_value_heads=heads,
             max_position_embeddings=chat.context + 1024,
             tie_word_embeddings=True,
-            pad_token_id=chat.padding,
-            bos_token_id=chat.tokenizer.bos_token_id,
-            eos_token_id=chat.end,
+            **_of_chat(chat),
         )
         with seeded(seed, "llama"):
             super().__init__(transformers.LlamaForCausalLM(config), chat)
@@ -153,3 +172,100 @@ class Llama(LanguageTower):
     @property
     def sizes(self) -> Mapping[str, int | float | str]:
         return {"talk_width": self.width, "talk_layers": len(self.layers)}
+
+
+class Mamba(LanguageTower):
+    """A Mamba with random weights, whose head is tied to its vectors of tokens.
+
+    Its mixers are `counterpoint.networks.state_space.SelectiveMixer`, which compute what those of transformers do, and
+    on a processor in a fraction of their time.
+
+    Args:
+        chat: writes the conversations.
+        width: of states.
+        layers: residual blocks.
+        seed: of the weights.
+    """
+
+    def __init__(self, chat: Chat, width: int, layers: int, seed: int) -> None:
+        import transformers
+
+        config = transformers.MambaConfig(
+            hidden_size=width, state_size=_STATE, num_hidden_layers=layers, **_of_chat(chat)
+        )
+        with seeded(seed, "mamba"):
+            model: Any = transformers.MambaForCausalLM(config)
+        for block in model.backbone.layers:
+            block.mixer = SelectiveMixer(block.mixer)
+        super().__init__(model, chat)
+
+    @property
+    def sizes(self) -> Mapping[str, int | float | str]:
+        return {"talk_width": self.width, "talk_layers": len(self.layers)}
+
+    def split(self, projections: Sequence[str]) -> None:
+        """Give projections weights of their own for tokens of pictures, which begin as those of texts.
+
+        Args:
+            projections: some of ``in``, ``x``, ``dt`` and ``out``.
+
+        Raises:
+            UnknownNameError: for another projection.
+        """
+        for name in projections:
+            if name not in PROJECTIONS:
+                raise unknown("projection of a Mamba", name, PROJECTIONS)
+        for mixer in self.model.modules():
+            if isinstance(mixer, SelectiveMixer):
+                mixer.split(projections)
+
+
+class Mamba2(LanguageTower):
+    """A Mamba-2 with random weights, whose head is tied to its vectors of tokens.
+
+    Args:
+        chat: writes the conversations.
+        width: of states; a multiple of 8 from 16 on.
+        layers: residual blocks.
+        seed: of the weights.
+
+    Raises:
+        ValueError: for a width that its heads do not divide.
+    """
+
+    def __init__(self, chat: Chat, width: int, layers: int, seed: int) -> None:
+        import transformers
+
+        head = min(16, 2 * width)
+        if 2 * width % head:
+            raise ValueError(f"towers.talk_width={width} must be a multiple of {head // 2} for a mamba2")
+        config = transformers.Mamba2Config(
+            hidden_size=width,
+            state_size=_STATE,
+            num_hidden_layers=layers,
+            head_dim=head,
+            num_heads=2 * width // head,
+            n_groups=1,
+            chunk_size=_CHUNK,
+            tie_word_embeddings=True,
+            **_of_chat(chat),
+        )
+        with seeded(seed, "mamba2"):
+            super().__init__(transformers.Mamba2ForCausalLM(config), chat)
+
+    @property
+    def sizes(self) -> Mapping[str, int | float | str]:
+        return {"talk_width": self.width, "talk_layers": len(self.layers)}
+
+
+def _of_chat(chat: Chat) -> dict[str, Any]:
+    return {
+        "vocab_size": chat.vocabulary,
+        "pad_token_id": chat.padding,
+        "bos_token_id": chat.tokenizer.bos_token_id,
+        "eos_token_id": chat.end,
+    }
+
+
+RANDOM = {"llama": Llama, "mamba": Mamba, "mamba2": Mamba2}
+"""Language models with random weights, by name."""
