@@ -103,7 +103,7 @@ def measured(folder: Path, judge: Path) -> dict[str, float]:
     y, y_test = (nuisances(data, rows, grounds) for rows in parts)
     subjects = torch.as_tensor(data.label("concept", "classes").values[parts[1]])
     near = (z_test @ z_test.T).fill_diagonal_(-2).argmax(1)
-    of_subject = {int(one): parts[1][subjects == one] for one in subjects.unique()}
+    of_subject = {one: parts[1][subjects == one] for one in sorted(set(subjects.tolist()))}
     means = torch.stack([z_test[subjects == one].mean(0) for one in of_subject])
     names = [data.scene(int(rows[0])).things[0].concept for rows in of_subject.values()]
     things = [Scene(0, (Thing(name, None, "large", 900, 500, 500),)) for name in names]

@@ -14,7 +14,7 @@ from torch import Tensor
 from counterpoint.data.source import load_any
 from counterpoint.data.synthetic.scenes.pixels.render import draw
 from counterpoint.data.synthetic.scenes.pixels.sprites import DYES
-from counterpoint.data.synthetic.scenes.scene import UNIT, Scene, Thing
+from counterpoint.data.synthetic.scenes.scene import UNIT, Colour, Scene, Thing
 from counterpoint.data.synthetic.speech import Speech
 from counterpoint.generation import LayeredScenes, fit_scenes
 from counterpoint.methods.tower_method import TowerMethod
@@ -33,7 +33,7 @@ SIMILAR = effects.convention("correlation")
 
 STEPS, SCENES, FITTED, STARTS, SIDE = 500, 150, 60, 2, 48
 CONCEPTS = ("cat", "dog", "fish", "apple", "banana", "car", "bus", "key", "guitar", "hat", "tree", "chair")
-COLOURS = ("red", "yellow", "green", "blue", "purple")
+COLOURS: tuple[Colour, ...] = ("red", "yellow", "green", "blue", "purple")
 DATA = (
     f"speech:basic,objects=1,repeats=0,relations=0,tinted=1,sizes=large,concepts={'+'.join(CONCEPTS)},"
     f"colours={'+'.join(COLOURS)},train=2000,validation=64,test={SCENES}"
@@ -90,13 +90,15 @@ def bank() -> Float[Tensor, "C 4 h w"]:
     return torch.cat([(black / opacity.clamp_min(1e-3)).clamp(0, 1), opacity], 1)
 
 
-def fitted(space: AlignedSpace, prompts: Float[Tensor, "n d"], seed: int, views: int = 2) -> LayeredScenes:
+def fitted(
+    space: AlignedSpace, prompts: Float[Tensor, "n d"], seed: int, steps: int, views: int = 2
+) -> LayeredScenes:
     """Fit some scenes to each prompt and return those that fit best."""
     torch.manual_seed(seed)
     scenes = LayeredScenes(bank(), len(prompts) * STARTS, size=SIDE)
     repeated = prompts.repeat_interleave(STARTS, 0)[None]
     reached = fit_scenes(
-        scenes, space.encode, repeated, centre=space.centre, steps=FITTED, views=views, seed=seed
+        scenes, space.encode, repeated, centre=space.centre, steps=steps, views=views, seed=seed
     )
     best = torch.arange(len(prompts)) * STARTS + reached.view(-1, STARTS).argmax(1)
     for parameter in scenes.parameters():
@@ -126,14 +128,16 @@ def similarity(
         return F.cosine_similarity(space.encode(pictures.detach()) - space.centre, prompts).numpy()
 
 
-def measured(space: AlignedSpace, other: AlignedSpace, data: Speech, seed: int) -> dict[str, np.ndarray]:
+def measured(
+    space: AlignedSpace, other: AlignedSpace, data: Speech, seed: int, steps: int
+) -> dict[str, np.ndarray]:
     """Return outcomes of the test rows by what is measured."""
     rows, train = next(iter(data.splits.test.values())), data.splits.train
     things = [data.scene(int(row)).things[0] for row in rows]
     out: dict[str, np.ndarray] = {}
     for name in PROMPTS:
         prompts = space.test[name]
-        scenes = fitted(space, prompts, seed)
+        scenes = fitted(space, prompts, seed, steps)
         out[f"{name}, fitted"] = shown(scenes, things)
         nearest = (F.normalize(prompts, dim=1) @ F.normalize(space.train["image"], dim=1).T).argmax(1)
         seen = [data.scene(int(train[k])).things[0] for k in nearest]
@@ -147,8 +151,8 @@ def measured(space: AlignedSpace, other: AlignedSpace, data: Speech, seed: int) 
         )
     captions = F.normalize(space.train["text"], dim=1)
     nearest = (F.normalize(space.test["audio"], dim=1) @ captions.T).argmax(1)
-    out["two steps"] = shown(fitted(space, space.train["text"][nearest], seed), things)
-    plain = fitted(space, space.test["text"], seed, views=0)
+    out["two steps"] = shown(fitted(space, space.train["text"][nearest], seed, steps), things)
+    plain = fitted(space, space.test["text"], seed, steps, views=0)
     out["without views, own"] = similarity(space, plain(), space.test["text"])
     out["without views, other"] = similarity(other, plain(), other.test["text"])
     return out
@@ -158,10 +162,11 @@ def run(lab: Lab) -> Iterator[Result]:
     study, data = lab.study(COMPARISON), load_any(lab.world(DATA))
     assert isinstance(data, Speech)
     seeds, outcomes = lab.seeds(COMPARISON.seeds), {}
+    steps = len(lab.some(range(FITTED)))
     for seed, judge in zip(seeds, (*seeds[1:], seeds[0]), strict=True):
         models = [load(study.folder("encoder", of)) for of in (seed, judge)]
         spaces = [opened(model, data) for model in models if isinstance(model, TowerMethod)]
-        outcomes[seed] = measured(spaces[0], spaces[1], data, seed)
+        outcomes[seed] = measured(spaces[0], spaces[1], data, seed, steps)
 
     def score(name: str, metric: str = "share of thing and colour") -> Score:
         return arm(name, {seed: values[name] for seed, values in outcomes.items()}, metric)
