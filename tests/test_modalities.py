@@ -91,6 +91,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/text_shearing.py": "several captions of a picture",
     "methods/_adapting.py": "a text tower reads the names of classes",
     "methods/lmpt.py": "captions, and the names of classes",
+    "methods/customcontrast.py": "pictures, maps of what stands where, and names",
     "methods/eb_clip.py": "pixels of pictures that gradients change, and captions",
     "methods/fsc_clip.py": "patches of pictures, and tokens of captions",
     "methods/autoencoder.py": "draws pictures",

@@ -93,7 +93,7 @@ def robust_hits(folder: Path) -> np.ndarray:
     contrast, hits = InfoNCELoss(0.07), []
     pictures = model.inputs["image"](torch.as_tensor(data.read("image", rows)))
     radius = RADIUS * pictures[0].numel() ** 0.5
-    for some, answers in zip(pictures.split(CHUNK), own.split(CHUNK), strict=True):
+    for some, answers in zip(torch.split(pictures, CHUNK), torch.split(own, CHUNK), strict=True):
 
         def loss(x: Tensor, of: Tensor = y[answers]) -> Tensor:
             return contrast(model.embed_pictures(x), of)
@@ -110,7 +110,7 @@ def drawn_right(folder: Path, judge: Path, seed: int) -> np.ndarray:
     examples = model.inputs["image"](torch.as_tensor(data.read("image", data.splits.train[:DRAWN])))
     drawn = [
         draw_pictures(model.embed_pictures, y, examples, steps=ASCENTS, views=VIEWS, seed=seed + number)
-        for number, y in enumerate(model.embed("text", captions).split(CHUNK))
+        for number, y in enumerate(torch.split(model.embed("text", captions), CHUNK))
     ]
     p = classifier.classify((255 * torch.cat(drawn)).round().byte())
     return p.argmax(1).numpy() == data.label("concept", "classes").values[rows]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from case_tools import (
     Case,
+    Inputs,
     average,
     cross_entropy,
     inverse,
@@ -15,6 +17,7 @@ from case_tools import (
     total,
     transposed,
     two,
+    unit,
     warm,
 )
 from torch import Tensor
@@ -50,6 +53,36 @@ def dcl_loops(objective: Any, x: Tensor, y: Tensor) -> Tensor:
         ]
         one_way.append(average(losses))
     return total(one_way)
+
+
+def appearance_loops(
+    objective: Any, *views: Tensor, labels: Tensor, appearances: Tensor | None = None
+) -> Tensor:
+    x, n, losses = [row for view in views for row in view], len(labels), []
+    s = [[total(list(a * b)) / objective.temperature for b in x] for a in x]
+    for i in range(len(x)):
+        known = labels[i % n] >= 0
+        same = [j for j in range(len(x)) if j % n == i % n or (known and labels[j % n] == labels[i % n])]
+        negatives = [torch.zeros((), dtype=x[0].dtype)]
+        for j in (j for j in range(len(x)) if j not in same):
+            like = (
+                0.0
+                if appearances is None
+                else float((appearances[i % n] * appearances[j % n]).sum().detach())
+            )
+            negatives.append(min(max(1 - like, 0.0), 1.0) * s[i][j].exp())
+        terms = [(s[i][p].exp() + total(negatives)).log() - s[i][p] for p in same if p != i]
+        losses += [average(terms)] if terms else []
+    return average(losses) if losses else 0 * total(list(x[0]))
+
+
+def subjects(count: int, alike: bool = False) -> Callable[[torch.Generator, int, int], Inputs]:
+    def inputs(g: torch.Generator, n: int, d: int) -> Inputs:
+        given = {"labels": torch.randint(-1, 3, (n,), generator=g)}
+        given |= {"appearances": unit(g, n, 3)} if alike else {}
+        return *(unit(g, n, d) for _ in range(count)), given
+
+    return inputs
 
 
 def macl_loops(objective: Any, x: Tensor, y: Tensor) -> Tensor:
@@ -135,6 +168,16 @@ def margin_ntxent_loops(objective: Any, x: Tensor, y: Tensor) -> Tensor:
 
 
 CASES = (
+    Case(
+        "appearance-contrast",
+        appearance_loops,
+        subjects(2, alike=True),
+        {"temperature": 0.3},
+        "alike",
+        stop_gradient=True,
+        matrices=(3, 2),
+    ),
+    Case("appearance-contrast", appearance_loops, subjects(2), {"temperature": 0.3}, matrices=(2, 2)),
     Case("dcl", dcl_loops, two, {"temperature": warm}, matrices=(1, 2), alone="DCL of one example"),
     Case(
         "dcl",

@@ -161,10 +161,16 @@ def _balanced(x: Tensor, y: Tensor) -> Tensor:
     return loss(x, y, _TAGS.float().mean(0), targets=_TAGS)
 
 
+def _paired_subjects(x: Tensor, y: Tensor) -> Tensor:
+    """Two views of each subject, whose appearances are orthogonal to those of all others."""
+    return L.AppearanceContrastLoss(TAU)(x, y, labels=IDS, appearances=torch.zeros(BATCH, 1))
+
+
 LIMITS: Mapping[str, Limit] = {
     "align-uniform, no uniformity → alignment": Limit(L.AlignUniformLoss(uniformity=0.0), _alignment),
     "amcl → dcl": Limit(_amcl(TAU), _times(0.5, L.DCLLoss(TAU))),
     "amcl, constant regulariser → amcl": Limit(_amcl(TAU, beta=0.3), _amcl(TAU)),
+    "appearance-contrast, pairs alike in nothing → ntxent": Limit(_paired_subjects, _ntxent),
     "distribution-balanced, equal weights → bce": Limit(
         _balanced, lambda x, y: L.BCELoss()(x, y, targets=_TAGS)
     ),

@@ -3,6 +3,7 @@ from .ascent import fit_pixels as fit_pixels
 from .ascent import gaussian_pictures as gaussian_pictures
 from .ascent import perturb as perturb
 from .ascent import random_views as random_views
+from .layered_scenes import LayeredScenes as LayeredScenes
 from .multilingual_prompting import LANGUAGES as LANGUAGES
 from .multilingual_prompting import SETS as SETS
 from .multilingual_prompting import in_languages as in_languages
@@ -11,3 +12,5 @@ from .multilingual_prompting import variants as variants
 from .reranking import CandidatePictures as CandidatePictures
 from .reranking import Generator as Generator
 from .reranking import draw as draw
+from .scene_fitting import fit_scenes as fit_scenes
+from .scene_fitting import modality_similarity as modality_similarity

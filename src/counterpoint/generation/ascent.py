@@ -115,22 +115,20 @@ def random_views(pictures: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n 3 H W"]
     torch.Size([2, 3, 8, 8])
     """
     n, channels, height, width = pictures.shape
-    like = {"dtype": pictures.dtype, "device": pictures.device}
-    theta = torch.zeros(n, 2, 3, **like)
-    theta[:, 0, 0] = theta[:, 1, 1] = 1 + _ZOOM * (2 * torch.rand(n, **like) - 1)
-    theta[:, :, 2] = _SHIFT * (2 * torch.rand(n, 2, **like) - 1)
+    theta = pictures.new_zeros(n, 2, 3)
+    theta[:, 0, 0] = theta[:, 1, 1] = pictures.new_empty(n).uniform_(1 - _ZOOM, 1 + _ZOOM)
+    theta[:, :, 2].uniform_(-_SHIFT, _SHIFT)
     grid = F.affine_grid(theta, [n, channels, height, width], align_corners=False)
     moved = F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
-    tint = 1 + _TINT * (2 * torch.rand(n, channels, 1, 1, **like) - 1)
-    moved = moved * tint + _NOISE * torch.randn(moved.shape, **like)
-    corner = torch.rand(n, 2, **like) * (1 - _CUT)
-    inside = [
-        (((torch.arange(side, **like) + 0.5) / side)[None] - corner[:, k, None]).sub(_CUT / 2).abs()
-        < _CUT / 2
-        for k, side in enumerate((height, width))
-    ]
-    cut = inside[0][:, :, None] & inside[1][:, None] & (torch.rand(n, **like) < 0.5)[:, None, None]
-    return torch.where(cut[:, None], 0.5, moved)
+    tint = pictures.new_empty(n, channels, 1, 1).uniform_(1 - _TINT, 1 + _TINT)
+    moved = moved * tint + _NOISE * torch.randn_like(moved)
+    down, right = pictures.new_empty(2, n, 1).uniform_(0, 1 - _CUT)
+    rows, columns = (
+        ((torch.arange(side).to(pictures) + 0.5) / side - corner - _CUT / 2).abs() < _CUT / 2
+        for side, corner in ((height, down), (width, right))
+    )
+    cut = pictures.new_empty(n, 1, 1, 1).uniform_() < 0.5
+    return torch.where(cut & rows[:, None, :, None] & columns[:, None, None, :], 0.5, moved)
 
 
 @torch.no_grad()

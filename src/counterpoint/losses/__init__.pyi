@@ -6,6 +6,7 @@ from .align_uniform import alignment as alignment
 from .align_uniform import cross_uniformity as cross_uniformity
 from .align_uniform import uniformity as uniformity
 from .amcl import AMCLLoss as AMCLLoss
+from .appearance_contrast import AppearanceContrastLoss as AppearanceContrastLoss
 from .asymmetric import AsymmetricLoss as AsymmetricLoss
 from .barlow_twins import BarlowTwinsLoss as BarlowTwinsLoss
 from .bce import BCELoss as BCELoss

@@ -44,6 +44,7 @@ from .count_to_ten import CountToTen as CountToTen
 from .cross_entropy import CrossEntropy as CrossEntropy
 from .ctp_tft import CTPTFT as CTPTFT
 from .cumo import CuMo as CuMo
+from .customcontrast import CustomContrast as CustomContrast
 from .cwcl import CWCL as CWCL
 from .dbl import DBL as DBL
 from .dbot import DBOT as DBOT
