@@ -14,6 +14,7 @@ from .bce import BCE as BCE
 from .best_alignment import BestAlignment as BestAlignment
 from .blip_2 import BLIP2 as BLIP2
 from .brivl import BriVL as BriVL
+from .brote import Brote as Brote
 from .byol import BYOL as BYOL
 from .byolip import BYOLIP as BYOLIP
 from .cal import CAL as CAL

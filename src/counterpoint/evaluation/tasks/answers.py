@@ -9,10 +9,9 @@ from typing import final
 import numpy as np
 from jaxtyping import Float
 
-from ...data.base import Rows
+from ...data.base import Data, Rows
 from ...data.benchmarks.questions import OwnQuestions
 from ...data.items import Question, Questions
-from ...data.pictured import PairedData
 from ...types import Assistant, Metric, Scores
 from ..item_scores import classes, item_scores
 from ..replies import is_right, replies_to
@@ -50,7 +49,7 @@ class Answers(AnsweringTask):
             raise ValueError("kinds=(): name at least one kind of question")
         self.kinds, self.options = kinds, options
 
-    def __call__(self, assistant: Assistant, data: PairedData, rows: Rows, *, seed: int = 0) -> Scores:
+    def __call__(self, assistant: Assistant, data: Data, rows: Rows, *, seed: int = 0) -> Scores:
         kinds = self.kinds
         if kinds is None and not isinstance(data, OwnQuestions):
             kinds = KINDS
