@@ -74,13 +74,15 @@ def test_no_gradient_goes_through_the_first_pass_and_no_reply_is_read_in_it() ->
     # The gradient is that under the same condition as a constant.
     constant = method.browsed(patches, batch["talk"])
     names = dict(method.named_parameters())
-    method.losses(method.encode(batch), batch, CLOCK)["nll"].backward()
+    loss: Any = method.losses(method.encode(batch), batch, CLOCK)["nll"]
+    loss.backward()
     through = {name: p.grad.clone() for name, p in names.items() if p.grad is not None}
     assert "condition_projections.talk.weight" in through
     method.zero_grad()
     patches = torch.cat([method.speaker.patches(batch[column]) for column in method.pictures], 1)
     log_p = method.speaker.log_p(batch["talk"], method.concentrated(patches, constant))
-    method.mean_over_tokens(log_p, batch["talk"]).backward()
+    again: Any = method.mean_over_tokens(log_p, batch["talk"])
+    again.backward()
     for name, gradient in through.items():
         torch.testing.assert_close(gradient, names[name].grad)
     talk = batch["talk"].clone()
@@ -136,7 +138,7 @@ def test_one_picture_is_a_request_too_and_several_are_asked_alone_or_together() 
 
 
 def test_tasks_ask_about_both_pictures_of_an_album() -> None:
-    data = load_any("scenes:album,train=16,validation=2,test=8,pixels=16,talk=questions", 16)
+    data: Any = load_any("scenes:album,train=16,validation=2,test=8,pixels=16,talk=questions", 16)
     rows = np.concatenate(list(data.splits.test.values()))
     asked = data.items(Questions, rows)
     pictures = asked.pictures(np.arange(len(asked)))

@@ -131,5 +131,6 @@ from .v2c_cbm import V2CCBM as V2CCBM
 from .vladva import VladVA as VladVA
 from .vlm2vec import VLM2Vec as VLM2Vec
 from .whitened_cse import WhitenedCSE as WhitenedCSE
+from .x_former import XFormer as XFormer
 from .zero_shot import ZeroShotPair as ZeroShotPair
 from .zorro import Zorro as Zorro

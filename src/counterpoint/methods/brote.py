@@ -106,9 +106,9 @@ class Brote(SpeakingMethod):
             with torch.no_grad():
                 browsed = self._patches_of(batch, _BROWSED), batch[_BROWSED + self.talk]
         given = self.concentrated(patches, self.browsed(*browsed))
-        of_columns = patches.unflatten(1, (len(self.pictures), -1)).mean(2).unbind(1)
+        of_columns = patches.chunk(len(self.pictures), 1)
         return {
-            **dict(zip(self.pictures, of_columns, strict=True)),
+            **{column: of.mean(1) for column, of in zip(self.pictures, of_columns, strict=True)},
             self.talk: self.speaker.log_p(talk, given),
         }
 
@@ -130,13 +130,14 @@ class Brote(SpeakingMethod):
 
     def concentrated(self, patches: Float[Tensor, "B n w"], condition: Float[Tensor, "B W"] | None) -> Given:
         """Return what the language model reads of the pictures of each row, all of them under its condition."""
-        pictures = patches.unflatten(1, (-1, self.bridge.level_sizes[0]))
-        count = pictures.shape[1]
+        own, width = self.bridge.level_sizes[0], patches.shape[2]
+        count = patches.shape[1] // own
         if condition is not None:
             projected: Tensor = self.condition_projections[self.talk](condition)
             condition = projected.repeat_interleave(count, 0)
-        queries, _ = self.bridge.query_states(pictures.flatten(0, 1), condition=condition)
-        return Given(self.bridge.out(queries).unflatten(0, (-1, count)).flatten(1, 2))
+        queries, _ = self.bridge.query_states(patches.reshape(-1, own, width), condition=condition)
+        tokens = self.bridge.out(queries)
+        return Given(tokens.reshape(len(patches), count * tokens.shape[1], tokens.shape[2]))
 
     def given(self, patches: Float[Tensor, "b n w"], talk: Int[Tensor, "b 3 L"]) -> Given:
         return self.concentrated(patches, self.browsed(patches, talk))
