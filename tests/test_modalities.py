@@ -97,6 +97,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/autoencoder.py": "draws pictures",
     "methods/_captioning.py": "captions of pictures",
     "methods/blip_2.py": "pictures, conversations and texts",
+    "methods/brote.py": "requests about several pictures",
     "methods/_matching.py": "pictures with texts",
     "methods/albef.py": "pictures with texts, and words of texts",
     "methods/lm_supcon.py": "templates of texts",

@@ -80,6 +80,7 @@ UNTRAINED = {
     "p-former": ("it takes conversations beside texts", "tests/methods/test_p_former.py"),
     "secla": ("it takes boxes", "tests/methods/test_secla.py"),
     "tldr": ("it takes two columns of conversations", "tests/methods/test_tldr.py"),
+    "x-former": ("it takes conversations beside texts", "tests/methods/test_x_former.py"),
     "tagalign": ("it goes on from a run", "tests/methods/test_tagalign.py"),
 }
 """Methods that cannot learn from the data here, each with the reason and the file that tests it instead."""

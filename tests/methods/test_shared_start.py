@@ -29,7 +29,7 @@ OTHER_HEADS = {
     ),
     "kernel-uniformity",
     *("lat", "limoe", "lit", "lm-supcon", "m3col", "mcl", "mochi", "moco", "moco-dual-view", "msclap"),
-    *("multimodn", "p-former"),
+    *("multimodn", "p-former", "x-former"),
     *("sbcl", "supcon-bins", "sy-con", "whitened-cse", "zorro"),
 }
 OF_OTHERS = {name for name in methods.names() if not {*columns_of(name)} & {*PAIR}}

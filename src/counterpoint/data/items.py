@@ -154,7 +154,7 @@ class Question:
 
 
 class Questions(Items):
-    """Questions about pictures, one picture a question.
+    """Questions about pictures, one picture or several a question.
 
     Attributes:
         questions: what is asked.
@@ -167,8 +167,8 @@ class Questions(Items):
     rows: Int[np.ndarray, " n"]
 
     @abstractmethod
-    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
-        """Return the pictures of some items."""
+    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k *n 3 H W"]:
+        """Return the pictures of some items; of questions about n pictures each, ``(k, n, 3, H, W)``."""
 
 
 class Comparisons(Items):

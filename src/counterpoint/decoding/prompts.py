@@ -55,8 +55,16 @@ def chat_text(processor: Any, messages: list[Message], **options: Any) -> str:
 
 
 def pictures_of(prompt: Prompt) -> list[Picture]:
-    """Return the pictures of a prompt, in the order in which they are shown."""
+    """Return the pictures of a prompt, in the order in which they are shown.
+
+    Raises:
+        ValueError: for a prompt with several pictures at once.
+    """
     shown = [*(turn.picture for turn in prompt.turns), prompt.picture]
+    if prompt.picture is not None and prompt.picture.ndim == 4:
+        raise ValueError(
+            f"a request shows {len(prompt.picture)} pictures, and this model reads one a turn: brote reads several"
+        )
     return [picture for picture in shown if picture is not None]
 
 

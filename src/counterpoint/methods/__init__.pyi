@@ -17,6 +17,7 @@ from .bce import BCE as BCE
 from .best_alignment import BestAlignment as BestAlignment
 from .blip_2 import BLIP2 as BLIP2
 from .brivl import BriVL as BriVL
+from .brote import Brote as Brote
 from .byol import BYOL as BYOL
 from .byolip import BYOLIP as BYOLIP
 from .cal import CAL as CAL
@@ -140,5 +141,6 @@ from .videolights import VideoLights as VideoLights
 from .vladva import VladVA as VladVA
 from .vlm2vec import VLM2Vec as VLM2Vec
 from .whitened_cse import WhitenedCSE as WhitenedCSE
+from .x_former import XFormer as XFormer
 from .zero_shot import ZeroShotPair as ZeroShotPair
 from .zorro import Zorro as Zorro

@@ -8,9 +8,10 @@ from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
+from ..decoding.prompts import pictures_of
 from ..decoding.sampling import HIDING, generators_of
 from ..forms import Count, Fraction, Positive, Share
 from ..modalities import MODALITIES, resolve
@@ -25,7 +26,9 @@ from ..networks.tuning import tune
 from ..pairwise import moments
 from ..pairwise.ranks import Ranks
 from ..raw import Conversation, Exchange
+from ..reasons import counted
 from ..types import Batch, Embeddings, Prompt
+from ._picture_positions import positions_of
 from .needs import Needs
 from .tower_method import TowerMethod, paired
 
@@ -78,6 +81,7 @@ class SpeakingMethod(TowerMethod):
             )
         self.tiles = image_tiles
         self.picture, self.talk, *_ = towers
+        self.pictures: tuple[str, ...] = (self.picture,)
         self.views = paired(towers)
         image, language = self.image_tower, self.language
         places = grid(image)
@@ -170,12 +174,12 @@ class SpeakingMethod(TowerMethod):
 
     @torch.no_grad()
     def log_likelihood_of_words(
-        self, pictures: Sequence[Tensor | None], exchanges: Sequence[Exchange]
+        self, pictures: Sequence[UInt8[Tensor, "*n 3 H W"] | None], exchanges: Sequence[Exchange]
     ) -> list[Float[Tensor, " words"]]:
         """Return the log-likelihood of each word of each reply, and behind them that of the reply's end.
 
         Args:
-            pictures: one for each exchange; None for an exchange without a picture.
+            pictures: one for each exchange, of several columns as one tensor; None for an exchange without a picture.
             exchanges: requests with replies; words that the context cuts have none.
         """
         scored = []
@@ -227,9 +231,9 @@ class SpeakingMethod(TowerMethod):
         replies = [""] * len(prompts)
         for index, tokens, patches, at in self._prompted(prompts, beginnings):
             some = [prompts[number] for number in index]
-            next_logits = partial(self.speaker.next_logits, at=at)
+            next_logits = partial(self.next_logits, at=at)
             if hidden:
-                count = self.speaker.bridge.tokens
+                count = len(self.pictures) * self.speaker.bridge.tokens
                 drawn = [
                     torch.rand(count, generator=it) < hidden for it in generators_of(some, seed + HIDING)
                 ]
@@ -270,7 +274,7 @@ class SpeakingMethod(TowerMethod):
             raise ValueError(f"two of the words {', '.join(words)} begin with the same token")
         result = torch.zeros(len(prompts), len(words))
         for index, tokens, patches, at in self._prompted(prompts):
-            logits = self._evaluated(self.speaker.next_logits, tokens, patches, at)
+            logits = self._evaluated(self.next_logits, tokens, patches, at)
             result[index] = torch.stack([logits[:, ids].logsumexp(-1) for ids in firsts], 1).cpu().float()
         return result
 
@@ -309,28 +313,37 @@ class SpeakingMethod(TowerMethod):
             )
         alike: dict[tuple[int, tuple[int, ...], bool], list[int]] = {}
         for number, (of_row, length, prompt) in enumerate(zip(talk, lengths, prompts, strict=True)):
-            at = self._positions(of_row, prompt)
+            at = positions_of(self.language.chat, of_row, prompt)
             alike.setdefault((length, at, prompt.picture is None), []).append(number)
         for (length, at, _), numbers in alike.items():
             for start in range(0, len(numbers), _AT_ONCE):
                 index = numbers[start : start + _AT_ONCE]
-                tokens = talk[index, TOKEN, :length].to(self._device)
-                shown = [_pictures(prompts[number]) if at else [prompts[number].picture] for number in index]
+                asked = talk[index].to(self._device)
+                shown = [
+                    pictures_of(prompts[number]) if at else [prompts[number].picture] for number in index
+                ]
                 patches = self._patches([picture for pictures in shown for picture in pictures])
                 count = len(patches) // len(index) * patches.shape[1]
-                yield index, tokens, patches.reshape(len(index), count, patches.shape[2]), at
+                patches = patches.reshape(len(index), count, patches.shape[2])
+                yield index, asked[:, TOKEN, :length], self._evaluated(self.shown, patches, asked), at
 
-    def _positions(self, talk: Int[Tensor, "3 L"], prompt: Prompt) -> tuple[int, ...]:
-        """Return the places of the pictures of a prompt; none where no earlier turn has one."""
-        if all(turn.picture is None for turn in prompt.turns):
-            return ()
-        chat, shown = self.language.chat, [*(turn.picture for turn in prompt.turns), prompt.picture]
-        begins = [int((talk[EXCHANGE] == number).int().argmax()) for number in range(1, len(shown) + 1)]
-        return tuple(
-            begin + (chat.turn_opening if begin else chat.opening)
-            for begin, picture in zip(begins, shown, strict=True)
-            if picture is not None
-        )
+    def given(self, patches: Float[Tensor, "b n w"], talk: Int[Tensor, "b 3 L"]) -> Given:
+        """Return what the language model reads of the pictures of conversations."""
+        return self.speaker.given(patches)
+
+    def shown(self, patches: Float[Tensor, "b n w"], talk: Int[Tensor, "b 3 L"]) -> Float[Tensor, "b m v"]:
+        """Return what `next_logits` reads of the pictures of prompts, the same for each token of a reply."""
+        return patches
+
+    def next_logits(
+        self,
+        tokens: Int[Tensor, "b L"],
+        shown: Float[Tensor, "b m v"],
+        at: Sequence[int] = (),
+        hidden: bool | Bool[Tensor, "b k"] = False,
+    ) -> Float[Tensor, "b V"]:
+        """Return the logits of the token behind some tokens, as `Speaker.next_logits` does of patches."""
+        return self.speaker.next_logits(tokens, shown, at, hidden)
 
     def _likelihoods(self, talk: Int[Tensor, "b 3 L"], given: Given | None) -> Float[Tensor, "b L"]:
         """Return the log-probability of each token of a reply; 0 for all other tokens."""
@@ -359,21 +372,31 @@ class SpeakingMethod(TowerMethod):
                 index = [n for n, picture in enumerate(shown) if (picture is not None) is with_picture]
                 if index:
                     patches = self._patches([shown[n] for n in index])
-                    given = self._evaluated(self.speaker.given, patches) if with_picture else None
-                    part = self._evaluated(read, talk[index].to(self._device), given)
+                    of_some = talk[index].to(self._device)
+                    given = self._evaluated(self.given, patches, of_some) if with_picture else None
+                    part = self._evaluated(read, of_some, given)
                     of_tokens[index] = part.cpu().float()
             yield talk, of_tokens
 
     def _patches(self, pictures: Sequence[Tensor | None]) -> Float[Tensor, "b n w"]:
-        """Return the patches of pictures, which are all there or all missing; none of missing pictures."""
+        """Return the patches of pictures, which are all there or all missing; none of missing pictures.
+
+        Those of several pictures of one request stand one behind the other.
+        """
         tower, made, modality = self.image_tower, self.inputs[self.picture], MODALITIES.get("image")
+        count = len(self.pictures)
+        if any(it is not None and (len(it) if it.ndim == 4 else 1) != count for it in pictures):
+            raise ValueError(f"a request is about {counted(count, 'picture')} ({', '.join(self.pictures)})")
         if pictures[0] is None:
             return torch.zeros(len(pictures), 0, tower.width, device=self._device)
         # One by one, as they may be of several sizes.
         prepared = [
-            made(resolve(modality.check)(picture[None])) for picture in pictures if picture is not None
+            made(resolve(modality.check)(picture if picture.ndim == 4 else picture[None]))
+            for picture in pictures
+            if picture is not None
         ]
-        return self._evaluated(self.speaker.patches, torch.cat(prepared).to(self._device))
+        patches = self._evaluated(self.speaker.patches, torch.cat(prepared).to(self._device))
+        return patches.unflatten(0, (-1, count)).flatten(1, 2)
 
     @property
     def _device(self) -> torch.device:
@@ -387,9 +410,3 @@ class SpeakingMethod(TowerMethod):
             return function(*args, **options)
         finally:
             self.train(was_training)
-
-
-def _pictures(prompt: Prompt) -> list[Tensor | None]:
-    """Return the pictures of a prompt, those of earlier turns first."""
-    every = [*(turn.picture for turn in prompt.turns), prompt.picture]
-    return [picture for picture in every if picture is not None]

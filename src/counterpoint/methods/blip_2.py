@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -81,6 +82,8 @@ class BLIP2(SpeakingMethod):
     needs: ClassVar[Needs] = Needs(3, 3, modalities=("image", "talk", "text"))
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2)}
     pair_heads: tuple[str, ...] = ("joint",)
+    bridge_name: ClassVar[str] = "qformer"
+    bridge_options: Mapping[str, Any] = MappingProxyType({})
     draws = True
 
     def __init__(
@@ -96,7 +99,7 @@ class BLIP2(SpeakingMethod):
         tune_image: TuneImage | None = None,
         temperature: Positive = 0.07,
     ) -> None:
-        super().__init__(towers, "qformer", tokens, tune_image)
+        super().__init__(towers, self.bridge_name, tokens, tune_image, **self.bridge_options)
         _, _, self.text = towers
         self.matching, self.captioning = matching, captioning
         speaking = self._names()
@@ -168,7 +171,7 @@ class BLIP2(SpeakingMethod):
     def encode(self, batch: Batch) -> Embeddings:
         if self.stage == SPEAK:
             return super().encode(batch)
-        patches, tokens = self.speaker.patches(batch[self.picture]), batch[self.text]
+        patches, tokens = self.patches_to_align(batch), batch[self.text]
         z = {self.picture: patches, self.text: self.features(self.text, tokens)}
         if self.captioning:
             targets = tokens[:, self.skipped :]
@@ -183,6 +186,10 @@ class BLIP2(SpeakingMethod):
         else:
             queries, _ = self.bridge.query_states(patches)
         return {**z, QUERIES + self.picture: queries}
+
+    def patches_to_align(self, batch: Batch) -> Float[Tensor, "B n w"]:
+        """Return the patches that the queries read in the first stage."""
+        return self.speaker.patches(batch[self.picture])
 
     def features(self, column: str, inputs: Tensor) -> Tensor:
         if column == self.text:

@@ -151,6 +151,12 @@ class Speaker:
         wrong = F.cross_entropy(upcast(self.language.head(states)), tokens, reduction="none")
         return wrong.new_zeros(where.shape).masked_scatter(where, -wrong)
 
+    def logits_behind(
+        self, tokens: Int[Tensor, "B L"], given: Given | None, hidden: bool | Bool[Tensor, "B m"] = False
+    ) -> Float[Tensor, "B V"]:
+        """Return the logits of the token behind some tokens; see `states`."""
+        return upcast(self.language.head(self.states(tokens, given, hidden=hidden)[:, -1]))
+
     def next_logits(
         self,
         tokens: Int[Tensor, "B L"],
@@ -170,8 +176,7 @@ class Speaker:
             ValueError: for several places with a bridge that changes layers, or with hidden tokens.
         """
         if not at:
-            given = self.given(patches) if patches.shape[1] else None
-            return upcast(self.language.head(self.states(tokens, given, hidden=hidden)[:, -1]))
+            return self.logits_behind(tokens, self.given(patches) if patches.shape[1] else None, hidden)
         given = self.given(patches.reshape(len(tokens) * len(at), -1, patches.shape[2]))
         if given.before:
             raise ValueError(f"{type(self.bridge).__name__} reads one picture of a conversation")

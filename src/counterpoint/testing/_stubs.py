@@ -198,14 +198,10 @@ def columns_for(needs: Needs) -> dict[str, str]:
     if needs.only:
         return {f"{needs.only} {k}": needs.only for k in range(1, 4)}
     # Those of pictures and texts unless the method is about others, or about more.
-    if needs.more:
-        return {column: column for column in (*needs.modalities, needs.more)}
-    if set(needs.modalities) - set(PAIR):
-        before = [needs.modalities[:k].count(it) for k, it in enumerate(needs.modalities)]
-        return {
-            f"{it} {count + 1}" if count else it: it
-            for it, count in zip(needs.modalities, before, strict=True)
-        }
+    if needs.more or set(needs.modalities) - set(PAIR):
+        of = (*needs.modalities, needs.more) if needs.more else needs.modalities
+        before = [of[:k].count(it) for k, it in enumerate(of)]
+        return {f"{it} {count + 1}" if count else it: it for it, count in zip(of, before, strict=True)}
     if needs.further:
         pair = list(PAIR.values())
         return {**PAIR, **{BEHIND[k]: pair[k] for k in reversed(needs.further)}}

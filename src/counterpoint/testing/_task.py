@@ -101,6 +101,8 @@ class RandomEmbedder:
         factor = 0.5 if pictures is None else 0.25
         return torch.tensor([[-factor * sum(map(len, of_one)), len(of_one)] for of_one in words])
 
+    pictures: ClassVar = ("image",)
+
     def log_likelihood_of_words(
         self, pictures: Sequence[Tensor | None], exchanges: Sequence[Any]
     ) -> list[Tensor]:

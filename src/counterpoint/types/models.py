@@ -219,15 +219,22 @@ class Captioner(Protocol):
 
 @runtime_checkable
 class Speaking(Protocol):
-    """A model that says how likely it finds each word of a reply to a request about a picture."""
+    """A model that says how likely it finds each word of a reply to a request about a picture.
+
+    Attributes:
+        pictures: the columns of pictures that a request is about.
+    """
+
+    @property
+    def pictures(self) -> tuple[str, ...]: ...
 
     def log_likelihood_of_words(
-        self, pictures: Sequence[UInt8[Tensor, "3 H W"] | None], exchanges: Sequence[Any]
+        self, pictures: Sequence[UInt8[Tensor, "*n 3 H W"] | None], exchanges: Sequence[Any]
     ) -> list[Float[Tensor, " words"]]:
         """Return the log-likelihood of each word of each reply, and behind them that of the reply's end.
 
         Args:
-            pictures: one for each exchange; None for an exchange without a picture.
+            pictures: one for each exchange, of several columns as one tensor; None for an exchange without a picture.
             exchanges: pairs of a request and a reply (`counterpoint.raw.Exchange`).
         """
         ...

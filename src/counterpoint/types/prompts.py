@@ -33,13 +33,13 @@ class Prompt:
 
     Attributes:
         text: what is asked.
-        picture: what it is about; None asks without a picture.
+        picture: what it is about; several pictures that are shown together are one tensor. None asks without a picture.
         turns: shown before it, the first one first: examples in context, or the conversation so far.
         neutral: the same request without the lead that ``text`` has; None where it has none.
     """
 
     text: str
-    picture: Picture | None = None
+    picture: Picture | UInt8[Tensor, "n 3 H W"] | None = None
     turns: tuple[Turn, ...] = ()
     neutral: str | None = None
 

@@ -6,6 +6,7 @@ import math
 from typing import Any, final
 
 import numpy as np
+import torch
 
 from ...data.base import Data, Rows
 from ...data.embeddings import EmbeddingCache
@@ -43,7 +44,14 @@ class Likelihood(EmbedderTask):
         check_columns(self, data)
         self.check_model(model, data)
         speaking: Any = _speaking(model)
-        used = np.flatnonzero(data.present("image", rows) & data.present("talk", rows))
+        shown = [column for column in speaking.pictures if column in data.columns]
+        if len(shown) < len(speaking.pictures):
+            raise NotApplicableError(
+                f"{self.name} asks about {' and '.join(speaking.pictures)}, and {data.name!r} has "
+                f"{' and '.join(shown) or 'neither'}"
+            )
+        there = [data.present(column, rows) for column in (*shown, "talk")]
+        used = np.flatnonzero(np.logical_and.reduce(there))
         if not len(used):
             raise NotApplicableError(
                 f"{self.name} asks about pictures with conversations, and no test row of {data.name!r} has both"
@@ -55,7 +63,9 @@ class Likelihood(EmbedderTask):
 
         for start in range(0, len(used), BATCH):
             part = used[start : start + BATCH]
-            pictures = data.read("image", rows[part])
+            pictures = data.read(shown[0], rows[part])
+            if len(shown) > 1:
+                pictures = torch.stack([data.read(column, rows[part]) for column in shown], 1)
             asked = [(n, one) for n, row in enumerate(data.read("talk", rows[part])) for one in row]
             exchanges = [one for _, one in asked]
             seen = speaking.log_likelihood_of_words([pictures[n] for n, _ in asked], exchanges)

@@ -49,7 +49,11 @@ class QFormerBridge(Bridge):
         self.transformer = QueryTransformer(width, self.tokens, _LAYERS, vocabulary, length, context)
 
     def query_states(
-        self, patches: Float[Tensor, "B n w"], *texts: Tensor, causal: bool = False
+        self,
+        patches: Float[Tensor, "B n w"],
+        *texts: Tensor,
+        causal: bool = False,
+        condition: Float[Tensor, "B W"] | None = None,
     ) -> tuple[Float[Tensor, "B K W"], Float[Tensor, "B L W"]]:
         """Return the states of the queries, and those of the tokens of texts.
 
@@ -57,9 +61,10 @@ class QFormerBridge(Bridge):
             patches: of pictures.
             texts: tokens, and which of them are no padding; no texts unless given.
             causal: whether queries read no token, and tokens no later one.
+            condition: a vector that is added to every query and every token.
         """
         inside = patches.new_ones(patches.shape[:2]).bool()
-        return self.transformer(self.norm(patches), inside, *texts, causal=causal)
+        return self.transformer(self.norm(patches), inside, *texts, causal=causal, condition=condition)
 
     def forward(self, seen: Seen, asked: Float[Tensor, "B Q W"] | None = None) -> Given:
         return Given(self.out(self.query_states(seen.last)[0]))

@@ -18,24 +18,26 @@ class CrossAttentionBlock(nn.Module):
     torch.Size([2, 5, 8])
 
     Args:
-        width: of the queries and of the context.
+        width: of the queries.
         heads: attention heads; divides ``width``.
         residual: whether x is added to what attention returns. MultiMAE's decoder leaves it out.
+        context: width of the context; that of the queries unless given.
     """
 
-    def __init__(self, width: int, heads: int = 4, residual: bool = True) -> None:
+    def __init__(self, width: int, heads: int = 4, residual: bool = True, context: int | None = None) -> None:
         super().__init__()
         self.heads, self.residual = heads, residual
-        self.norm, self.context_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        context = context or width
+        self.norm, self.context_norm = nn.LayerNorm(width), nn.LayerNorm(context)
         self.q = Linear(width, width, bias=True)
-        self.kv = Linear(width, 2 * width, bias=True)
+        self.kv = Linear(context, 2 * width, bias=True)
         self.out = Linear(width, width, bias=True)
         self.mlp = ResidualMLP(width)
 
     def forward(
         self,
         x: Float[Tensor, "B n width"],
-        context: Float[Tensor, "B m width"],
+        context: Float[Tensor, "B m context"],
         mask: Bool[Tensor, "B m"] | None = None,
     ) -> Float[Tensor, "B n width"]:
         """Return the queries after the block.

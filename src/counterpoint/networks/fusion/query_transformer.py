@@ -72,6 +72,7 @@ class QueryTransformer(nn.Module):
         tokens: Int[Tensor, "B L"] | None = None,
         token_mask: Bool[Tensor, "B L"] | None = None,
         causal: bool = False,
+        condition: Float[Tensor, "B W"] | None = None,
     ) -> tuple[Float[Tensor, "B K W"], Float[Tensor, "B L W"]]:
         """Return the queries and the tokens behind the last layer.
 
@@ -81,6 +82,7 @@ class QueryTransformer(nn.Module):
             tokens: of texts; none unless given.
             token_mask: which of them are no padding.
             causal: whether queries read no token, and tokens no later one.
+            condition: a vector that is added to every query and every token in front of the first normalisation.
         """
         x = self.query.weight.expand(len(states), -1, -1)
         count, seen = x.shape[1], None
@@ -91,6 +93,8 @@ class QueryTransformer(nn.Module):
             if causal:
                 reads[:, count:] = reads[:, count:].tril(-count)
             seen = (keys[:, None] & reads)[:, None]
+        if condition is not None:
+            x = x + upcast(condition)[:, None]
         of_states = {"encoder_hidden_states": upcast(states), "encoder_attention_mask": mask[:, None, None]}
         states = self._run(x, count, seen, **of_states)
         return states[:, :count], states[:, count:]

@@ -21,9 +21,9 @@ from .maps import MAPS
 from .words.lexicon import LANGUAGES
 
 
-def _switch(text: str) -> bool:
+def _switch(option: str, text: str) -> bool:
     if text not in ("true", "false"):
-        raise ValueError(f"boxes is true or false, got {text!r}")
+        raise ValueError(f"{option} is true or false, got {text!r}")
     return text == "true"
 
 
@@ -39,6 +39,8 @@ class ScenePreset(Preset[SceneConfig]):
             the edited scene is the column ``negative``, its picture the column ``edited``; without kinds there is none.
         maps: maps of what stands where (:mod:`.maps`), a column each; the pictures are the same without them.
         boxes: whether there is a column of the boxes of things.
+        album: whether a row has a second picture, the column ``second``. Questions are then about the things of both;
+            captions and all else speak of the first.
     """
 
     world = "scenes"
@@ -48,7 +50,8 @@ class ScenePreset(Preset[SceneConfig]):
             "table": partial(names, "attribute of scenes", known=tuple(ATTRIBUTES)),
             "negatives": partial(names, "kind of edit", known=EDITS),
             "maps": partial(names, "map of scenes", known=MAPS),
-            "boxes": _switch,
+            "boxes": partial(_switch, "boxes"),
+            "album": partial(_switch, "album"),
         }
     )
 
@@ -61,6 +64,7 @@ class ScenePreset(Preset[SceneConfig]):
     negatives: tuple[str, ...] = ()
     maps: tuple[str, ...] = ()
     boxes: bool = False
+    album: bool = False
 
     @property
     def key(self) -> str:
@@ -300,6 +304,19 @@ _ALL = (
         ),
         train=30_000,
         tests={"as trained": {}, "balanced": {"strength": 0.5}, "broken": {"strength": 0}},
+    ),
+    ScenePreset(
+        "album",
+        "two pictures a row, each of three dyed things, and a question about one of the things",
+        SceneConfig(
+            objects=(3, 3),
+            concepts=_TINY,
+            colours=("red", "yellow", "green", "blue", "purple"),
+            sizes=("medium", "large"),
+            tinted=1.0,
+            relations=0.0,
+        ),
+        album=True,
     ),
 )
 PRESETS: dict[str, ScenePreset] = {preset.name: preset for preset in _ALL}

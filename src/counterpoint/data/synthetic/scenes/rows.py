@@ -41,6 +41,8 @@ class SceneRows(ComposedRows, Protocol):
     pixels: int
     attribution: str
 
+    def second(self, row: int, /) -> Scene: ...
+
 
 @runtime_checkable
 class PrerenderedPictures(Protocol):

@@ -41,11 +41,14 @@ from .words.retelling import retold
 
 PIXELS = 96
 _OTHERS = 5 * 10**8  # from here on are the scenes whose captions are given to others by mistake
+_SECOND = 75 * 10**7  # from here on are the second scenes of albums
 _DESCRIBED = 1000
 _PLAIN: Mapping[str, Any] = {"colour": None, "size": "medium"}
 """The looks that captions do not say."""
 NEGATIVES = {"negative": "text", "edited": "image"}
 """Columns of worlds with negatives: a caption that is false of the row's picture, and one that it is true of."""
+SECOND = "second"
+"""The column of second pictures, of an album."""
 INJECTED = (
     "replace object",
     "replace colour",
@@ -72,7 +75,8 @@ class Scenes(SyntheticData[SceneConfig, Scene], PairedData):
 
     Attributes:
         columns: pictures and captions, a table of attributes where the preset has one, where it has negatives a false
-            caption and what that one is true of, and the maps and boxes that it asks for.
+            caption and what that one is true of, the second picture of an album, and the maps and boxes that it asks
+            for.
         map_classes: the classes of the column ``classes``.
         preset: what the scenes are like.
         pixels: side of a picture.
@@ -104,7 +108,8 @@ class Scenes(SyntheticData[SceneConfig, Scene], PairedData):
         super().__init__(preset, name)
         table = {"table": "table"} if preset.table else {}
         spatial = dict.fromkeys(preset.maps, "map") | ({"boxes": "boxes"} if preset.boxes else {})
-        self.columns = {**PAIR, **table, **(NEGATIVES if preset.negatives else {}), **spatial}
+        second = {SECOND: "image"} if preset.album else {}
+        self.columns = {**PAIR, **table, **(NEGATIVES if preset.negatives else {}), **second, **spatial}
         self.map_classes = maps.class_names(self.configs)
         self.edited = lru_cache(maxsize=2**16)(self._edited)
         self._told = lru_cache(maxsize=2**16)(
@@ -137,6 +142,10 @@ class Scenes(SyntheticData[SceneConfig, Scene], PairedData):
     def scene(self, row: int) -> Scene:
         """Return what the picture of a row shows."""
         return self.made(row)
+
+    def second(self, row: int) -> Scene:
+        """Return what the second picture of a row of an album shows."""
+        return self.make(self.config(row), int(self.ids[row]) + _SECOND, self.stream(row))
 
     def captioned(self, row: int) -> Scene:
         """Return the scene that the captions of a row speak of: the row's own, or under label noise another one."""
@@ -196,6 +205,8 @@ class Scenes(SyntheticData[SceneConfig, Scene], PairedData):
             changed = pictures([pair.after if pair else Scene(0, ()) for pair in pairs], self.pixels)
             changed[[pair is None for pair in pairs]] = GREY
             return changed
+        if column == SECOND and column in self.columns:
+            return pictures([self.second(int(row)) for row in rows], self.pixels)
         if column in self.columns and column in maps.READERS:
             scenes = [self.scene(int(row)) for row in rows]
             return maps.READERS[column](scenes, self.pixels, self.map_classes)

@@ -27,12 +27,22 @@ def ask_rows(
     rows: Rows,
     kinds: Sequence[str],
     ask: Callable[[str, Scene, Rng, SceneConfig], T | None],
+    scene_of: Callable[[int], Scene] | None = None,
 ) -> Iterator[tuple[int, str, T]]:
-    """Yield each row's kind and what is asked, of rows whose scenes have something for any of the kinds."""
+    """Yield each row's kind and what is asked, of rows whose scenes have something for any of the kinds.
+
+    Args:
+        world: of the rows.
+        rows: of the world.
+        kinds: that may be asked.
+        ask: a question of a kind about a scene.
+        scene_of: the scene that is asked about; the row's own unless given.
+    """
+    scene_of = scene_of or world.scene
     for row in map(int, rows):
         draws = world.draws(row)
         for kind in draws.sample("kind of item", kinds, len(kinds)):
-            item = ask(kind, world.scene(row), Rng(draws.word("item"), 0, kind), world.config(row))
+            item = ask(kind, scene_of(row), Rng(draws.word("item"), 0, kind), world.config(row))
             if item:
                 yield row, kind, item
                 break
@@ -49,5 +59,5 @@ class RowPictures:
     world: SceneRows
     rows: Int[np.ndarray, " n"]
 
-    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
+    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k *n 3 H W"]:
         return pictures([self.world.scene(int(row)) for row in self.rows[positions]], self.world.pixels)

@@ -43,6 +43,8 @@ QUESTIONS: tuple[QuestionKind, ...] = tuple(
     kind for kind in get_args(QuestionKind) if kind not in (ABSURD, TAGGED)
 )
 """The kinds that a picture answers."""
+OF_ALBUMS: tuple[QuestionKind, ...] = ("choose colour", "choose size")
+"""The kinds that can be asked about two pictures at once."""
 DOES_NOT_APPLY = "does not apply"
 """The answer to an absurd question."""
 
