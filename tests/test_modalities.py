@@ -93,6 +93,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/lmpt.py": "captions, and the names of classes",
     "methods/customcontrast.py": "pictures, maps of what stands where, and names",
     "methods/eb_clip.py": "pixels of pictures that gradients change, and captions",
+    "methods/finedefics.py": "pictures with replies, and descriptions of pictures",
     "methods/fsc_clip.py": "patches of pictures, and tokens of captions",
     "methods/autoencoder.py": "draws pictures",
     "methods/_captioning.py": "captions of pictures",

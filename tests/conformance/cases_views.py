@@ -17,6 +17,14 @@ def views_with_labels(count: int, lowest: int = 0) -> Callable[[torch.Generator,
     return inputs
 
 
+def with_domains(count: int) -> Callable[[torch.Generator, int, int], Inputs]:
+    def inputs(g: torch.Generator, n: int, d: int) -> Inputs:
+        *z, named = views_with_labels(count, lowest=-1)(g, n, d)
+        return *z, {**named, "domains": torch.randint(0, 2, (n,), generator=g)}
+
+    return inputs
+
+
 def two_heads(g: torch.Generator, n: int, d: int) -> Inputs:
     """Heads of width 4, whatever d: the width is an option of the objective."""
     return list(two(g, n, 4)), list(two(g, n, 4))
@@ -107,6 +115,25 @@ def supcon_loops(objective: Any, *z: Tensor, labels: Tensor | None = None) -> Te
             losses.append(-(average([s[p].exp() for p in positives]) / denominator).log())
         else:
             losses.append(-average([(s[p].exp() / denominator).log() for p in positives]))
+    return average(losses)
+
+
+def cci_loops(objective: Any, *z: Tensor, labels: Tensor, domains: Tensor | None = None) -> Tensor:
+    n, scale = len(z[0]), inverse(objective.temperature)
+    everything = [(v, i) for v in range(len(z)) for i in range(n)]
+
+    def alike(i: int, j: int) -> bool:
+        return i == j or (bool(labels[i] == labels[j]) and int(labels[i]) >= 0)
+
+    losses = []
+    for v, i in everything:
+        s = {(u, j): scale * total(list(z[v][i] * z[u][j])) for u, j in everything if (u, j) != (v, i)}
+        same = [(u, j) for u, j in s if alike(i, j)]
+        far = [(u, j) for u, j in same if domains is not None and bool(domains[i] != domains[j])]
+        positives = [(u, j) for u, j in same if j == i or (u, j) in far or not far]
+        negatives = [s[b].exp() for b in s if not alike(i, b[1])]
+        if positives:
+            losses.append(average([-(s[p].exp() / total([s[p].exp(), *negatives])).log() for p in positives]))
     return average(losses)
 
 
@@ -290,6 +317,8 @@ CASES = (
         matrices=(1, 2),
     ),
     Case("supcon", supcon_loops, views(3), {"temperature": warm}, "unlabelled", matrices=(1, 3)),
+    Case("cci", cci_loops, with_domains(2), {"temperature": warm}, "domains", matrices=(2, 2)),
+    Case("cci", cci_loops, views_with_labels(2), {"temperature": 0.3}, matrices=(2, 2)),
     Case("sbcl", sbcl_loops, with_subclasses, {"temperature": 0.3}, "subclasses", matrices=(1, 2)),
     Case("sbcl", sbcl_loops, views_with_labels(2, lowest=-1), {"temperature": 0.3}, matrices=(1, 2)),
     Case("simcse", simcse_loops, two, {"temperature": warm}),

@@ -281,6 +281,7 @@ LIMITS: Mapping[str, Limit] = {
         partial(L.SBCLLoss(TAU, beta=0.0), labels=IDS % 4, subclasses=IDS % 4),
         partial(L.SupConLoss(TAU), labels=IDS % 4),
     ),
+    "cci, distinct classes → ntxent": Limit(partial(L.CCILoss(TAU), labels=IDS), _ntxent),
     "siglip, distinct ids → siglip": Limit(partial(L.SigLIPLoss(TAU).double(), ids=IDS), L.SigLIPLoss(TAU)),
     "simcse → infonce, one way": Limit(L.SimCSELoss(TAU), _one_way),
     **{

@@ -76,6 +76,7 @@ UNTRAINED = {
     "distillm-2": ("it takes conversations and a teacher", "tests/methods/test_distillm_2.py"),
     "dpo": ("it takes two columns of conversations", "tests/methods/test_dpo.py"),
     "illume": ("it takes two columns of conversations", "tests/methods/test_illume.py"),
+    "finedefics": ("it takes conversations beside texts", "tests/methods/test_finedefics.py"),
     "llm-vem": ("it takes a table", "tests/methods/test_llm_vem.py"),
     "p-former": ("it takes conversations beside texts", "tests/methods/test_p_former.py"),
     "secla": ("it takes boxes", "tests/methods/test_secla.py"),

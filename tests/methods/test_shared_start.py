@@ -17,6 +17,7 @@ OTHER_HEADS = {
         "autoencoder",
         "blip-2",
         "brivl",
+        "cci",
         "coavt",
         "coca",
         "convirt",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Protocol, final, runtime_checkable
@@ -176,6 +176,8 @@ class InContext:
         form: in which they are shown.
         seed: of the draws.
         purpose: another one is another draw.
+        choose: from a request and a number to the positions of the examples that are shown, in their order, as
+            `counterpoint.evaluation.nearest_examples.NearestExamples` does; drawn unless given.
 
     Raises:
         NotApplicableError: for a pool of fewer examples than are to be shown.
@@ -198,6 +200,7 @@ class InContext:
     form: ShotFormat = PLAIN
     seed: int = 0
     purpose: str = ""
+    choose: Callable[[Prompt, int], Sequence[int]] | None = None
 
     def __post_init__(self) -> None:
         if len(self.pool) < self.shots.count:
@@ -215,15 +218,16 @@ class InContext:
 
     def shown(self, prompt: Prompt) -> Prompt:
         """Put examples before a request, ahead of turns of its own."""
-        order = np.argsort(
-            key(self.seed, _digest(prompt), np.arange(len(self.pool)), f"examples {self.purpose}"),
-            kind="stable",
-        )
+        choose = self._drawn if self.choose is None else self.choose
         turns = tuple(
             Turn(each.text, self.form.reply(each), each.picture if self.shots.pictures else None)
-            for each in (self.pool[index] for index in order[: self.shots.count])
+            for each in (self.pool[index] for index in choose(prompt, self.shots.count))
         )
         return replace(prompt, turns=(*turns, *prompt.turns))
+
+    def _drawn(self, prompt: Prompt, count: int) -> list[int]:
+        keys = key(self.seed, _digest(prompt), np.arange(len(self.pool)), f"examples {self.purpose}")
+        return np.argsort(keys, kind="stable")[:count].tolist()
 
 
 def _digest(prompt: Prompt) -> int:

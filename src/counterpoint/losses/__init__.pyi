@@ -14,6 +14,7 @@ from .best_alignment import BestAlignmentLoss as BestAlignmentLoss
 from .boost import BoostLoss as BoostLoss
 from .bpkd import BPKDLoss as BPKDLoss
 from .cacr import CACRLoss as CACRLoss
+from .cci import CCILoss as CCILoss
 from .circle import CircleLoss as CircleLoss
 from .class_embedding import ClassEmbeddingLoss as ClassEmbeddingLoss
 from .comic import COMICLoss as COMICLoss

@@ -24,6 +24,7 @@ from .cal import CAL as CAL
 from .cappa import CapPa as CapPa
 from .catlip import CatLIP as CatLIP
 from .ccc_wav2vec2 import CCCWav2Vec2 as CCCWav2Vec2
+from .cci import CCI as CCI
 from .cim import CIM as CIM
 from .clap import CLAP as CLAP
 from .classifying import Classifying as Classifying
@@ -61,6 +62,7 @@ from .dualcoop import DualCoOp as DualCoOp
 from .eb_clip import EBCLIP as EBCLIP
 from .ebm import EBM as EBM
 from .filip import FILIP as FILIP
+from .finedefics import Finedefics as Finedefics
 from .frozen import Teacher as Teacher
 from .frozen import TeacherTower as TeacherTower
 from .fsc_clip import FSCCLIP as FSCCLIP

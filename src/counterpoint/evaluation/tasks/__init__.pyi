@@ -34,6 +34,7 @@ from .moments import Moments as Moments
 from .multi_attribute_bias_amplification import BiasAmplification as BiasAmplification
 from .multi_label import MultiLabel as MultiLabel
 from .multiple_choice import MultipleChoice as MultipleChoice
+from .neighbours import Neighbours as Neighbours
 from .new_classes import NewClasses as NewClasses
 from .out_of_distribution import OutOfDistribution as OutOfDistribution
 from .pointing import Pointing as Pointing
@@ -41,6 +42,7 @@ from .pope import Pope as Pope
 from .probe import Probe as Probe
 from .quality_ranking import QualityRanking as QualityRanking
 from .question_answering import QuestionAnswering as QuestionAnswering
+from .readout import Readout as Readout
 from .regions import RegionNames as RegionNames
 from .regression import Regression as Regression
 from .retrieval import Retrieval as Retrieval
