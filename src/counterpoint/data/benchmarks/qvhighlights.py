@@ -50,11 +50,11 @@ def read(path: Path, size: int) -> QVHighlights:
         )
     rows: list[dict[str, Any]] = []
     sides: list[str] = []
-    told = missing = 0
+    annotated = missing = 0
     for side, file in files.items():
         for number, row in enumerate(read_json(file) if file.is_file() else [], 1):
             fields(row, _FIELDS, f"{file}, line {number}")
-            told += 1
+            annotated += 1
             places = [folder / f"{row['vid']}.mp4" for folder in (path / "videos", path)]
             video = next((place for place in places if place.is_file()), None)
             if video is None:
@@ -64,7 +64,7 @@ def read(path: Path, size: int) -> QVHighlights:
             sides.append(side)
     if not rows:
         raise FileNotFoundError(
-            f"qvhighlights: of {told} rows no video is there: put them into {path / 'videos'}"
+            f"qvhighlights: of {annotated} rows no video is there: put them into {path / 'videos'}"
         )
     return QVHighlights(f"qvhighlights:{path}", rows, sides, missing)
 
@@ -129,21 +129,21 @@ class QVHighlights(Data):
     @cached_property
     def labels(self) -> Mapping[str, Timelines]:
         """The labels, of which rows without them have none; nothing where no row has any."""
-        told = [_told(row) for row in self._rows]
-        if all(it is None for it in told):
+        known = [_moments_of(row) for row in self._rows]
+        if all(it is None for it in known):
             return {}
         return {
-            "moments": Timelines.of(None if it is None else it[0].astype(float).tolist() for it in told),
-            "saliency": Timelines.of(None if it is None else it[1].tolist() for it in told),
+            "moments": Timelines.of(None if it is None else it[0].astype(float).tolist() for it in known),
+            "saliency": Timelines.of(None if it is None else it[1].tolist() for it in known),
         }
 
     def describe(self) -> dict[str, dict[str, Any]]:
         told = super().describe()
-        told["data"]["left out, without a video"] = self._missing
-        return told
+        description["data"]["left out, without a video"] = self._missing
+        return description
 
 
-def _told(row: Mapping[str, Any]) -> tuple[Bool[np.ndarray, " n"], np.ndarray] | None:
+def _moments_of(row: Mapping[str, Any]) -> tuple[Bool[np.ndarray, " n"], np.ndarray] | None:
     """Return which clips are asked for, and the saliency of all."""
     if "relevant_clip_ids" not in row or "saliency_scores" not in row:
         return None
