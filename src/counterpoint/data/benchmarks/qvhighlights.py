@@ -138,7 +138,7 @@ class QVHighlights(Data):
         }
 
     def describe(self) -> dict[str, dict[str, Any]]:
-        told = super().describe()
+        description = super().describe()
         description["data"]["left out, without a video"] = self._missing
         return description
 
