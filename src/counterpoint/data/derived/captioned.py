@@ -96,24 +96,24 @@ class CaptionedData(DerivedData):
         return given | super().present(TEXT, rows) if TEXT in self.data.columns else given
 
     def read(self, column: str, rows: Rows) -> Any:
-        return [texts[0] for texts in self._told(rows)] if column == TEXT else super().read(column, rows)
+        return [texts[0] for texts in self._texts_of(rows)] if column == TEXT else super().read(column, rows)
 
     def read_training(self, column: str, rows: Rows) -> Any:
-        return self._told(rows) if column == TEXT else super().read_training(column, rows)
+        return self._texts_of(rows) if column == TEXT else super().read_training(column, rows)
 
     def evaluation_texts(self, column: str, row: int) -> Sequence[str]:
         if column != TEXT or (not self._captioned[row] and TEXT in self.data.columns):
             return super().evaluation_texts(column, row)
-        return self._told(np.array([row]))[0]
+        return self._texts_of(np.array([row]))[0]
 
     def digests(self) -> Mapping[str, Sequence[bytes]]:
-        return {**super().digests(), TEXT: [bytes_of(texts) for texts in self._told(np.arange(len(self)))]}
+        return {**super().digests(), TEXT: [bytes_of(texts) for texts in self._texts_of(np.arange(len(self)))]}
 
     def _became(self) -> Shaped[np.ndarray, "N _"]:
-        told = [bytes_of(texts)[:16].ljust(16) for texts in self._told(np.arange(len(self)))]
-        return np.array(told, dtype="S16")[:, None]
+        captions = [bytes_of(texts)[:16].ljust(16) for texts in self._texts_of(np.arange(len(self)))]
+        return np.array(captions, dtype="S16")[:, None]
 
-    def _told(self, rows: Rows) -> list[tuple[str, ...]]:
+    def _texts_of(self, rows: Rows) -> list[tuple[str, ...]]:
         """Return the texts of rows: the new ones, those of the other data, or an empty one where neither has any."""
         others = self.data.read_training(TEXT, rows) if TEXT in self.data.columns else [("",)] * len(rows)
         return [
