@@ -12,6 +12,7 @@ from method_stubs import build
 
 from counterpoint.data.source import load_any
 from counterpoint.files import write_json
+from counterpoint.methods._captioning import CaptioningMethod
 from counterpoint.methods.arm import Arm
 from counterpoint.methods.origin import lend_heads
 from counterpoint.methods.tower_method import TowerMethod
@@ -53,6 +54,23 @@ def test_at_its_start_an_arm_embeds_as_the_run_did(first: Path, pairs: Path, rec
     assert same(begun(f"clip,from={first}", pairs, recipe), before)
     assert same(begun(f"slip,from={first}", pairs, recipe, seed=4), before)
     assert not same(begun("clip", pairs, recipe, seed=4), before)
+
+
+@pytest.mark.parametrize("captioner", ["coca", "cappa"])
+def test_captioner_goes_on_with_its_decoder_and_from_pair_with_picture_tower(
+    captioner: str, first: Path, pairs: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    short = override(recipe, {"steps": 2})
+    assert run(Run(captioner, str(pairs), short, 3), tmp_path / "run", tasks=("captions",)).status == "finished"
+    ended, goes_on = (
+        load(tmp_path / "run"),
+        begun(f"{captioner},from={tmp_path / 'run'}", pairs, recipe, seed=4),
+    )
+    assert isinstance(ended, CaptioningMethod)
+    assert isinstance(goes_on, CaptioningMethod)
+    assert torch.equal(ended.log_likelihood(PICTURES, TEXTS), goes_on.log_likelihood(PICTURES, TEXTS))
+    of_pair = begun(f"{captioner},from={first}", pairs, recipe).image_tower.state_dict()
+    assert all(torch.equal(of_pair[k], it) for k, it in load(first).image_tower.state_dict().items())
 
 
 def test_sizes_vocabulary_and_width_are_those_of_the_run(first: Path, recipe: Recipe, tmp_path: Path) -> None:

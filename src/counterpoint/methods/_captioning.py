@@ -44,6 +44,7 @@ class CaptioningMethod(TowerMethod):
 
     family = "captioning"
     needs: ClassVar[Needs] = Needs(modalities=("image", "text"))
+    tokenized: ClassVar[tuple[str, ...]] = ("text",)
     pair_heads: tuple[str, ...] = ("joint", "pmi")
 
     def __init__(self, towers: Towers) -> None:

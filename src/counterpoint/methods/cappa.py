@@ -50,6 +50,7 @@ class CapPa(CaptioningMethod):
 
     family = "captioning"
     papers = ("cappa",)
+    continues: ClassVar[tuple[str, ...]] = ("positions", "decoder")
     tunable: ClassVar[Ranges] = {}
 
     def __init__(

@@ -60,6 +60,17 @@ class CoCa(CaptioningMethod):
 
     family = "captioning"
     papers = ("coca",)
+    continues: ClassVar[tuple[str, ...]] = (
+        *(
+            "patch_positions",
+            "generative",
+            "contrastive",
+            "token_embedding",
+            "position_embedding",
+            "class_token",
+        ),
+        *("lower", "class_norm", "upper", "cross", "norm", "head", "projections"),
+    )
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2)}
 
     def __init__(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -84,22 +84,27 @@ class Run:
                 raise ValueError(
                     f"arm {self.arm!r}: {arm.origin} is neither a run's folder nor one of its checkpoints"
                 )
-            recipe = Run.read(folder).lends(recipe, arm.origin)
+            recipe = Run.read(folder).lends(recipe, arm.origin, without=arm.kind.tokenized)
         if arm.kind.carries is not None:
             recipe = _with_carried(recipe, arm)
         return replace(
             self, recipe=recipe, columns=dict(data.columns), target=target_of(arm, self.labels, data)
         )
 
-    def lends(self, recipe: Recipe, origin: str, modality: str | None = None) -> Recipe:
-        """Return another run's recipe with the towers of this one, or with that of one modality; see `lend_recipe`."""
+    def lends(
+        self, recipe: Recipe, origin: str, modality: str | None = None, without: Collection[str] = ()
+    ) -> Recipe:
+        """Return another run's recipe with the towers of this one, or with that of one modality; see `lend_recipe`.
+
+        Towers of ``without``, modalities, are not lent, nor those whose tokenizers alone this run has used.
+        """
         arm = Arm.parse(self.arm)
         of_recipe, reads = self.recipe.towers.names, arm.reads(self.columns)
         named = tower_names(arm.towers, arm.asked(self.recipe), of_recipe, reads.values())
         names = {modality: named.get(modality, name) for modality, name in self.recipe.towers.names.items()}
         before = self.recipe.model_copy(update={"towers": self.recipe.towers.model_copy(update=names)})
         modalities = {modality} if modality else set(arm.reads(self.columns).values())
-        return lend_recipe(recipe, before, modalities, origin)
+        return lend_recipe(recipe, before, modalities.difference(without, arm.kind.tokenized), origin)
 
     @classmethod
     def read(cls, folder: Path) -> Run:

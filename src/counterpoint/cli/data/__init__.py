@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass as form
 from ...forms import FORM, Positional
 from ..common.arguments import parse
 
-Action = Literal["show", "describe", "audit", "convert", "index", "condense", "replies"]
+Action = Literal["show", "describe", "audit", "convert", "index", "condense", "captions", "replies"]
 
 OPTIONS = {
     "show": "ShowOptions",
@@ -20,6 +20,7 @@ OPTIONS = {
     "convert": "ConvertOptions",
     "index": "DataIndexOptions",
     "condense": "CondenseOptions",
+    "captions": "CaptionsOptions",
     "replies": "RepliesOptions",
 }
 """Class of the options of each action, in the module of the action's name."""
@@ -29,14 +30,15 @@ OPTIONS = {
 class DataOptions:
     """Show a data set in a picture or page, describe it in a table, audit its labels, index, convert or condense it.
 
-    Or write worse replies to its requests.
+    Or write captions of its pictures, or worse replies to its requests.
     """
 
     action: Annotated[Action, Positional()]
     """show writes a picture or a page; describe reports what is there and what is wrong with it; audit lists the rows
     of a run whose labels are probably wrong; convert writes a data set's rows as shards, index what shards hold, and
-    condense makes few pictures of each class, and replies makes worse replies to requests, for --data: these go on
-    where they were stopped. Each has its own --help."""
+    condense makes few pictures of each class, captions writes captions of its pictures or takes them from queries, and
+    replies makes worse replies to requests, for --data: these go on where they were stopped. Each has its own
+    --help."""
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -15,7 +15,7 @@ from ...types import Fit
 from ..base import Data
 from ..benchmarks import BENCHMARKS
 from ..collections import COLLECTIONS
-from ..derived import voxels
+from ..derived import captioned, voxels
 from ..derived.conversations import COLUMN, ConversationData, talk_of, with_talk
 from ..derived.gaps import Gap, gaps_of, with_gaps
 from ..derived.missing import MissingValuesData
@@ -98,6 +98,10 @@ def parse(source: str) -> DataResolver:
         return _Scenes(source, "", path)
     if not options and all(os.path.exists(Path(path) / name) for name in (TABLE, MANIFEST)):
         return _Replied(source, "", path)
+    if not options and all(
+        os.path.exists(Path(path) / name) for name in (captioned.TABLE, captioned.MANIFEST)
+    ):
+        return _Captioned(source, "", path)
     return (_Indexed if is_index(Path(path)) else FilesResolver)(source, "", path, rest)
 
 
@@ -248,6 +252,20 @@ class _Replied(DataResolver):
         if COLUMN not in data.columns:
             data = ConversationData(data)
         return RepliedData.of_folder(folder, data, self.source)
+
+
+@final
+class _Captioned(DataResolver):
+    """A folder of captions of the pictures of other data."""
+
+    def open(self, form: int | Fit) -> Data:
+        folder = Path(self.path or "")
+        manifest = read_json(
+            folder / captioned.MANIFEST,
+            captioned.CaptionsManifest,
+            f"delete {folder} and make the captions again",
+        )
+        return captioned.CaptionedData.of_folder(folder, parse(manifest.source).open(form), self.source)
 
 
 @final

@@ -86,6 +86,7 @@ class SceneConfig(WorldConfig):
             web.
         unsaid: looks of things that captions leave out, though pictures show them: ``colour``, ``size`` or
             ``colour+size``.
+        terse: fraction of rows whose captions are lists of key words, in English.
         filler: fraction of rows whose captions stand between English phrases that say nothing about the picture.
         retold: further captions for training, of several sentences, each in words of its own; these speak of what the
             picture shows, label noise or not.
@@ -144,6 +145,7 @@ class SceneConfig(WorldConfig):
     missing_clicks: Fraction = 0.0
     one_told: Fraction = 0.0
     unsaid: Literal["colour", "size", "colour+size"] | None = None
+    terse: Fraction = 0.0
     filler: Fraction = 0.0
     retold: Annotated[int, Field(ge=0, le=8)] = 0
     hallucinated: Fraction = 0.0

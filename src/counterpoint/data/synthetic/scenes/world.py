@@ -236,6 +236,8 @@ class Scenes(SyntheticData[SceneConfig, Scene], PairedData):
         if self.lacks("text", row):
             return [""]
         scene = self._mentioned(row)
+        if (share := self.config(row).terse) and self.draws(row).happens("terse", share):
+            return [captions.terse(scene)]
         return self._filled(row, [captions.short(scene, language).text for language in self.preset.languages])
 
     def training_captions(self, row: int) -> Sequence[str]:
@@ -249,6 +251,8 @@ class Scenes(SyntheticData[SceneConfig, Scene], PairedData):
         if config.retold:
             return (plain[0], *(self._retold(row, style) for style in range(config.retold)))
         scene, draws = self._mentioned(row), self.draws(row)
+        if config.terse and draws.happens("terse", config.terse):
+            return plain
         other = [captions.short(scene, language, draws).text for language in self.preset.languages]
         return tuple(dict.fromkeys([*plain, *self._filled(row, other)]))
 

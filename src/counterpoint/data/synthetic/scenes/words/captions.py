@@ -24,7 +24,7 @@ from .paragraphs import long
 from .referring import Attribute, Clause, Group, clauses, groups, noun_phrase
 from .writing import Caption, Mention, Writer
 
-__all__ = ["Caption", "Mention", "long", "phrase", "short", "tags"]
+__all__ = ["Caption", "Mention", "long", "phrase", "short", "tags", "terse"]
 
 _PLAIN = 0.4  # how often a short caption is the bare phrase, besides its turn among the frames
 
@@ -124,6 +124,28 @@ def _tell(
         writer.words(words.lexicon.conjunction if number else " ")
         both = clause.subject.things + other.things
         writer.phrase(ways[word % len(ways)], named(other, "dative"), other, link=both)
+
+
+def terse(scene: Scene, language: str = "en") -> str:
+    """Write a scene as a list of key words: a noun, how many there are, colour, size; in the order of the alphabet.
+
+    Relations are not said.
+
+    >>> apple = Thing("apple", "red", "small", 150, 200, 200)
+    >>> terse(Scene(0, (apple, apple, Thing("cat", None, "medium", 200, 700, 500))))
+    'apples two red small, cat'
+
+    Raises:
+        UnknownNameError: for a language without words.
+    """
+    words, parts = grammar(language), []
+    for group in groups(scene):
+        look, count = group.noun_phrase, len(group.things)
+        noun, number = words.phrase(Appearance(look.concept), count, "").text, ""
+        if count > 1:
+            number, _, noun = noun.partition(" ")
+        parts.append(" ".join(filter(None, [noun, number, look.colour, look.size])))
+    return ", ".join(sorted(parts)) or words.lexicon.empty
 
 
 def tags(scene: Scene, language: str = "en") -> tuple[str, ...]:
