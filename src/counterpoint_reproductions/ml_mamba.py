@@ -88,7 +88,7 @@ def run(lab: Lab) -> Iterator[Result]:
     )
     lab.note(
         f"The registered method on {DATA} under the recipe speak, {STEPS} steps of 32. The picture tower is",
-        "frozen, of a CLIP run with the same seed; its 49 patches overlap and have features of their own. Single patches",
-        "go through the layers of the cross-scan as sequences of one token, so that both have the same parameters.",
+        "frozen, of a CLIP run with the same seed; its 49 patches overlap and have features of their own. Each patch",
+        "alone goes through the layers of the cross-scan, as a sequence of one token, with the same parameters.",
         f"Nats a word: {nats.means()}; of words for places: {places.means()}; of names of things: {things.means()}.",
     )
