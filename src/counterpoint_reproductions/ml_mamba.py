@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 from .lab import Lab, Result, TrainingComparison, below, decides, effects, secondary
 
@@ -19,24 +21,39 @@ SINGLE, BOTH_WAYS, CROSS, TRANSFORMER = (
     "single, Transformer",
 )
 STEPS = 250
-DATA = "scenes:tiny,train=6000,validation=64,test=1000,talk=captions"
-COMPARISON = TrainingComparison(
-    {
-        SINGLE: "sft,bridge=scan,scan=single,lm=mamba2",
-        BOTH_WAYS: "sft,bridge=scan,scan=bidirectional,lm=mamba2",
-        CROSS: "sft,bridge=scan,lm=mamba2",
-        TRANSFORMER: "sft,bridge=scan,scan=single,lm=llama",
-    },
-    {"likelihood": ("nats", "place_nats", "thing_nats")},
+DATA = (
+    "scenes:tiny,objects=2-2,relations=1,relation_kinds=left of+right of+above+below,tinted=1,sizes=large,"
+    "talk=captions,train=6000,validation=64,test=1000"
+)
+"""Two coloured things, one left of, right of, above or below the other."""
+TOWERS = TrainingComparison(
+    {"CLIP": "clip,image=patches,columns=image+text"},
+    {"retrieval": ("i2t_R@1",)},
     data=DATA,
     recipe="speak",
+    changes={"steps": 400, "validate_every": 400, "batch_size": 64, "towers.image_size": 32},
+)
+"""Gives the picture tower of each seed, whose patches have features of their own."""
+
+
+def on(run: Path) -> dict[str, str]:
+    """Return the arms, which read the tower of the run of the same seed."""
+    of = f'sft,bridge=scan,image="patches@{run}"'
+    return {
+        SINGLE: f"{of},scan=single,lm=mamba2",
+        BOTH_WAYS: f"{of},scan=bidirectional,lm=mamba2",
+        TRANSFORMER: f"{of},scan=single,lm=llama",
+        CROSS: f"{of},lm=mamba2",
+    }
+
+
+COMPARISON = replace(
+    TOWERS,
+    arms=on(Path("runs/towers/seed-{seed}")),
+    tasks={"likelihood": ("nats", "place_nats", "thing_nats")},
     changes={
         "steps": STEPS,
         "validate_every": STEPS,
-        "towers.image": "patches",
-        "towers.image_width": None,
-        "towers.image_layers": None,
-        "towers.image_patch": None,
         "towers.image_size": 32,
         "towers.talk_width": 64,
         "towers.talk_context": 40,
@@ -45,7 +62,8 @@ COMPARISON = TrainingComparison(
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    study = lab.study(COMPARISON)
+    towers = lab.study(TOWERS, "towers")
+    study = lab.study(replace(COMPARISON, arms=on(towers.each("CLIP"))))
     nats, places, things = (
         study.scores(f"likelihood {kind}") for kind in ("nats", "place_nats", "thing_nats")
     )
@@ -69,8 +87,8 @@ def run(lab: Lab) -> Iterator[Result]:
         ),
     )
     lab.note(
-        f"The registered method on {DATA} under the recipe speak, {STEPS} steps of 32 from random weights, with a",
-        "tower whose 49 patches of 32 px overlap and have features of their own. Single patches go through the layers",
-        "of the cross-scan as sequences of one token, so that both have the same parameters.",
+        f"The registered method on {DATA} under the recipe speak, {STEPS} steps of 32. The picture tower is",
+        "frozen, of a CLIP run with the same seed; its 49 patches overlap and have features of their own. Each patch",
+        "alone goes through the layers of the cross-scan, as a sequence of one token, with the same parameters.",
         f"Nats a word: {nats.means()}; of words for places: {places.means()}; of names of things: {things.means()}.",
     )
