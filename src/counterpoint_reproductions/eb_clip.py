@@ -30,7 +30,7 @@ REFUTED = "attacks are as harmful, or drawn pictures are as wrong"
 DELTA = effects.convention("share", of=5, reason="the paper reports other data; less could be seen by nobody")
 
 PLAIN, ATTACKED, FULL = "plain", "attacked", "attacked and drawn"
-PRETRAINED, STEPS, JUDGED, DRAWN, CHUNK = 600, 200, 300, 500, 125
+PRETRAINED, STEPS, JUDGED, DRAWN, CHUNK = 600, 200, 900, 500, 125
 RADIUS, VIEWS, ASCENTS = 0.018, 2, 40
 WORLD = "scenes:tiny,sizes=large,pixels=32,train=4000,validation=100"
 DATA, SINGLE = f"{WORLD},objects=1-2,test=1000", f"{WORLD},objects=1,test={DRAWN}"
