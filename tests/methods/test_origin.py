@@ -61,7 +61,9 @@ def test_captioner_goes_on_with_its_decoder_and_from_pair_with_picture_tower(
     captioner: str, first: Path, pairs: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
     short = override(recipe, {"steps": 2})
-    assert run(Run(captioner, str(pairs), short, 3), tmp_path / "run", tasks=("captions",)).status == "finished"
+    assert (
+        run(Run(captioner, str(pairs), short, 3), tmp_path / "run", tasks=("captions",)).status == "finished"
+    )
     ended, goes_on = (
         load(tmp_path / "run"),
         begun(f"{captioner},from={tmp_path / 'run'}", pairs, recipe, seed=4),

@@ -107,7 +107,10 @@ class CaptionedData(DerivedData):
         return self._texts_of(np.array([row]))[0]
 
     def digests(self) -> Mapping[str, Sequence[bytes]]:
-        return {**super().digests(), TEXT: [bytes_of(texts) for texts in self._texts_of(np.arange(len(self)))]}
+        return {
+            **super().digests(),
+            TEXT: [bytes_of(texts) for texts in self._texts_of(np.arange(len(self)))],
+        }
 
     def _became(self) -> Shaped[np.ndarray, "N _"]:
         captions = [bytes_of(texts)[:16].ljust(16) for texts in self._texts_of(np.arange(len(self)))]
