@@ -30,8 +30,8 @@ class FeatureRefinement(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.pool = Linear(width, 1)
-        self.lift = Embedding(1, width, std=0.02)
-        self.shared = Embedding(1, width, std=0.02)
+        self.lift = Embedding(1, width, std=1.0)
+        self.shared = Embedding(1, width, std=1.0)
         self.scale = nn.Linear(1, 1, bias=False)
         self.out = Linear(4 * width, width, bias=True)
 

@@ -58,10 +58,10 @@ class LongClipConfig(WorldConfig):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if len(self.concepts) * len(self.colours) < MOST_SEGMENTS:
+        if (things := len(self.concepts) * len(self.colours)) < self.segments[1]:
             raise ValueError(
-                f"{len(self.concepts)} concepts in {len(self.colours)} colours are fewer than the {MOST_SEGMENTS} "
-                "things that a clip may show: name more concepts or colours"
+                f"{len(self.concepts)} concepts in {len(self.colours)} colours are {things} things, and a clip may "
+                f"show {self.segments[1]}: name more concepts or colours"
             )
         return self
 
