@@ -54,7 +54,7 @@ COMPARISON = replace(
     START,
     arms=tuned(Path("runs/start")),
     changes={**START.changes, "steps": TUNING, "validate_every": TUNING, "optimizer.lr": RATE},
-    seeds=5,
+    seeds=10,
 )
 
 
