@@ -31,7 +31,7 @@ REFUTED = "another encoder sees no similarity, or the nearest picture or caption
 DELTA = effects.convention("share", of=5, reason="the paper reports choices of users")
 SIMILAR = effects.convention("correlation")
 
-STEPS, SCENES, FITTED, STARTS, SIDE = 500, 150, 60, 2, 48
+STEPS, SCENES, FITTED, STARTS, SIDE = 500, 100, 100, 2, 48
 CONCEPTS = ("cat", "dog", "fish", "apple", "banana", "car", "bus", "key", "guitar", "hat", "tree", "chair")
 COLOURS: tuple[Colour, ...] = ("red", "yellow", "green", "blue", "purple")
 DATA = (

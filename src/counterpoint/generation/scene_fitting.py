@@ -43,7 +43,7 @@ def fit_scenes(
     centre: Float[Tensor, " d"] | None = None,
     steps: int = 100,
     views: int = 4,
-    rate: float = 0.05,
+    rate: float = 0.1,
     certainty: float = 0.1,
     seed: int = 0,
 ) -> Float[Tensor, " n"]:
