@@ -1,6 +1,7 @@
 """Regions: does the map of a phrase's similarity with the places of a picture show where the thing is?
 
-All need a model with ``embed_patches``. Maps are interpolated to the pixels of the square that the tower is shown;
+All need a model with ``embed_patches``; `maps_of` asks one with ``phrase_maps`` for its own maps. Maps are
+interpolated to the pixels of the square that the tower is shown;
 what lies outside of it is not asked about.
 """
 
@@ -10,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from ...data.base import Rows
@@ -19,15 +20,11 @@ from ...data.items import Regions
 from ...data.pictured import PairedData
 from ...types import Embedder, Metric, Scores
 from ..item_scores import BATCH, batches, item_scores, items_of
-from ..maps import (
-    centre_square,
-    phrase_maps,
-    place_embeddings,
-)
+from ..maps import centre_square
 from ..task import EmbedderTask
 
 Outcomes = dict[str, np.ndarray]
-Places = Float[Tensor, "k h w d"]
+Pictures = UInt8[Tensor, "k 3 H W"]
 Masks = Bool[Tensor, "k S S"]
 
 
@@ -68,9 +65,8 @@ class RegionTask(EmbedderTask):
         sizes: list[str] = []
         for positions in batches(len(items), BATCH):
             masks = centre_square(items.masks(positions))
-            places = place_embeddings(features, items.pictures(positions), self.name)
             phrases = [items.phrases[k] for k in positions]
-            columns = self.outcomes(features, places, phrases, masks, items)
+            columns = self.outcomes(features, items.pictures(positions), phrases, masks, items)
             area = masks.flatten(1).double().mean(1).numpy()
             sizes += [size_of(share) for share in area.tolist()]
             there = area > 0
@@ -81,16 +77,15 @@ class RegionTask(EmbedderTask):
 
     @abstractmethod
     def outcomes(
-        self, features: EmbeddingCache, patches: Places, phrases: Sequence[str], masks: Masks, items: Regions
+        self,
+        features: EmbeddingCache,
+        pictures: Pictures,
+        phrases: Sequence[str],
+        masks: Masks,
+        items: Regions,
     ) -> Outcomes:
         """Compute the outcomes of some items."""
 
     @abstractmethod
     def measured(self, outcomes: Outcomes, items: Regions) -> tuple[Outcomes, Mapping[str, Metric]]:
         """Return the metrics over all items, and the outcomes they read."""
-
-
-def maps_of(
-    features: EmbeddingCache, patches: Places, phrases: Sequence[str], masks: Masks
-) -> Float[Tensor, "k S S"]:
-    return phrase_maps(features, patches, features.texts(phrases), (masks.shape[1], masks.shape[2]))

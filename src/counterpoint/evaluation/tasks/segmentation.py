@@ -12,9 +12,9 @@ from ...data.embeddings import EmbeddingCache
 from ...data.items import Regions
 from ...types import Metric
 from ..item_scores import classes
-from ..maps import labelling
+from ..maps import labelling, place_embeddings
 from ..statistic import mean, mean_per_class
-from ._regions import Masks, Outcomes, Places, RegionTask
+from ._regions import Masks, Outcomes, Pictures, RegionTask
 
 
 @final
@@ -44,8 +44,14 @@ class Segmentation(RegionTask):
         self.background, self.kinds = background, kinds
 
     def outcomes(
-        self, features: EmbeddingCache, patches: Places, phrases: Sequence[str], masks: Masks, items: Regions
+        self,
+        features: EmbeddingCache,
+        pictures: Pictures,
+        phrases: Sequence[str],
+        masks: Masks,
+        items: Regions,
     ) -> Outcomes:
+        patches = place_embeddings(features, pictures, self.name)
         names = self._names(items)
         embedded, number = features.texts(names), {name: k for k, name in enumerate(names)}
         size = (masks.shape[1], masks.shape[2])
