@@ -220,3 +220,19 @@ def test_a_block_is_torchs_pre_norm_decoder_layer() -> None:
     mask[0, 3:] = False
     expected = layer(x, F.layer_norm(context, (8,)), tgt_key_padding_mask=~mask)
     torch.testing.assert_close(block(x, context, mask), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_phrase_maps_are_of_each_pair_alone_and_know_no_co_attention() -> None:
+    method = build("albef", queue=0, alpha=0.0)
+    pictures = torch.randint(0, 256, (3, 3, 10, 12), dtype=torch.uint8)
+    phrases = ["red cat", "hill", "small red cat"]
+    maps = method.phrase_maps(pictures, phrases)
+    assert maps.shape == (3, 2, 1)
+    assert maps.amin((1, 2)).tolist() == [0, 0, 0]
+    assert maps.amax((1, 2)).le(1).all()
+    alone = [method.phrase_maps(pictures[n : n + 1], phrases[n : n + 1]) for n in range(3)]
+    torch.testing.assert_close(torch.cat(alone), maps)
+    other = build("albef", queue=0, alpha=0.0, fusion="co")
+    assert not other.maps_phrases
+    with pytest.raises(LookupError, match="fusion=co"):
+        other.phrase_maps(pictures, phrases)

@@ -15,7 +15,7 @@ from counterpoint.methods._matching import PATCHES, WORDS
 from counterpoint.methods.alpro import CROP, NAMED, PSEUDO, crops, entity_of
 from counterpoint.networks.fusion.concat_encoder import ConcatEncoder
 from counterpoint.networks.init import initialise
-from counterpoint.types import Batch, MapsPhrases
+from counterpoint.types import Batch, NamesPatches
 
 F64 = torch.float64
 
@@ -117,14 +117,14 @@ def test_words_and_patches_see_each_other_and_no_padding() -> None:
 def test_maps_name_each_patch_beside_an_empty_text() -> None:
     method = build("alpro").eval()
     pictures = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
-    maps = method.phrase_maps(pictures, ["a red hill", "background", "blue"])
+    maps = method.name_maps(pictures, ["a red hill", "background", "blue"])
     assert maps.shape == (2, 3, 2, 1)
     assert not maps[:, 1].any()
-    every = method.phrase_maps(pictures, ["red", "green", "blue"])
+    every = method.name_maps(pictures, ["red", "green", "blue"])
     torch.testing.assert_close(every.sum(1), torch.ones(2, 2, 1))
     torch.testing.assert_close(maps[:, [0, 2]], every[:, [0, 2]])
     assert entity_of("redder", ["red"]) == -1
-    assert isinstance(method, MapsPhrases)
+    assert isinstance(method, NamesPatches)
 
 
 def test_a_prompter_and_places_for_entities_are_required() -> None:

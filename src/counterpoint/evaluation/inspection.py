@@ -275,7 +275,7 @@ def _wrong_option(model: Embedder, data: Data, items: Choices, k: int) -> list[s
 
 
 def _map(items: Regions, k: int, model: Embedder, data: Data) -> Exhibit:
-    from .maps import centre_square, phrase_maps, place_embeddings
+    from .maps import centre_square, maps_of
 
     features, at = EmbeddingCache.of(model, data), np.array([k])
     mask = centre_square(items.masks(at))
@@ -284,10 +284,9 @@ def _map(items: Regions, k: int, model: Embedder, data: Data) -> Exhibit:
     top, left = ((length - side) // 2 for length in pictures.shape[2:])
     square = pictures[0, :, top : top + side, left : left + side]
     try:
-        places = place_embeddings(features, pictures, "a picture of failures")
+        heat = maps_of(features, pictures, [items.phrases[k]], (side, side), "a picture of failures")[0]
     except NotApplicableError:
         return Exhibit(_picture(_pixels(square)), lines, mask[0].numpy())
-    heat = phrase_maps(features, places, features.texts([items.phrases[k]]), (side, side))[0]
     return Exhibit(_picture(_pixels(square)), lines, mask[0].numpy(), heat.numpy())
 
 

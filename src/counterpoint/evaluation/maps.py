@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from torch import Tensor
 
 from ..data.embeddings import EmbeddingCache
-from ..types import EncodesPatches, PatchEmbedder
+from ..types import EncodesPatches, PatchEmbedder, PhraseMapper
 from .item_scores import ROUNDING
 from .task import NotApplicableError, similarity
 
@@ -59,6 +59,26 @@ def _checked(
     if not torch.isfinite(patches).all():
         raise ValueError("the model's embeddings of patches are NaN or infinite, so no map means anything")
     return patches.detach().float().cpu().permute(0, 2, 3, 1)
+
+
+def maps_of(
+    features: EmbeddingCache,
+    pictures: UInt8[Tensor, "k 3 h w"],
+    phrases: Sequence[str],
+    size: tuple[int, int],
+    task: str,
+) -> Float[Tensor, "k H W"]:
+    """Return a map of each picture for its own phrase: the model's own, or else similarities with its patches.
+
+    Raises:
+        NotApplicableError: if the model has neither.
+        ValueError: if embeddings of patches are not finite.
+    """
+    model = features.model
+    if isinstance(model, PhraseMapper) and model.maps_phrases:
+        return enlarge(model.phrase_maps(pictures, phrases)[:, None], size)[:, 0]
+    patches = place_embeddings(features, pictures, task)
+    return phrase_maps(features, patches, features.texts(phrases), size)
 
 
 def phrase_maps(

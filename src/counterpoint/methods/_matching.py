@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, ClassVar, Literal, TypedDict
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..forms import Count, Fraction, Natural, NonNegative, Positive, Share
 from ..modalities import MODALITIES, PAIR_PASSES, resolve
@@ -18,6 +20,7 @@ from ..networks.base import ImageTower, TextTower, Towers
 from ..networks.fusion.co_encoder import CoEncoder
 from ..networks.fusion.concat_encoder import ConcatEncoder
 from ..networks.fusion.joint_encoder import JointEncoder, is_word
+from ..networks.fusion.relevance import relevance, unit_range
 from ..networks.heads import Linear
 from ..networks.towers.parts.pooling import pool
 from ..networks.towers.parts.regions import grid
@@ -106,6 +109,7 @@ class MatchingMethod(TowerMethod):
             depth,
             heads=math.gcd(reader.width, 4),
         )
+        self.block = (depth - 1) // 2  # the third of six, whose attention maps are read of
         self.match_head = Linear(reader.width * self.joint.streams, 2, std=0.02, bias=True)
 
     @abstractmethod
@@ -218,6 +222,46 @@ class MatchingMethod(TowerMethod):
                 f"{len(states[PATCHES])} pictures and {len(captions)} captions: give one for each"
             )
         return self.pair_scores(states, self.pair_states(self.text, list(captions)))[:, 0]
+
+    @property
+    def maps_phrases(self) -> bool:
+        """Whether it has `phrase_maps`: its words read patches, and patches read no words."""
+        return isinstance(self.joint, JointEncoder)
+
+    @torch.no_grad()
+    def phrase_maps(
+        self, pictures: UInt8[Tensor, "n 3 H W"], phrases: Sequence[str]
+    ) -> Float[Tensor, "n h w"]:
+        """Return which patches of each picture its phrase rests on, from 0 to 1: `relevance`, the mean over words.
+
+        Args:
+            pictures: one for each phrase.
+            phrases: texts.
+
+        Raises:
+            LookupError: for a joint encoder whose patches read words, too.
+        """
+        if not self.maps_phrases:
+            raise LookupError(
+                f"{type(self).__name__} with fusion=co has no attention of words to patches alone"
+            )
+        grid = self.patch_features(pictures)
+        words = self._evaluated(self.text_tower.states, self.text_tower.tokenizer(phrases).to(self._device))
+        maps = self._evaluated(self.relevant_patches, words, grid.flatten(2).mT)
+        return unit_range(maps).view(len(grid), *grid.shape[2:]).cpu()
+
+    def relevant_patches(
+        self, words: Float[Tensor, "n L W"], patches: Float[Tensor, "n P V"], create_graph: bool = False
+    ) -> Float[Tensor, "n P"]:
+        """Return which patches the logit that words and patches belong together rests on, the mean over words."""
+        with torch.enable_grad():
+            patches = patches if patches.requires_grad else patches.detach().requires_grad_()
+            # Fused attention has no second derivative.
+            with sdpa_kernel(SDPBackend.MATH) if create_graph else nullcontext():
+                states, attention = self.joint(words, patches, attention_of=self.block)
+            logits = self.match_head(self.read(states, like=words))[:, 1]
+            of_words = relevance(logits, attention, create_graph)
+        return pool(of_words, is_word(words), "mean")
 
     @property
     def _device(self) -> torch.device:

@@ -50,7 +50,7 @@ class ALPRO(ALBEF):
     tags, by default ``nouns``, the most frequent of the captions; no row's own tags are read. A crop has 30 to 50 % of
     the picture, at the borders of patches; one without a whole patch in a direction gets one.
 
-    `phrase_maps` names each patch beside an empty text. The text of a row may say what the crop shows: with
+    `name_maps` names each patch beside an empty text. The text of a row may say what the crop shows: with
     ``text_free=true`` entities are named beside an empty text in training, too.
 
     Args:
@@ -191,18 +191,16 @@ class ALPRO(ALBEF):
         return losses
 
     @torch.no_grad()
-    def phrase_maps(
-        self, pictures: UInt8[Tensor, "n 3 H W"], phrases: Sequence[str]
-    ) -> Float[Tensor, "n k h w"]:
-        """Return the probability of each phrase at each patch, beside an empty text.
+    def name_maps(self, pictures: UInt8[Tensor, "n 3 H W"], names: Sequence[str]) -> Float[Tensor, "n k h w"]:
+        """Return the probability of each name at each patch, beside an empty text.
 
-        A phrase stands for the entity whose words it holds, the longest of several; one that holds none has 0.
+        A name stands for the entity whose words it holds, the longest of several; one that holds none has 0.
 
         Args:
             pictures: of any size.
-            phrases: that are looked for.
+            names: that are looked for.
         """
-        number = [entity_of(phrase, self.entities) for phrase in phrases]
+        number = [entity_of(name, self.entities) for name in names]
         was_training, device = self.training, next(self.parameters()).device
         self.eval()
         try:
@@ -210,7 +208,7 @@ class ALPRO(ALBEF):
             maps = self.image_tower.patches(fitted(check_pictures(pictures).to(device), Fit(size, size)))
             logits = self.entity_head(self.fused_patches(None, maps.flatten(2).mT))
             p = F.pad(logits.softmax(2), (0, 1))[..., number]  # −1 is the last, which is 0
-            return p.mT.reshape(len(maps), len(phrases), *maps.shape[2:])
+            return p.mT.reshape(len(maps), len(names), *maps.shape[2:])
         finally:
             self.train(was_training)
 

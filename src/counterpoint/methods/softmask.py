@@ -13,6 +13,7 @@ from ..losses import SoftInfoNCELoss
 from ..modalities import PAIR_PASSES
 from ..networks.base import Towers
 from ..networks.fusion.joint_encoder import JointEncoder
+from ..networks.fusion.relevance import relevance, unit_range
 from ..networks.towers.parts.pooling import inside
 from ..recipes.schema import Recipe
 from ..types import Batch, Embeddings, Pairs
@@ -79,7 +80,6 @@ class SoftMask(ALBEF):
             )
         assert isinstance(self.joint, JointEncoder)  # it has no other fusion
         depth = len(self.joint.blocks)
-        self.block = (depth - 1) // 2
         if mask != "none" and depth == 1:
             raise ValueError(
                 f"mask={mask} reads a block before the last, and depth=1 has none: take depth=2 or more"
@@ -144,15 +144,12 @@ class SoftMask(ALBEF):
                 words.detach(), patches.detach().requires_grad_(), attention_of=self.block
             )
             logit = self.match_head(self.read(states, like=words))[:, 1]
-            (gradient,) = torch.autograd.grad(logit.sum(), attention)
-        relevance = (attention.detach() * gradient).clamp_min(0).mean(1)
-        relevance = relevance[torch.arange(len(word), device=word.device), word]
+            of_words = relevance(logit, attention)
+        maps = of_words[torch.arange(len(word), device=word.device), word]
         if self.mask == "hard":
-            removed = relevance.topk(round(self.removed * relevance.shape[1]), dim=1).indices
-            return torch.ones_like(relevance).scatter(1, removed, 0.0)
-        low, high = relevance.amin(1, keepdim=True), relevance.amax(1, keepdim=True)
-        spread = high - low
-        return 1 - (relevance - low) / torch.where(spread > 0, spread, 1.0)
+            removed = maps.topk(round(self.removed * maps.shape[1]), dim=1).indices
+            return torch.ones_like(maps).scatter(1, removed, 0.0)
+        return 1 - unit_range(maps)
 
     def matching(self, z: Embeddings) -> Float[Tensor, ""]:
         """Return the mean cross-entropy of plain pairs, plus that of pairs whose picture is dimmed."""

@@ -27,6 +27,7 @@ from .models import NamesSentences as NamesSentences
 from .models import PairScorer as PairScorer
 from .models import PairStates as PairStates
 from .models import PatchEmbedder as PatchEmbedder
+from .models import PhraseMapper as PhraseMapper
 from .models import PredictsTeachers as PredictsTeachers
 from .models import RegionEmbedder as RegionEmbedder
 from .models import RenamesClasses as RenamesClasses

@@ -106,6 +106,24 @@ class PatchEmbedder(Protocol):
 
 
 @runtime_checkable
+class PhraseMapper(Protocol):
+    """A model that says itself which places of a picture a phrase rests on.
+
+    Attributes:
+        maps_phrases: whether it does so as it was built.
+    """
+
+    @property
+    def maps_phrases(self) -> bool: ...
+
+    def phrase_maps(
+        self, pictures: UInt8[Tensor, "n 3 H W"], phrases: Sequence[str]
+    ) -> Float[Tensor, "n h w"]:
+        """Return a map of each picture for its own phrase."""
+        ...
+
+
+@runtime_checkable
 class EncodesPatches(Protocol):
     """A model with an image tower that gives features of patches, without a head."""
 
@@ -301,13 +319,11 @@ class FindsKeys(Protocol):
 
 
 @runtime_checkable
-class MapsPhrases(Protocol):
-    """A model that says where in pictures phrases apply in another way than by similarities of embeddings."""
+class NamesPatches(Protocol):
+    """A model that gives each patch of a picture a name, in another way than by similarities of embeddings."""
 
-    def phrase_maps(
-        self, pictures: UInt8[Tensor, "n 3 H W"], phrases: Sequence[str]
-    ) -> Float[Tensor, "n k h w"]:
-        """Return how far each phrase applies at each patch of the central squares of pictures."""
+    def name_maps(self, pictures: UInt8[Tensor, "n 3 H W"], names: Sequence[str]) -> Float[Tensor, "n k h w"]:
+        """Return how far each name applies at each patch of the central squares of pictures."""
         ...
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 
@@ -13,8 +15,10 @@ from counterpoint.evaluation.maps import (
     centre_square,
     enlarge,
     labelling,
+    maps_of,
     phrase_maps,
 )
+from counterpoint.evaluation.task import NotApplicableError
 from fixtures.hand_made import Blind, ItemData
 
 
@@ -29,6 +33,21 @@ def test_map_similarity_at_each_place_between_it_is_interpolated() -> None:
     torch.testing.assert_close(same, torch.einsum("khwd,kd->khw", places, phrases))
     larger = phrase_maps(features(), places, phrases, (9, 9))
     torch.testing.assert_close(larger[:, 1::3, 1::3], same)
+
+
+def test_maps_are_the_model_s_own_where_it_has_them() -> None:
+    class Maps(Blind):
+        maps_phrases = True
+
+        def phrase_maps(self, pictures: torch.Tensor, phrases: Sequence[str]) -> torch.Tensor:
+            return torch.stack([torch.full((2, 2), float(len(phrase))) for phrase in phrases])
+
+    pictures = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+    cache = EmbeddingCache(Maps(), ItemData())
+    assert maps_of(cache, pictures, ["cat", "mouse"], (4, 4), "task").amax((1, 2)).tolist() == [3, 5]
+    Maps.maps_phrases = False
+    with pytest.raises(NotApplicableError, match="embed_patches"):
+        maps_of(cache, pictures, ["cat", "mouse"], (4, 4), "task")
 
 
 def test_a_map_that_differs_by_rounding_alone_is_flat() -> None:

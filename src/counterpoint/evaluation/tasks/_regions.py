@@ -1,6 +1,7 @@
 """Regions: does the map of a phrase's similarity with the places of a picture show where the thing is?
 
-All need a model with ``embed_patches``. Maps are interpolated to the pixels of the square that the tower is shown;
+All need a model with ``embed_patches``; `maps_of` asks one with ``phrase_maps`` for its own maps. Maps are
+interpolated to the pixels of the square that the tower is shown;
 what lies outside of it is not asked about.
 """
 
@@ -10,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from ...data.base import Rows
@@ -19,15 +20,11 @@ from ...data.items import Regions
 from ...data.pictured import PairedData
 from ...types import Embedder, Metric, Scores
 from ..item_scores import BATCH, batches, item_scores, items_of
-from ..maps import (
-    centre_square,
-    phrase_maps,
-    place_embeddings,
-)
+from ..maps import centre_square
 from ..task import EmbedderTask
 
 Outcomes = dict[str, np.ndarray]
-Places = Float[Tensor, "k h w d"]
+Pictures = UInt8[Tensor, "k 3 H W"]
 Masks = Bool[Tensor, "k S S"]
 
 
@@ -68,9 +65,8 @@ class RegionTask(EmbedderTask):
         sizes: list[str] = []
         for positions in batches(len(items), BATCH):
             masks = centre_square(items.masks(positions))
-            places = self.patches_of(features, items.pictures(positions), items)
             phrases = [items.phrases[k] for k in positions]
-            columns = self.outcomes(features, places, phrases, masks, items)
+            columns = self.outcomes(features, items.pictures(positions), phrases, masks, items)
             area = masks.flatten(1).double().mean(1).numpy()
             sizes += [size_of(share) for share in area.tolist()]
             there = area > 0
@@ -79,24 +75,17 @@ class RegionTask(EmbedderTask):
         several = len(set(items.kinds)) > 1
         return item_scores(self.name, items, *self.measured(outcomes, items), None if several else sizes)
 
-    def patches_of(
-        self, features: EmbeddingCache, pictures: UInt8[Tensor, "k 3 H W"], items: Regions
-    ) -> Places:
-        """Return what the model says of the places of some items' pictures: their embeddings."""
-        return place_embeddings(features, pictures, self.name)
-
     @abstractmethod
     def outcomes(
-        self, features: EmbeddingCache, patches: Places, phrases: Sequence[str], masks: Masks, items: Regions
+        self,
+        features: EmbeddingCache,
+        pictures: Pictures,
+        phrases: Sequence[str],
+        masks: Masks,
+        items: Regions,
     ) -> Outcomes:
         """Compute the outcomes of some items."""
 
     @abstractmethod
     def measured(self, outcomes: Outcomes, items: Regions) -> tuple[Outcomes, Mapping[str, Metric]]:
         """Return the metrics over all items, and the outcomes they read."""
-
-
-def maps_of(
-    features: EmbeddingCache, patches: Places, phrases: Sequence[str], masks: Masks
-) -> Float[Tensor, "k S S"]:
-    return phrase_maps(features, patches, features.texts(phrases), (masks.shape[1], masks.shape[2]))

@@ -14,9 +14,9 @@ from torch import Tensor
 from ...data.embeddings import EmbeddingCache
 from ...data.items import Regions
 from ...types import Metric
-from ..maps import box_iou, boxes
+from ..maps import box_iou, boxes, maps_of
 from ..statistic import mean
-from ._regions import Masks, Outcomes, Places, RegionTask, maps_of
+from ._regions import Masks, Outcomes, Pictures, RegionTask
 
 
 @final
@@ -43,9 +43,14 @@ class Localisation(RegionTask):
         self.threshold = threshold
 
     def outcomes(
-        self, features: EmbeddingCache, patches: Places, phrases: Sequence[str], masks: Masks, items: Regions
+        self,
+        features: EmbeddingCache,
+        pictures: Pictures,
+        phrases: Sequence[str],
+        masks: Masks,
+        items: Regions,
     ) -> Outcomes:
-        maps = maps_of(features, patches, phrases, masks)
+        maps = maps_of(features, pictures, phrases, (masks.shape[1], masks.shape[2]), self.name)
         low, high = (f(maps, (1, 2), keepdim=True) for f in (torch.amin, torch.amax))
         bright = maps >= low + self.threshold * (high - low)
         whole = (0, 0, masks.shape[2], masks.shape[1])

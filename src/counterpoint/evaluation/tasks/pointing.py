@@ -11,8 +11,9 @@ from ...data.embeddings import EmbeddingCache
 from ...data.items import Regions
 from ...types import Metric
 from ..grounding import contrast_to_noise, pointing
+from ..maps import maps_of
 from ..statistic import mean
-from ._regions import Masks, Outcomes, Places, RegionTask, maps_of
+from ._regions import Masks, Outcomes, Pictures, RegionTask
 
 
 @final
@@ -33,9 +34,14 @@ class Pointing(RegionTask):
     primary = "hit"
 
     def outcomes(
-        self, features: EmbeddingCache, patches: Places, phrases: Sequence[str], masks: Masks, items: Regions
+        self,
+        features: EmbeddingCache,
+        pictures: Pictures,
+        phrases: Sequence[str],
+        masks: Masks,
+        items: Regions,
     ) -> Outcomes:
-        maps = maps_of(features, patches, phrases, masks)
+        maps = maps_of(features, pictures, phrases, (masks.shape[1], masks.shape[2]), self.name)
         middle = masks.shape[1] // 2
         return {
             "hit": pointing(maps, masks),

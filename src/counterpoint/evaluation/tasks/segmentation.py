@@ -7,16 +7,14 @@ from typing import final
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
-from torch import Tensor
 
 from ...data.embeddings import EmbeddingCache
 from ...data.items import Regions
-from ...types import MapsPhrases, Metric
+from ...types import Metric, NamesPatches
 from ..item_scores import classes
-from ..maps import enlarge, labelling
+from ..maps import enlarge, labelling, place_embeddings
 from ..statistic import mean, mean_per_class
-from ._regions import Masks, Outcomes, Places, RegionTask
+from ._regions import Masks, Outcomes, Pictures, RegionTask
 
 
 @final
@@ -26,8 +24,8 @@ class Segmentation(RegionTask):
     The names are all distinct phrases of the test set and ``background``; where several are equally similar the pixel
     goes to none. So phrases should be names of classes, and a phrase's region everything in the picture that it
     names. ``iou``: mean intersection over union of a phrase's pixels with its region; ``miou``: the mean over
-    phrases of the mean within the phrase. Chance is what pixels that choose a name at random expect. A model with maps
-    of phrases of its own (`counterpoint.types.MapsPhrases`) is asked for these in place of similarities.
+    phrases of the mean within the phrase. Chance is what pixels that choose a name at random expect. A model that names
+    patches itself (`counterpoint.types.NamesPatches`) is asked for that in place of similarities.
 
     Args:
         background: names for what is no thing; none leaves every pixel to some phrase.
@@ -46,24 +44,20 @@ class Segmentation(RegionTask):
     ) -> None:
         self.background, self.kinds = background, kinds
 
-    def patches_of(
-        self, features: EmbeddingCache, pictures: UInt8[Tensor, "k 3 H W"], items: Regions
-    ) -> Places:
-        """Return the embeddings of places; of a model with maps of its own, how far each name applies there."""
-        if isinstance(features.model, MapsPhrases):
-            return features.model.phrase_maps(pictures, self._names(items)).float().cpu().permute(0, 2, 3, 1)
-        return super().patches_of(features, pictures, items)
-
     def outcomes(
-        self, features: EmbeddingCache, patches: Places, phrases: Sequence[str], masks: Masks, items: Regions
+        self,
+        features: EmbeddingCache,
+        pictures: Pictures,
+        phrases: Sequence[str],
+        masks: Masks,
+        items: Regions,
     ) -> Outcomes:
-        names = self._names(items)
+        names, size = self._names(items), (masks.shape[1], masks.shape[2])
         number = {name: k for k, name in enumerate(names)}
-        size = (masks.shape[1], masks.shape[2])
-        if isinstance(features.model, MapsPhrases):
-            labels = list(enlarge(patches.permute(0, 3, 1, 2), size).argmax(1))
+        if isinstance(features.model, NamesPatches):
+            labels = list(enlarge(features.model.name_maps(pictures, names).float().cpu(), size).argmax(1))
         else:
-            embedded = features.texts(names)
+            patches, embedded = place_embeddings(features, pictures, self.name), features.texts(names)
             labels = [labelling(features, grid, embedded, size)[0] for grid in patches]
         predicted = torch.stack(
             [label == number[phrase] for label, phrase in zip(labels, phrases, strict=True)]
