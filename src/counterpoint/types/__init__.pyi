@@ -22,7 +22,7 @@ from .models import FindsMoments as FindsMoments
 from .models import JointEmbedder as JointEmbedder
 from .models import JudgesLabels as JudgesLabels
 from .models import JudgesReplies as JudgesReplies
-from .models import MapsPhrases as MapsPhrases
+from .models import NamesPatches as NamesPatches
 from .models import NamesSentences as NamesSentences
 from .models import PairScorer as PairScorer
 from .models import PairStates as PairStates
