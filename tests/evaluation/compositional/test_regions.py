@@ -51,9 +51,9 @@ class OwnMaps(Painted):
     def __init__(self) -> None:
         super().__init__(wrong=True)
 
-    def phrase_maps(self, pictures: Tensor, phrases: Sequence[str]) -> Tensor:
+    def name_maps(self, pictures: Tensor, names: Sequence[str]) -> Tensor:
         right = Painted().embed_patches(pictures)
-        return right[:, [COLOURS.index(phrase) for phrase in phrases]]
+        return right[:, [COLOURS.index(name) for name in names]]
 
 
 class Flat(Blind):
