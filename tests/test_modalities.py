@@ -91,6 +91,8 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/text_shearing.py": "several captions of a picture",
     "methods/_adapting.py": "a text tower reads the names of classes",
     "methods/lmpt.py": "captions, and the names of classes",
+    "methods/cci.py": "prefers pictures where there are other columns too",
+    "methods/colva.py": "objects of pictures, by maps of pictures",
     "methods/finedefics.py": "pictures with replies, and descriptions of pictures",
     "methods/fsc_clip.py": "patches of pictures, and tokens of captions",
     "methods/autoencoder.py": "draws pictures",

@@ -20,6 +20,7 @@ from .models import EnergyModel as EnergyModel
 from .models import JointEmbedder as JointEmbedder
 from .models import JudgesLabels as JudgesLabels
 from .models import JudgesReplies as JudgesReplies
+from .models import MatchesThings as MatchesThings
 from .models import PairScorer as PairScorer
 from .models import PairStates as PairStates
 from .models import PatchEmbedder as PatchEmbedder
