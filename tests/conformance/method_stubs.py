@@ -187,6 +187,7 @@ OF_NAME: dict[str, Any] = {"dropout": 0.0}
 REQUIRED = {
     "teacher": "a run of siglip",
     "reference": "a run of siglip",
+    "model": "a run of sft",
     "prior": "group+tags",
     "prompter": "a run of siglip",
     "words": "small+red+cat+over+hill+the",

@@ -10,6 +10,7 @@ from counterpoint.evaluation import TASKS, create
 from counterpoint.evaluation.task import ModelKind
 from counterpoint.testing import TaskCase, task_checks
 from counterpoint.testing._task import DATA
+from counterpoint_reproductions.lab.data_pairs import EmojiPairs
 from fixtures.tiny import TraitsData
 
 CASES = [(name, asked) for name in TASKS.names() for asked in TASKS.get(name).asks]
@@ -17,13 +18,15 @@ CASES = [(name, asked) for name in TASKS.names() for asked in TASKS.get(name).as
 
 @pytest.mark.parametrize(("name", "asked"), CASES, ids=str)
 def test_conforms(name: str, asked: ModelKind) -> None:
-    run_all(name, [(asked, task_checks(TaskCase(name, (*DATA, TRAITS, LACKING), asked)))])
+    run_all(name, [(asked, task_checks(TaskCase(name, (*DATA, TRAITS, LACKING, TWICE), asked)))])
 
 
 TRAITS = TraitsData()
 LACKING = NewClassesData(TraitsData(), "look", 0.4)
 """Data of whose first label training lacks some classes."""
 LACKING.labels = {"look": LACKING.labels["look"], **LACKING.labels}
+TWICE = EmojiPairs(100)
+"""Pairs of pictures with maps."""
 
 
 def test_has_the_name_of_its_file() -> None:

@@ -71,6 +71,7 @@ ARMS = {
 UNTRAINED = {
     "blip-2": ("it takes conversations beside texts", "tests/methods/test_blip_2.py"),
     "coavt": ("it takes three columns", "tests/methods/test_coavt.py"),
+    "colva": ("it takes two pictures with maps", "tests/methods/test_colva.py"),
     "conan": ("it takes pairs of texts", "tests/methods/test_conan.py"),
     "cumo": ("it takes conversations", "tests/methods/test_cumo.py"),
     "distillm-2": ("it takes conversations and a teacher", "tests/methods/test_distillm_2.py"),

@@ -42,8 +42,8 @@ class Colours(PairedData):
 
 
 class Pixels:
-    heads = ("global",)
-    embeds = ("image",)
+    heads: tuple[str, ...] = ("global",)
+    embeds: tuple[str, ...] = ("image",)
 
     def embed(self, modality: str, inputs: Any, head: str = "default") -> Tensor:
         return F.normalize(inputs.flatten(1).float() - 128, dim=-1)

@@ -13,7 +13,7 @@ from method_stubs import LATE
 from torch import Tensor
 
 from counterpoint.methods.arm import Arm
-from counterpoint.methods.finedefics import NAME, WRONG_NAME, WRONG_TEXT
+from counterpoint.methods.finedefics import NAME, WRONG, WRONG_NAME
 from counterpoint.networks.towers.chat import EXCHANGE, TOKEN
 from counterpoint.networks.towers.embedder import prompt
 from counterpoint.networks.tuning import tune
@@ -51,11 +51,12 @@ def softmax(anchor: Tensor, target: Tensor, others: list[Tensor], tau: float) ->
 @pytest.mark.parametrize("classes", [CLASSES, torch.tensor([0, 1, 3, -1])])
 def test_is_the_loss_of_the_card(classes: Tensor) -> None:
     method, batch = begun(",negatives=2,temperature=0.2", classes)
-    z, nearest = method.encode(batch), method.nearest.tolist()
+    z, nearest = method.encode(batch), (method.nearest - 1).tolist()
     rows = [row for row in range(4) if classes[row] >= 0]
     y = {row: int(classes[row]) for row in rows}
     o, a, c, wa, wc = (
-        F.normalize(z[name], dim=-1) for name in ("image", "text", NAME, WRONG_TEXT, WRONG_NAME)
+        F.normalize(z[name], dim=-1)
+        for name in ("image", "text", NAME + "text", WRONG + "text", WRONG_NAME + "text")
     )
     hard = [(i, k, n) for i in rows for k, n in enumerate(nearest[y[i]]) if n >= 0]
     assert len(hard) == 2 * len(rows)
@@ -78,7 +79,7 @@ def test_is_the_loss_of_the_card(classes: Tensor) -> None:
 def test_released_term_has_the_first_name_as_every_target() -> None:
     method, batch = begun(",category_target=first,negatives=2,temperature=0.2")
     z = method.encode(batch)
-    c, wrong = (F.normalize(z[name], dim=-1) for name in (NAME, WRONG_NAME))
+    c, wrong = (F.normalize(z[name], dim=-1) for name in (NAME + "text", WRONG_NAME + "text"))
     columns = torch.cat([c, wrong.flatten(0, 1)])
     expected = F.cross_entropy(c @ columns.T / 0.2, torch.zeros(4, dtype=torch.long)) / 2
     torch.testing.assert_close(method.losses(z, batch, LATE)["names"], expected)
@@ -98,8 +99,8 @@ def test_hard_negatives_are_the_classes_of_the_nearest_pictures() -> None:
     for own in range(3):
         others = [number for number in range(3) if number != own]
         order = sorted(others, key=lambda n: -float(F.cosine_similarity(means[own], means[n], dim=0)))
-        assert method.nearest[own].tolist() == [*order, -1, -1, -1]
-    assert method.nearest[3].tolist() == [-1] * 5  # a class that no example has
+        assert method.nearest[own].tolist() == [*(number + 1 for number in order), 0, 0, 0]
+    assert method.nearest[3].tolist() == [0] * 5  # a class that no example has
     expected = [batch["text"][row] for row in (0, 1, 3)]
     torch.testing.assert_close(method.descriptions[:3], torch.stack(expected))
 
@@ -139,13 +140,13 @@ def test_temperatures_learn_with_low_rank_updates_and_nothing_is_held_constant()
     method, batch = begun()
     tune(method.language, "lora")
     method.double()
-    sum(losses(method, batch).values()).backward()
+    torch.stack([*losses(method, batch).values()]).sum().backward()
     for objective in (method.of_objects, method.of_categories):
         assert float(objective.temperature.parameter.grad.abs()) > 0
     z = method.encode(batch)
     for value in z.values():
         value.retain_grad()
-    sum(method.losses(z, batch, LATE).values()).backward()
+    torch.stack([*method.losses(z, batch, LATE).values()]).sum().backward()
     assert all(value.grad.abs().sum() > 0 for value in z.values())
 
 

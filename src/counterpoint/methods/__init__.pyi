@@ -37,6 +37,7 @@ from .coavt import CoAVT as CoAVT
 from .coca import CoCa as CoCa
 from .cocoop import CoCoOp as CoCoOp
 from .collossl import ColloSSL as ColloSSL
+from .colva import CoLVA as CoLVA
 from .comic import COMIC as COMIC
 from .conan import Conan as Conan
 from .convirt import ConVIRT as ConVIRT

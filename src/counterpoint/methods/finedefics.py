@@ -25,8 +25,8 @@ from ._speaking import SpeakingMethod, TuneImage
 from .base import ONCE, Ranges
 from .needs import Needs
 
-NAME, WRONG_TEXT, WRONG_NAME = "name", "wrong_text", "wrong_name"
-"""Names of the states of class names, and of the descriptions and names of hard negatives."""
+NAME, WRONG_NAME, WRONG = "name.", "wrong name.", "wrong."
+"""Prefixes of the states of class names, and of names and descriptions of hard negatives."""
 _BOUNDS = (0.001, 0.5)
 
 
@@ -105,7 +105,7 @@ class Finedefics(SpeakingMethod):
         self.target, self.weight, self.category_target = target, weight, category_target
         self.register_buffer("class_names", self.inputs[self.text](target.classes), persistent=False)
         count = len(target.classes)
-        self.register_buffer("nearest", torch.full((count, negatives), -1))
+        self.register_buffer("nearest", torch.zeros(count, negatives, dtype=torch.long))  # from 1; 0 is none
         self.register_buffer("descriptions", torch.zeros_like(self.class_names))
         self.of_objects, self.of_categories = (
             HardNegativesLoss(Temperature(temperature, bounds=_BOUNDS)) for _ in range(2)
@@ -130,8 +130,8 @@ class Finedefics(SpeakingMethod):
         features = examples.map(lambda batch: self.speaker.patches(batch[self.picture]).mean(1)).float()
         texts = examples.map(lambda batch: batch[self.text].flatten(1))
         device = self.nearest.device
-        self.nearest.copy_(nearest_classes(features, classes, *self.nearest.shape).to(device))
-        for number in classes[classes >= 0].unique().tolist():
+        self.nearest.copy_(nearest_classes(features, classes, *self.nearest.shape).to(device) + 1)
+        for number in sorted({*classes.tolist()} - {-1}):
             first = texts[int((classes == number).int().argmax())]
             self.descriptions[number] = first.view(self.descriptions.shape[1:]).to(device)
 
@@ -147,20 +147,15 @@ class Finedefics(SpeakingMethod):
         if not self.weight:
             return z
         own = batch.labels[self.target.label].clamp_min(0)
-        wrong = self.nearest[own].clamp_min(0)
-        every, place = torch.cat([own[:, None], wrong], 1).unique(return_inverse=True)
-        names = self.features(self.text, self.class_names[every])[place]
-        texts = names[:, 1:]
-        if wrong.numel():
-            others, place = wrong.unique(return_inverse=True)
-            texts = self.features(self.text, self.descriptions[others])[place]
+        wrong = self._wrong(own).clamp_min(0)
+        names = self._of_texts(self.class_names[torch.cat([own[:, None], wrong], 1)])
         return {
             **z,
             self.picture: self._of_pictures(given),
             self.text: self.features(self.text, batch[self.text]),
-            NAME: names[:, 0],
-            WRONG_NAME: names[:, 1:],
-            WRONG_TEXT: texts,
+            NAME + self.text: names[:, 0],
+            WRONG_NAME + self.text: names[:, 1:],
+            WRONG + self.text: self._of_texts(self.descriptions[wrong]),
         }
 
     def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
@@ -171,13 +166,16 @@ class Finedefics(SpeakingMethod):
         known = classes >= 0
         o, a, c, wrong_a, wrong_c = (
             F.normalize(upcast(z[name][known]), dim=-1)
-            for name in (self.picture, self.text, NAME, WRONG_TEXT, WRONG_NAME)
+            for name in (
+                self.picture,
+                *(prefix + self.text for prefix in ("", NAME, WRONG, WRONG_NAME)),
+            )
         )
         if not sum(Ranks.present().counts(len(o), o.device)):
             zero = 0 * (o.sum() + a.sum() + c.sum())
             return {**losses, "attribute": zero, "category": zero, "names": zero}
         own = classes[known]
-        wrong = self.nearest[own]
+        wrong = self._wrong(own)
         counts, hard, none = wrong >= 0, (own, wrong), (own, wrong[:, :0])
         attribute = self.of_objects(o, a, wrong_a, counts, hard) + self.of_objects(a, o, documents=none)
         category = self.of_categories(a, c, wrong_c, counts, hard)
@@ -191,9 +189,18 @@ class Finedefics(SpeakingMethod):
 
     def passes(self) -> dict[str, float]:
         passes = super().passes()
-        # A picture, a description and names are read beside the conversation; those of negatives at most once a row.
+        # A picture, a description and a name are read beside the conversation, and two texts of each hard negative.
         more = 3 + 2 * self.nearest.shape[1] if self.weight else 0
         return passes | {"talk": passes["talk"] + more}
+
+    def _wrong(self, own: Int[Tensor, " n"]) -> Int[Tensor, "n M"]:
+        """Return the hard negatives of classes, −1 where there are no more."""
+        return self.nearest[own] - 1
+
+    def _of_texts(self, texts: Int[Tensor, "B n 3 L"]) -> Float[Tensor, "B n W"]:
+        if not texts.numel():
+            return self.language.head.weight.new_zeros(*texts.shape[:2], self.language.width)
+        return self.features(self.text, texts.flatten(0, 1)).view(*texts.shape[:2], -1)
 
     def _between_names(
         self,

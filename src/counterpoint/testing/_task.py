@@ -133,6 +133,16 @@ class RandomEmbedder:
         behind = torch.arange(bright.shape[1]) >= inputs["video"].lengths[:, None]
         return spans, bright.masked_fill(behind, torch.nan)
 
+    def match(self, pictures: Tensor, maps: Tensor, *, own: bool = False) -> Tensor:
+        """Return inner products of the mean colours of objects; −∞ where one is missing."""
+        count = max(int(maps.max()), 1)
+        masks = (maps[:, :, None] == torch.arange(1, count + 1)[:, None, None]).flatten(3).float()
+        shown = (pictures.flatten(3).float() / 255 - 0.5) ** (3 if own else 1)
+        colours = masks @ shown.mT / masks.sum(3, keepdim=True).clamp_min(1)
+        there = masks.any(3)
+        scores = colours[:, 0] @ colours[:, 1].mT
+        return scores.masked_fill(~(there[:, 0, :, None] & there[:, 1, None]), -torch.inf)
+
     def embed_patches(self, pictures: Tensor, head: str = "default") -> Tensor:
         """Return embeddings of the quarters of pictures."""
         side = pictures.shape[-1] // 2

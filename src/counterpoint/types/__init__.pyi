@@ -22,6 +22,7 @@ from .models import FindsMoments as FindsMoments
 from .models import JointEmbedder as JointEmbedder
 from .models import JudgesLabels as JudgesLabels
 from .models import JudgesReplies as JudgesReplies
+from .models import MatchesThings as MatchesThings
 from .models import NamesPatches as NamesPatches
 from .models import NamesSentences as NamesSentences
 from .models import PairScorer as PairScorer

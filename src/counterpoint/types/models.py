@@ -278,6 +278,23 @@ class CompletesReplies(Protocol):
 
 
 @runtime_checkable
+class MatchesThings(Protocol):
+    """A model that finds objects of one picture in another one."""
+
+    def match(
+        self, pictures: UInt8[Tensor, "n 2 3 H W"], maps: UInt8[Tensor, "n 2 H W"], *, own: bool = False
+    ) -> Float[Tensor, "n k k"]:
+        """Return a score of each object of the first picture with each of the second; −∞ where one is missing.
+
+        Args:
+            pictures: pairs.
+            maps: of each, the numbers of objects; 0 is background.
+            own: without what the model learned to match by.
+        """
+        ...
+
+
+@runtime_checkable
 class JudgesReplies(Protocol):
     """A model that says which words of a reply to a request about a picture are true."""
 

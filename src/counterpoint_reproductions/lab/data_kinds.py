@@ -10,17 +10,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
-from typing import Any, ClassVar, final
+from typing import Any, final
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Int, Shaped, UInt8
+from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from counterpoint.data.base import Rows, SomeItems, Splits
-from counterpoint.data.derived._derived import DerivedData
-from counterpoint.data.fingerprint import bytes_of
 from counterpoint.data.items import Question, Questions
+from counterpoint.data.pictured import PairedData
 from counterpoint.data.synthetic.emoji import Emoji
 from counterpoint.data.views.keys import key, uniform
 from counterpoint.raw import Conversation, Exchange
@@ -36,7 +34,7 @@ def emoji() -> Emoji:
     return Emoji("artist")
 
 
-class _Talks(DerivedData):
+class _Talks(PairedData):
     """The emoji of both artists with a further column of conversations.
 
     Args:
@@ -44,20 +42,21 @@ class _Talks(DerivedData):
         few: rows of each split; all unless given.
     """
 
-    part: ClassVar[str] = "conversations"
-
     def __init__(self, change: str, few: int | None = None) -> None:
-        self.emoji = emoji()
-        super().__init__(self.emoji, f"emoji:artist with {change}")
-        self.columns, self.changes = {**self.emoji.columns, "talk": "talk"}, (change,)
+        self.emoji, self.name = emoji(), f"emoji:artist with {change}"
+        self.columns: Mapping[str, str] = {**self.emoji.columns, "talk": "talk"}
+        self.ids, self.labels, self.attribution = self.emoji.ids, self.emoji.labels, self.emoji.attribution
+        splits = self.emoji.splits
         validation, test = (
-            {name: rows[:few] for name, rows in sides.items()}
-            for sides in (self.splits.validation, self.splits.test)
+            {name: rows[:few] for name, rows in sides.items()} for sides in (splits.validation, splits.test)
         )
-        self.splits = Splits(self.splits.train[:few], validation, test)
+        self.splits = Splits(splits.train[:few], validation, test)
 
-    def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
-        return np.ones(len(rows), dtype=bool) if column == "talk" else super().present(column, rows)
+    def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
+        return self.emoji.images(rows)
+
+    def captions(self, row: int) -> Sequence[str]:
+        return self.emoji.captions(row)[:1]  # the name alone: further captions of training name the class
 
     def read(self, column: str, rows: Rows) -> Any:
         return list(map(self.talk, rows.tolist())) if column == "talk" else super().read(column, rows)
@@ -65,39 +64,24 @@ class _Talks(DerivedData):
     def read_training(self, column: str, rows: Rows) -> Any:
         return self.read(column, rows) if column == "talk" else super().read_training(column, rows)
 
-    def digests(self) -> Mapping[str, Sequence[bytes]]:
-        return {**super().digests(), "talk": self._bytes}
-
-    def _became(self) -> Shaped[np.ndarray, "N _"]:
-        return np.array([row[:16].ljust(16) for row in self._bytes], dtype="S16")[:, None]
-
-    @cached_property
-    def _bytes(self) -> list[bytes]:
-        return [bytes_of(self.talk(row)) for row in range(len(self))]
-
     @abstractmethod
     def talk(self, row: int) -> Conversation:
         """Return the conversation of a row."""
 
 
 @final
-class Named(_Talks):
+class NamedEmoji(_Talks):
     """Emoji whose conversation and text are their names."""
 
     def __init__(self, few: int | None = None) -> None:
         super().__init__("names as replies", few)
-
-    def read_training(self, column: str, rows: Rows) -> Any:
-        if column == "text":  # the name alone: further captions name the class
-            return [(self.emoji.captions(row)[0],) for row in rows.tolist()]
-        return super().read_training(column, rows)
 
     def talk(self, row: int) -> Conversation:
         return (Exchange(REQUEST, self.emoji.captions(row)[0]),)
 
 
 @final
-class Asked(_Talks):
+class AskedEmoji(_Talks):
     """Emoji with a question about their subgroup, which names four of their group in an order that is drawn."""
 
     def __init__(self, few: int | None = None) -> None:
@@ -131,15 +115,14 @@ class Asked(_Talks):
 
 
 class _AskedRows(Questions):
-    def __init__(self, data: Asked, rows: Rows) -> None:
+    def __init__(self, data: AskedEmoji, rows: Rows) -> None:
         self._data, self.rows, self.ids = data, rows, data.ids[rows]
         self.questions = [data.question(row) for row in rows.tolist()]
         self.kinds = [KIND] * len(rows)
 
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
-        pictures = self._data.read("image", self.rows[positions])
-        return pictures if isinstance(pictures, Tensor) else torch.stack(list(pictures))
+        return self._data.images(self.rows[positions])
 
 
-NAMED, FEW_NAMED = Named(), Named(_FEW)
-ASKED, FEW_ASKED = Asked(), Asked(_FEW)
+NAMED, FEW_NAMED = NamedEmoji(), NamedEmoji(_FEW)
+ASKED, FEW_ASKED = AskedEmoji(), AskedEmoji(_FEW)

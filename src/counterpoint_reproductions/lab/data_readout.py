@@ -42,7 +42,7 @@ SHIFT = 2 * (HARD[1] - SIMPLE[0])
 TRAINED, VALIDATED, TESTED = 6000, 64, 300
 
 
-class Grid(NamedTuple):
+class MarkedGrid(NamedTuple):
     """Symbols of the cells in reading order, and the run that is marked.
 
     Attributes:
@@ -64,7 +64,7 @@ class Grid(NamedTuple):
     def text(self) -> str:
         """The grid as a text; brackets mark the run and a slash ends a row.
 
-        >>> Grid((0, 1, 2, 3, 4, 5) * 2, 4, 3).text
+        >>> MarkedGrid((0, 1, 2, 3, 4, 5) * 2, 4, 3).text
         'cat fish banana key [ bell rose / cat ] fish banana key bell rose'
         """
         words: list[str] = []
@@ -95,10 +95,10 @@ def stamps() -> UInt8[Tensor, "k 3 h w"]:
     return F.interpolate(pictures, (CELL - 2,) * 2, mode="area").to(torch.uint8)
 
 
-def exchange(grid: Grid, form: str, dots: int = 0) -> Exchange:
+def exchange(grid: MarkedGrid, form: str, dots: int = 0) -> Exchange:
     """Return the request and the reply about a grid in one of the forms.
 
-    >>> exchange(Grid((0, 1, 2, 3, 4, 5) * 2, 4, 2), PICTURE, 2)
+    >>> exchange(MarkedGrid((0, 1, 2, 3, 4, 5) * 2, 4, 2), PICTURE, 2)
     Exchange(request='. . Read the picture.', reply='bell rose')
     """
     shift = ". " * dots
@@ -128,13 +128,13 @@ class ReadoutGrids(PairedData):
         self.splits = Splits(parts[0], {"simple": parts[1]}, {"simple": parts[2], "hard": parts[3]})
         self._hard, self._trained = int(ends[-1]), train
 
-    def grid(self, row: int) -> Grid:
+    def grid(self, row: int) -> MarkedGrid:
         """Return the grid of a row; it follows from the row and whether it is hard."""
         rng = np.random.default_rng([row - self._hard, 1] if row >= self._hard else [row, 0])
         low, high = HARD if row >= self._hard else SIMPLE
         length = int(rng.integers(low, high + 1))
         cells = tuple(rng.integers(len(NAMES), size=ROWS * COLUMNS).tolist())
-        return Grid(cells, int(rng.integers(ROWS * COLUMNS - length + 1)), length)
+        return MarkedGrid(cells, int(rng.integers(ROWS * COLUMNS - length + 1)), length)
 
     def form(self, row: int) -> str:
         """Return the form of a row; rows that are not for training are of pictures."""

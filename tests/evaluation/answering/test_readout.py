@@ -22,14 +22,14 @@ from counterpoint_reproductions.lab.data_readout import (
     SIMPLE,
     TEXT,
     VIA,
-    Grid,
+    MarkedGrid,
     ReadoutGrids,
     exchange,
     stamps,
 )
 
 
-def of_picture(picture: UInt8[Tensor, "3 H W"]) -> Grid:
+def of_picture(picture: UInt8[Tensor, "3 H W"]) -> MarkedGrid:
     """Read a grid back from its picture."""
     cells, marked = [], []
     for number in range(ROWS * COLUMNS):
@@ -38,15 +38,15 @@ def of_picture(picture: UInt8[Tensor, "3 H W"]) -> Grid:
         inner = cell[:, 1:-1, 1:-1]
         cells.append(int((stamps().long() - inner).abs().sum((1, 2, 3)).argmin()))
         marked.append(int(cell[2, 0, 0]) == 0)
-    return Grid(tuple(cells), marked.index(True), sum(marked))
+    return MarkedGrid(tuple(cells), marked.index(True), sum(marked))
 
 
-def of_text(text: str) -> Grid:
+def of_text(text: str) -> MarkedGrid:
     """Read a grid back from its text."""
     words = [word for word in text.split() if word != "/"]
     start, end = words.index("["), words.index("]")
     cells = tuple(NAMES.index(word) for word in words if word not in "[]")
-    return Grid(cells, start, end - start - 1)
+    return MarkedGrid(cells, start, end - start - 1)
 
 
 @pytest.mark.parametrize("split", ["train", "simple", "hard"])

@@ -46,6 +46,7 @@ from .readout import Readout as Readout
 from .regions import RegionNames as RegionNames
 from .regression import Regression as Regression
 from .retrieval import Retrieval as Retrieval
+from .same_thing import SameThing as SameThing
 from .segmentation import Segmentation as Segmentation
 from .segmentation_probe import SegmentationProbe as SegmentationProbe
 from .selection import Selection as Selection
