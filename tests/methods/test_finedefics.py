@@ -140,13 +140,13 @@ def test_temperatures_learn_with_low_rank_updates_and_nothing_is_held_constant()
     method, batch = begun()
     tune(method.language, "lora")
     method.double()
-    torch.stack([*losses(method, batch).values()]).sum().backward()
+    torch.stack([*losses(method, batch).values()]).sum().backward()  # type: ignore[no-untyped-call] # torch's
     for objective in (method.of_objects, method.of_categories):
         assert float(objective.temperature.parameter.grad.abs()) > 0
     z = method.encode(batch)
     for value in z.values():
         value.retain_grad()
-    torch.stack([*method.losses(z, batch, LATE).values()]).sum().backward()
+    torch.stack([*method.losses(z, batch, LATE).values()]).sum().backward()  # type: ignore[no-untyped-call] # torch's
     assert all(value.grad.abs().sum() > 0 for value in z.values())
 
 
