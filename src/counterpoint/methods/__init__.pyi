@@ -4,6 +4,7 @@ from ._registry import create as create
 from ._registry import names as names
 from .albef import ALBEF as ALBEF
 from .align import ALIGN as ALIGN
+from .amc import AMC as AMC
 from .amcl import AMCL as AMCL
 from .arm import Arm as Arm
 from .asymmetric import Asymmetric as Asymmetric
