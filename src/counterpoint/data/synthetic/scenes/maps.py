@@ -17,8 +17,11 @@ from .pixels.render import layers
 from .pixels.sprites import box_of
 from .scene import Scene
 
-MAPS = ("classes", "depth")
-"""Maps that scenes have: the concept of each pixel, and the order of the things from front to back."""
+MAPS = ("classes", "depth", "subjects")
+"""Maps that scenes have: the concept of each pixel, the order of the things from front to back, and where things are
+that captions mention."""
+SUBJECT = "subject"
+"""The class of pixels of a thing that captions mention."""
 BACKGROUND = "background"
 """The first class, of pixels in which no thing is seen."""
 
@@ -45,6 +48,12 @@ def depth(scenes: Sequence[Scene], size: int, names: Sequence[str] = ()) -> Maps
     return Maps(_looked_up(layers(scenes, size)[:, 3], tables, torch.float32))
 
 
+def subjects(scenes: Sequence[Scene], size: int, names: Sequence[str] = ()) -> Maps:
+    """Return in which pixels of scenes that are drawn at a size a thing is seen that is no clutter."""
+    tables = [[0, *(not thing.clutter for thing in scene)] for scene in scenes]
+    return Maps(_looked_up(layers(scenes, size)[:, 3], tables, torch.uint8), (BACKGROUND, SUBJECT))
+
+
 def boxes(scenes: Sequence[Scene], size: int, names: Sequence[str] = ()) -> Boxes:
     """Return boxes around what is seen of each thing of scenes that are drawn at a size, from back to front."""
     around = []
@@ -57,6 +66,7 @@ def boxes(scenes: Sequence[Scene], size: int, names: Sequence[str] = ()) -> Boxe
 READERS: Mapping[str, Callable[[Sequence[Scene], int, Sequence[str]], Any]] = {
     "classes": classes,
     "depth": depth,
+    "subjects": subjects,
     "boxes": boxes,
 }
 """The columns of what stands where, each with its function of scenes, their size in pixels and the names of classes."""
