@@ -44,6 +44,7 @@ class CCILoss(PairwiseLoss):
     """
 
     family = "labels"
+    symmetric = True
     needs_labels = True
     many_views = True
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.03, 0.5)}

@@ -77,22 +77,25 @@ class Neighbours(EmbedderTask):
             near = nearest(features, features.column(column, queries), features.column(column, pool))
             classes, own = values[pool][near.numpy()], values[queries]
             shares = np.bincount(values[pool], minlength=values.max() + 1) / len(pool)
+            by_chance = float(shares[own].mean()) if len(own) else None
             for k in KS:
                 purity, vote = (classes[:, :k] == own[:, None]).mean(1), votes(classes[:, :k], own)
-                for name, of, chance in (("purity", purity, float(shares[own].mean())), ("vote", vote, None)):
+                for name, of, chance in (("purity", purity, by_chance), ("vote", vote, None)):
                     key = f"{label}_{name}@{k}"
                     outcomes[key] = scatter(of, asked, len(rows))
                     metrics[key] = Metric(key, mean, chance=chance, constant=always_commonest(values[rows]))
         return scores(self.name, data, rows, outcomes, metrics)
 
 
-def nearest(model: Embedder, queries: Float[Tensor, "n d"], pool: Float[Tensor, "m d"]) -> Int[Tensor, "n K"]:
+def nearest(model: Embedder, queries: Float[Tensor, "n e"], pool: Float[Tensor, "m d"]) -> Int[Tensor, "n K"]:
     """Return the positions of the most similar members of the pool, the nearest first."""
+    if not len(queries):  # embeddings of no rows have no width
+        return torch.zeros(0, KS[-1], dtype=torch.long)
     parts = [
         similarity(model, queries[part], pool).sort(dim=1, descending=True, stable=True).indices[:, : KS[-1]]
         for part in row_chunks(len(queries), len(pool))
     ]
-    return torch.cat(parts) if parts else torch.zeros(0, KS[-1], dtype=torch.long)
+    return torch.cat(parts)
 
 
 def votes(classes: Int[np.ndarray, "n k"], own: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
