@@ -142,7 +142,7 @@ class AMC(ALBEF):
         if self.amc:
             own = z[ANNOTATED] == 1
             regions = self.regions(batch)[z[PICTURE_OF][own]]
-            maps = z[EXPLAINED][own].unflatten(1, self.grid)
+            maps = z[EXPLAINED][own].view(-1, *self.grid)
             of_pictures = (
                 margins(maps, regions, self.peak)
                 if self.explained == "gradient"
@@ -169,6 +169,8 @@ def margins(maps: Float[Tensor, "n h w"], regions: Bool[Tensor, "n H W"], peak: 
 
 def attention_entropy(maps: Float[Tensor, "n h w"], regions: Bool[Tensor, "n H W"]) -> Float[Tensor, " n"]:
     """Return the cross-entropy of attention to patches, with the share of each patch in the region as its target."""
-    covered = F.adaptive_avg_pool2d(regions.to(maps)[:, None], maps.shape[1:])[:, 0].flatten(1)
+    covered = F.adaptive_avg_pool2d(regions.to(maps)[:, None], (maps.shape[1], maps.shape[2]))[:, 0].flatten(
+        1
+    )
     target = covered / covered.sum(1, keepdim=True)
     return -(target * maps.flatten(1).clamp_min(1e-9).log()).sum(1)

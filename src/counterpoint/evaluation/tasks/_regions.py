@@ -14,10 +14,9 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
-from ...data.base import Rows
+from ...data.base import Data, Rows
 from ...data.embeddings import EmbeddingCache
 from ...data.items import Regions
-from ...data.pictured import PairedData
 from ...types import Embedder, Metric, Scores
 from ..item_scores import BATCH, batches, item_scores, items_of
 from ..maps import centre_square
@@ -58,7 +57,7 @@ class RegionTask(EmbedderTask):
     form = Regions
     kinds: tuple[str, ...] | None = None
 
-    def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
+    def __call__(self, model: Embedder, data: Data, rows: Rows) -> Scores:
         features = EmbeddingCache.of(model, data)
         items = items_of(features, Regions, rows, self.name, self.kinds)
         parts: list[Outcomes] = []
