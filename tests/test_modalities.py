@@ -112,6 +112,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/dpo.py": "pairs of replies to requests about pictures",
     "methods/distillm_2.py": "replies to requests about pictures",
     "methods/illume.py": "answers about pictures, and their reasons",
+    "methods/step_on_feet.py": "replies to requests about pictures",
     "methods/tldr.py": "pairs of replies to requests about pictures",
     "methods/videolights.py": "queries are texts",
     "methods/dreamlip.py": "patches, and sentences of captions",

@@ -81,6 +81,7 @@ UNTRAINED = {
     "llm-vem": ("it takes a table", "tests/methods/test_llm_vem.py"),
     "p-former": ("it takes conversations beside texts", "tests/methods/test_p_former.py"),
     "secla": ("it takes boxes", "tests/methods/test_secla.py"),
+    "step-on-feet": ("it takes conversations", "tests/methods/test_step_on_feet.py"),
     "tldr": ("it takes two columns of conversations", "tests/methods/test_tldr.py"),
     "x-former": ("it takes conversations beside texts", "tests/methods/test_x_former.py"),
     "tagalign": ("it goes on from a run", "tests/methods/test_tagalign.py"),

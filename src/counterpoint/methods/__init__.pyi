@@ -129,6 +129,7 @@ from .siglip import SigLIP as SigLIP
 from .single_loss import SingleLoss as SingleLoss
 from .slip import SLIP as SLIP
 from .softmask import SoftMask as SoftMask
+from .step_on_feet import StepOnFeet as StepOnFeet
 from .supcon_bins import SupConBins as SupConBins
 from .swalip import SwALIP as SwALIP
 from .swav import SwAV as SwAV

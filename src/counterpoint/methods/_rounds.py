@@ -16,6 +16,7 @@ from ..networks.towers.chat import EXCHANGE, REPLY, TOKEN
 PAPERS = {
     "distillm-2": ("sampled_replies", "conversations_of"),
     "illume": ("sampled_replies", "conversations_of", "rouge_l"),
+    "step-on-feet-tuning": ("sampled_replies", "conversations_of", "distinct"),
 }
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 TOKEN, REPLY, EXCHANGE = range(3)
 """Channels of the tensor of a conversation."""
 _MARK = "request"
+_REMEMBERED = 2**14  # conversations
 _SPECIAL = ("pad_token", "bos_token", "eos_token")
 
 
@@ -62,6 +63,7 @@ class Chat:
         if tokenizer.eos_token_id is None:
             raise ValueError("its tokenizer has no end token (eos_token), which ends a reply")
         self.tokenizer, self.context = tokenizer, context
+        self._written: dict[Conversation, list[tuple[int, int, int]]] = {}
         self.end = int(tokenizer.eos_token_id)
         self.padding = self.end if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
         self.vocabulary = len(tokenizer)
@@ -71,7 +73,8 @@ class Chat:
             raise ValueError("its chat template leaves the request out")
         self.opening = len(self._split(self._opening))
         *_, (later, reply) = self._pieces(((_MARK, "one"), (_MARK, "two")))
-        self.turn_opening = len(self._split(later.partition(_MARK)[0]))
+        self._later = self._split(later.partition(_MARK)[0])
+        self.turn_opening = len(self._later)
         if self.end not in self._split(reply):
             raise ValueError("its chat template does not end replies in the end token of its tokenizer")
 
@@ -112,6 +115,18 @@ class Chat:
                 row[:, : len(written)] = torch.tensor(written).T
         return tokens
 
+    def join(self, conversations: Sequence[Int[Tensor, "3 _"]]) -> Int[Tensor, "3 n"]:
+        """Return conversations of one exchange, as tokens, as one conversation of several, without padding."""
+        parts = []
+        for number, talk in enumerate(conversations, 1):
+            used = talk[:, talk[EXCHANGE] > 0]
+            if number > 1:
+                opening = used.new_zeros(3, self.turn_opening)
+                opening[TOKEN] = used.new_tensor(self._later)
+                used = torch.cat([opening, used[:, self.opening :]], 1)
+            parts.append(torch.stack([used[TOKEN], used[REPLY], torch.full_like(used[TOKEN], number)]))
+        return torch.cat(parts, 1)
+
     def too_long(self, rows: Sequence[Conversation]) -> Bool[Tensor, " B"]:
         """Return which conversations the context cuts."""
         return torch.tensor([len(self._tokens(row)) > self.context for row in rows])
@@ -131,7 +146,15 @@ class Chat:
             before = text
         return numbers
 
-    def _tokens(self, conversation: Sequence[Sequence[str]]) -> list[tuple[int, int, int]]:
+    def _tokens(self, conversation: Conversation) -> list[tuple[int, int, int]]:
+        # The template takes milliseconds for a conversation of many turns, which comes again in every epoch.
+        if conversation not in self._written:
+            if len(self._written) >= _REMEMBERED:
+                self._written.clear()
+            self._written[conversation] = self._split_conversation(conversation)
+        return self._written[conversation]
+
+    def _split_conversation(self, conversation: Conversation) -> list[tuple[int, int, int]]:
         made: list[tuple[int, int, int]] = []
         for number, (prompt, reply) in enumerate(self._pieces(conversation or (("", ""),)), 1):
             if number == 1:

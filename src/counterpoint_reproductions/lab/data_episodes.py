@@ -1,0 +1,130 @@
+"""Conversations from whose earlier exchanges the last reply follows, as data for studies.
+
+A request names a thing, and the reply is a code. ``data_episodes.py:EPISODES`` are conversations of ten exchanges with
+codes of their own. In half of them a few things come again, each with one code. In the others all things of a kind have
+one code. ``data_episodes.py:CODES`` are rows of one exchange, in which kinds have codes that are the same in all rows;
+test rows ask for things that no training row names. Each has a small form for smoke runs, as ``FEW_CODES``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, final
+
+import numpy as np
+from jaxtyping import Bool, Int, Shaped, UInt8
+from torch import Tensor
+
+from counterpoint.data.base import Rows, SomeItems
+from counterpoint.data.derived._derived import DerivedData
+from counterpoint.data.fingerprint import bytes_of
+from counterpoint.data.items import Question, Questions
+from counterpoint.data.synthetic.scenes.concepts import CONCEPTS
+from counterpoint.data.synthetic.scenes.world import Scenes
+from counterpoint.raw import Conversation, Exchange
+
+KINDS = ("animal", "food", "vehicle", "tool")
+THINGS = {kind: tuple(name for name, of in CONCEPTS.items() if of.kind == kind)[:9] for kind in KINDS}
+NAMES = tuple(name for names in THINGS.values() for name in names)
+CODE_WORDS = ("alpha", "bravo", "delta", "golf", "hotel", "kilo", "lima", "oscar")
+HELD_OUT = 3
+"""Things of each kind that test rows ask for."""
+EXCHANGES, AGAIN = 10, 4
+_SCENES = "scenes:basic,objects=1-1,sizes=medium,relations=0,pixels=32,validation=64"
+
+
+class _Codes(DerivedData):
+    """Scenes with a column of conversations, which do not speak of the picture.
+
+    Args:
+        source: the scenes.
+        change: what the conversations are, in words.
+    """
+
+    part: ClassVar[str] = "conversations"
+
+    def __init__(self, source: str, change: str) -> None:
+        scenes = Scenes.parse(source)
+        super().__init__(scenes, f"scenes with {change}")
+        self.columns, self.changes = {**scenes.columns, "talk": "talk"}, (change,)
+        self._test = frozenset(np.concatenate([*scenes.splits.test.values()]).tolist())
+
+    def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
+        return np.ones(len(rows), dtype=bool) if column == "talk" else super().present(column, rows)
+
+    def read(self, column: str, rows: Rows) -> Any:
+        return list(map(self.talk, rows.tolist())) if column == "talk" else super().read(column, rows)
+
+    def read_training(self, column: str, rows: Rows) -> Any:
+        return self.read(column, rows) if column == "talk" else super().read_training(column, rows)
+
+    def digests(self) -> Mapping[str, Sequence[bytes]]:
+        return {**super().digests(), "talk": [bytes_of(self.talk(row)) for row in range(len(self))]}
+
+    def _became(self) -> Shaped[np.ndarray, "N _"]:
+        return np.array([bytes_of(self.talk(row))[:16].ljust(16) for row in range(len(self))], "S16")[:, None]
+
+    def talk(self, row: int) -> Conversation:
+        """Return the conversation of a row."""
+        raise NotImplementedError
+
+
+@final
+class Episodes(_Codes):
+    """Conversations of ten exchanges with codes of their own."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(source, "codes that change")
+
+    def talk(self, row: int) -> Conversation:
+        draws = np.random.default_rng(int(self.ids[row]))
+        codes = draws.permutation(CODE_WORDS)
+        if row % 2:
+            named = draws.choice(NAMES, AGAIN, replace=False)
+            asked = named[draws.integers(AGAIN, size=EXCHANGES)]
+            of_name = dict(zip(named, codes, strict=False))
+        else:
+            asked = draws.choice(NAMES, EXCHANGES)
+            of_name = {name: codes[KINDS.index(kind)] for kind, names in THINGS.items() for name in names}
+        return tuple(Exchange(str(name), str(of_name[name])) for name in asked)
+
+
+@final
+class Codes(_Codes):
+    """Rows of one exchange, in which kinds have codes that are the same in all rows."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(source, "codes of kinds")
+
+    def talk(self, row: int) -> Conversation:
+        draws = np.random.default_rng(int(self.ids[row]))
+        number, kind = int(draws.integers(len(KINDS))), slice(HELD_OUT, None)
+        if row in self._test:
+            kind = slice(HELD_OUT)
+        names = THINGS[KINDS[number]][kind]
+        return (Exchange(names[draws.integers(len(names))], CODE_WORDS[number]),)
+
+    def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
+        """Return a question for each row, which is its request."""
+        if form is not Questions:
+            return super().items(form, rows, kinds)
+        items: Any = CodeQuestions(self, rows)
+        return items
+
+
+@final
+class CodeQuestions(Questions):
+    """The requests of some rows as questions."""
+
+    def __init__(self, data: Codes, rows: Rows) -> None:
+        self.data, self.rows, self.ids = data, rows, data.ids[rows]
+        self.questions = [Question("code", *data.talk(row)[0]) for row in rows.tolist()]
+        self.kinds = ["code"] * len(rows)
+
+    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
+        shown: Tensor = self.data.read("image", self.rows[positions])
+        return shown
+
+
+EPISODES, FEW_EPISODES = (Episodes(f"{_SCENES},train={size},test=32") for size in (6000, 40))
+CODES, FEW_CODES = (Codes(f"{_SCENES},seed=1,train=352,test={size}") for size in (1000, 32))
