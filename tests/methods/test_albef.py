@@ -232,6 +232,8 @@ def test_phrase_maps_are_of_each_pair_alone_and_know_no_co_attention() -> None:
     assert maps.amax((1, 2)).le(1).all()
     alone = [method.phrase_maps(pictures[n : n + 1], phrases[n : n + 1]) for n in range(3)]
     torch.testing.assert_close(torch.cat(alone), maps)
+    with torch.inference_mode():  # in which runs are evaluated
+        torch.testing.assert_close(method.phrase_maps(pictures, phrases), maps)
     other = build("albef", queue=0, alpha=0.0, fusion="co")
     assert not other.maps_phrases
     with pytest.raises(LookupError, match="fusion=co"):

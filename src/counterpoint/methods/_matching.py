@@ -254,7 +254,9 @@ class MatchingMethod(TowerMethod):
         self, words: Float[Tensor, "n L W"], patches: Float[Tensor, "n P V"], create_graph: bool = False
     ) -> Float[Tensor, "n P"]:
         """Return which patches the logit that words and patches belong together rests on, the mean over words."""
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():  # an evaluation may be in inference mode
+            if patches.is_inference():
+                words, patches = words.clone(), patches.clone()
             patches = patches if patches.requires_grad else patches.detach().requires_grad_()
             # Fused attention has no second derivative.
             with sdpa_kernel(SDPBackend.MATH) if create_graph else nullcontext():
