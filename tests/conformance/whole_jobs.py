@@ -79,6 +79,7 @@ UNTRAINED = {
     "illume": ("it takes two columns of conversations", "tests/methods/test_illume.py"),
     "finedefics": ("it takes conversations beside texts", "tests/methods/test_finedefics.py"),
     "llm-vem": ("it takes a table", "tests/methods/test_llm_vem.py"),
+    "next-token": ("it takes conversations", "tests/methods/test_next_token.py"),
     "p-former": ("it takes conversations beside texts", "tests/methods/test_p_former.py"),
     "secla": ("it takes boxes", "tests/methods/test_secla.py"),
     "step-on-feet": ("it takes conversations", "tests/methods/test_step_on_feet.py"),

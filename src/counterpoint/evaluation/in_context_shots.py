@@ -110,7 +110,6 @@ class ShotFormat(Protocol):
         ...
 
 
-@final
 @dataclass(frozen=True)
 class PlainFormat:
     """Examples with their right replies."""

@@ -44,6 +44,8 @@ Order = Literal["set", "fixed"]
 """Ways in which generated sentences meet those of a report: the best assignment, or the first with the first."""
 _HIDDEN = 0.5
 """The share of the channels that the decoder of pictures does not see."""
+_SHORT = 1e-2
+"""The least norm of a vector of a patch, as a cosine takes it."""
 _AT_ONCE = 256
 
 
@@ -221,7 +223,8 @@ class PRIOR(TowerMethod):
     def patch_loss(self, v: Float[Tensor, "B P D"], c_v: Float[Tensor, "B P D"]) -> Float[Tensor, " B"]:
         """Return L_v of each picture."""
         pairs = ((v, c_v), (c_v, v))
-        cosines = [F.cosine_similarity(self.predictor(a), b.detach(), dim=-1) for a, b in pairs]
+        # The predictor maps zero to zero at the start, where a cosine has a gradient of one by its least norm.
+        cosines = [F.cosine_similarity(self.predictor(a), b.detach(), dim=-1, eps=_SHORT) for a, b in pairs]
         return -torch.stack(cosines).mean((0, 2))
 
     def sentence_loss(

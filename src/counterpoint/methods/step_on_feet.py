@@ -85,7 +85,7 @@ class StepOnFeet(SpeakingMethod):
         super().__init__(towers, bridge, tokens, tune_image)
         if shown > pool:
             raise ValueError(f"shown={shown} examples are drawn from a pool={pool}: make the pool larger")
-        self.rounds, self.shown, self.pool, self.fixed, self.easy = rounds, shown, pool, fixed, easy
+        self.rounds, self.examples, self.pool, self.fixed, self.easy = rounds, shown, pool, fixed, easy
         self.temperature, self.length, self.batch_size = temperature, length, recipe.batch_size
         self.stages = tuple(Stage(f"round {number}", 1) for number in range(1, rounds + 1))
         self.items = ItemState(reply=[0.0] * self.language.chat.context, part=_UNUSED)
@@ -152,7 +152,7 @@ class StepOnFeet(SpeakingMethod):
 
     def passes_of_all(self) -> dict[str, float]:
         # Each token that is sampled is a pass of the examples too.
-        sampled = float(self.length * (1 + self.shown))
+        sampled = float(self.length * (1 + self.examples))
         return {"image": float(self.rounds + self.easy), "talk": sampled * (1 + self.easy)}
 
     def _parts(
@@ -222,7 +222,7 @@ class StepOnFeet(SpeakingMethod):
     ) -> Int[Tensor, "3 n"]:
         """Return a conversation behind examples of its own, with room for the reply in the place of its reply."""
         key = seed if self.fixed else (identity * 1_000_003 + seed) % (1 << 62)
-        drawn = torch.randperm(len(shown), generator=torch.Generator().manual_seed(key))[: self.shown]
+        drawn = torch.randperm(len(shown), generator=torch.Generator().manual_seed(key))[: self.examples]
         joined = self.language.chat.join([*shown[drawn].to(talk.device), talk])
         # The row's own reply is not read: its first place tells where the sampled one begins.
         start = int(reply_starts(joined[None])[0])

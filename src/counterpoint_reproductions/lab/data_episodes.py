@@ -9,9 +9,10 @@ test rows ask for things that no training row names. Each has a small form for s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, cast, final
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Int, Shaped, UInt8
 from torch import Tensor
 
@@ -108,8 +109,7 @@ class Codes(_Codes):
         """Return a question for each row, which is its request."""
         if form is not Questions:
             return super().items(form, rows, kinds)
-        items: Any = CodeQuestions(self, rows)
-        return items
+        return cast("SomeItems", CodeQuestions(self, rows))
 
 
 @final
@@ -122,8 +122,7 @@ class CodeQuestions(Questions):
         self.kinds = ["code"] * len(rows)
 
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
-        shown: Tensor = self.data.read("image", self.rows[positions])
-        return shown
+        return torch.as_tensor(self.data.read("image", self.rows[positions]))
 
 
 EPISODES, FEW_EPISODES = (Episodes(f"{_SCENES},train={size},test=32") for size in (6000, 40))

@@ -141,10 +141,8 @@ def terse(scene: Scene, language: str = "en") -> str:
     words, parts = grammar(language), []
     for group in groups(scene):
         look, count = group.noun_phrase, len(group.things)
-        noun, number = words.phrase(Appearance(look.concept), count, "").text, ""
-        if count > 1:
-            number, _, noun = noun.partition(" ")
-        parts.append(" ".join(filter(None, [noun, number, look.colour, look.size])))
+        number, _, noun = words.phrase(Appearance(look.concept), count, "a").text.partition(" ")
+        parts.append(" ".join(filter(None, [noun, number if count > 1 else "", look.colour, look.size])))
     return ", ".join(sorted(parts)) or words.lexicon.empty
 
 
