@@ -114,7 +114,7 @@ def tiny_transformer() -> TextTower:
 
 
 PICTURES: dict[str, Callable[[], ImageTower]] = {
-    **dict.fromkeys(("amc", "cim", "llava-uhd-v2", "radio", "x-former"), finer_vit),
+    **dict.fromkeys(("amc", "cim", "llava-uhd-v2", "radio", "siglip-2", "x-former"), finer_vit),
     **dict.fromkeys(("clip-moe", "cumo", "dbot", "multimae", "uta"), tiny_vit),
 }
 """Towers of pictures for methods that need another one than `StubImage`, and for their teachers."""
@@ -177,6 +177,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     # Words are short vectors, so that the distance in their unit is too steep for a plain gradient step.
     "p-former": {"regression": 0.01},
     "sepclr": {"salient": 1.0, "silence": 1.0},
+    # Else there are no further losses yet.
+    "siglip-2": {"last": 1.0},
     "x-former": {"speak": 0.0},
     **SMALL,
     **{f"{name}-rocket": {"hidden": 16, "output": 8} for name in SMALL},

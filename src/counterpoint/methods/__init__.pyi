@@ -126,6 +126,7 @@ from .sepclr import SepCLR as SepCLR
 from .sft import SFT as SFT
 from .siamlip import SiamLIP as SiamLIP
 from .siglip import SigLIP as SigLIP
+from .siglip_2 import SigLIP2 as SigLIP2
 from .single_loss import SingleLoss as SingleLoss
 from .slip import SLIP as SLIP
 from .softmask import SoftMask as SoftMask

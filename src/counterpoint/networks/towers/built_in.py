@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from ..base import ImageTower
 from .convnet import ConvNet
 from .cropped_positions import CroppedPositionsTransformer
+from .naflex import NaFlexTransformer
 from .perceptron import PatchPerceptron, PixelPerceptron
 from .sparse import SparseTransformer
 from .transformer import ProbedTransformer, VisionTransformer
@@ -17,6 +18,7 @@ IMAGE_TOWERS: Mapping[str, type[ImageTower]] = {
     "vit": VisionTransformer,
     "vit-crop": CroppedPositionsTransformer,
     "vit-map": ProbedTransformer,
+    "naflex": NaFlexTransformer,
     "vit-windows": WindowedTransformer,
     "mlp": PixelPerceptron,
     "patches": PatchPerceptron,

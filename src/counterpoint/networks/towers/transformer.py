@@ -497,10 +497,16 @@ class ProbedTransformer(VisionTransformer):
         self.down = Linear(4 * width, width, std=(2 * width) ** -0.5, bias=True)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
-        states = self._states(images)
+        return self.pooled(self._states(images))
+
+    def pooled(
+        self, states: Float[Tensor, "B n width"], mask: Bool[Tensor, "B n"] | None = None
+    ) -> Float[Tensor, "B width"]:
+        """Return what the query reads of the states inside ``mask``, of all unless given."""
         k, v = self.kv(states).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         q = self.probe.weight.view(self.heads, 1, -1).expand(len(k), -1, -1, -1)
-        attended = self.out(F.scaled_dot_product_attention(q, k, v).flatten(1))
+        seen = None if mask is None else mask[:, None, None]
+        attended = self.out(F.scaled_dot_product_attention(q, k, v, attn_mask=seen).flatten(1))
         fed: Tensor = self.down(F.gelu(self.up(self.norm_2(attended))))
         return attended + fed
 
