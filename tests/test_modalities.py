@@ -120,6 +120,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/pixpro.py": "patches",
     "methods/radio.py": "teachers see pictures",
     "methods/b2t2.py": "boxes of pictures, and the words that name them",
+    "methods/siglip_2.py": "pictures, texts, and boxes in words",
     "methods/secla.py": "boxes of pictures, and names",
     "methods/tagalign.py": "tags of captions, and patches",
     "methods/_queue.py": "prefers pictures where there are other columns too",

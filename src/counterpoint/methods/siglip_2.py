@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..forms import Count, Finite, Fraction, NonNegative, Positive, Share
 from ..losses import SigLIPLoss
 from ..networks import MomentumCopy
-from ..networks.base import Towers
+from ..networks.base import ImageTower, Towers
 from ..networks.box_words import box_words
 from ..networks.caption_decoder import CaptionDecoder
 from ..networks.heads import Linear
@@ -208,6 +208,7 @@ class SigLIP2(DualEncoder):
             return {}
         copy = self.teacher.module
         tower, heads = copy.get_submodule("tower"), copy.get_submodule("heads")
+        assert isinstance(tower, ImageTower)
         z = {}
         if self.weights["distil"]:
             z[PREFIX + self.picture] = heads.get_submodule("distil")(tower(view))

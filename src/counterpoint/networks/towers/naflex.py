@@ -89,7 +89,7 @@ class NaFlexTransformer(ProbedTransformer):
         side, (rows, columns) = self.size // self.patch, shown.shape[1:]
         learned = self.position_embedding.weight.view(1, side, side, -1).permute(0, 3, 1, 2)
         sizes = torch.stack([shown[:, :, 0].sum(1), shown[:, 0].sum(1)], 1)
-        different, number = sizes.unique(dim=0, return_inverse=True)
+        different, number = torch.unique(sizes, dim=0, return_inverse=True)
         tables = []
         for height, width in different.tolist():
             resized = F.interpolate(learned, (height, width), mode="bilinear", antialias=True)[0]
