@@ -7,6 +7,7 @@ import shlex
 from pydantic.dataclasses import dataclass as form
 
 from ...forms import FORM, Count, Folder, Positive, Seed, Share
+from ...reasons import counted
 from ..common.terminal import Terminal
 from ._source import DatasetOptions
 
