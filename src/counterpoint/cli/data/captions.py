@@ -94,7 +94,8 @@ def main(options: CaptionsOptions) -> int:
                 seed=options.seed,
                 on_rows=on_rows,
             )
-        f"{counted(count, 'caption')}; train on them with --data {shlex.quote(str(options.out))}", soft_wrap=True
-        f"{count:,} captions; train on them with --data {shlex.quote(str(options.out))}", soft_wrap=True
+    console.print(
+        f"{counted(count, 'caption')}; train on them with --data {shlex.quote(str(options.out))}",
+        soft_wrap=True,
     )
     return 0
