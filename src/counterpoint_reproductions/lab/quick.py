@@ -27,7 +27,6 @@ _NUMBERS = (
     "conversations",
     "count",
     "described",
-    "dimensions",
     "draws",
     "limit",
     "models",
