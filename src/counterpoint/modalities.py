@@ -196,6 +196,7 @@ MODALITIES = Modalities(
             "cnn",
             "vit",
             "vit-crop",
+            "naflex",
             "vit-map",
             "vit-windows",
             "mlp",

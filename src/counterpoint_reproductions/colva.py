@@ -41,11 +41,9 @@ EXPERT = replace(
 )
 
 
-def started(expert: Path, model: Path) -> dict[str, str]:
-    """Return the arms, on a frozen expert and a frozen speaking model."""
-    colva = f'colva,image="cnn@{expert}",model="{model}",tune=frozen'
-    # An arm under another name, which ends after one step: 128 is the default.
-    return {UNTRAINED: f"{colva},hidden=128", TRAINED: colva}
+def started(expert: Path, model: Path, name: str = TRAINED) -> dict[str, str]:
+    """Return the arm, on a frozen expert and a frozen speaking model."""
+    return {name: f'colva,image="cnn@{expert}",model="{model}",tune=frozen'}
 
 
 COMPARISON = replace(
@@ -54,7 +52,6 @@ COMPARISON = replace(
     tasks={"same_thing": ("accuracy", "own")},
     data=DATA,
     changes={**MODEL.changes, "steps": STEPS, "validate_every": STEPS},
-    steps={UNTRAINED: 1},
     seeds=5,
 )
 
@@ -64,14 +61,24 @@ def run(lab: Lab) -> Iterator[Result]:
     model = lab.study(replace(MODEL, data=named), "model").folder("model", 0)
     expert = lab.study(replace(EXPERT, data=named), "expert").folder("expert", 0)
     study = lab.study(replace(COMPARISON, arms=started(expert, model), data=lab.world(DATA, FEW)))
+    begun = replace(
+        COMPARISON,
+        arms=started(expert, model, UNTRAINED),
+        data=lab.world(DATA, FEW),
+        changes={**COMPARISON.changes, "steps": 1, "validate_every": 1},
+    )
+    untrained = lab.study(begun, "untrained")
     right, own = (study.scores(f"same_thing {name}") for name in ("accuracy", "own"))
+    start = untrained.scores("same_thing accuracy")[UNTRAINED]
     yield from decides(
-        above(right[TRAINED] - right[UNTRAINED], name="1: accuracy, CoLVA − untrained adapter", **SHARE),
+        above(right[TRAINED] - start, name="1: accuracy, CoLVA − untrained adapter", **SHARE),
         above(right[TRAINED] - own[TRAINED], name="2: accuracy, CoLVA − the model's own tokens", **SHARE),
     )
-    by_cue = study.scores("same_thing accuracy", subset="one subgroup")
+    by_cue, start_by_cue = (
+        of.scores("same_thing accuracy", subset="one subgroup") for of in (study, untrained)
+    )
     yield from secondary(
-        above(by_cue[TRAINED] - by_cue[UNTRAINED], name="3: the same as 1, candidates of one subgroup"),
+        above(by_cue[TRAINED] - start_by_cue[UNTRAINED], name="3: the same as 1, candidates of one subgroup"),
     )
     lab.note(
         f"The registered method on pairs of pictures under the recipe speak, {STEPS} steps. The expert is a cnn after",

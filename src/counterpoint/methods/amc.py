@@ -27,6 +27,8 @@ from .base import Ranges
 from .needs import Needs
 from .tower_method import paired
 
+REGION = "region."
+"""Prefix of the region of each row, which bears the name of the maps."""
 ANNOTATED, EXPLAINED = "pair.annotated", "pair.explained"
 """Names of pairs: 1 for a picture with its own text and a region, and the map of what the match rests on."""
 
@@ -95,12 +97,16 @@ class AMC(ALBEF):
             raise ValueError(f"amc needs a map of classes, and {self.region} is one of numbers")
         # Outside of the modules and of the columns: only its input is used.
         self._ways[self.region] = tower
+        self.columns = {**self.columns, self.region: self.region}
         self.views = {**self.views, self.region: paired(towers)[self.region]}
         self.grid = grid(self.image_tower)
 
     @property
     def inputs(self) -> Mapping[str, Input]:
         return {**super().inputs, self.region: self.tower(self.region).input}
+
+    def encode(self, batch: Batch) -> Embeddings:
+        return {**super().encode(batch), REGION + self.region: self.regions(batch).flatten(1)}
 
     def pairs(self, z: Embeddings, batch: Batch) -> Pairs:
         pairs = super().pairs(z, batch)
