@@ -105,6 +105,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/brote.py": "requests about several pictures",
     "methods/_matching.py": "pictures with texts",
     "methods/albef.py": "pictures with texts, and words of texts",
+    "methods/amc.py": "pictures with texts, and regions of pictures",
     "methods/lm_supcon.py": "templates of texts",
     "methods/softmask.py": "pictures with texts",
     "methods/_speaking.py": "replies to requests about pictures",

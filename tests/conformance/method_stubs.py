@@ -114,7 +114,7 @@ def tiny_transformer() -> TextTower:
 
 
 PICTURES: dict[str, Callable[[], ImageTower]] = {
-    **dict.fromkeys(("cim", "llava-uhd-v2", "radio", "siglip-2", "x-former"), finer_vit),
+    **dict.fromkeys(("amc", "cim", "llava-uhd-v2", "radio", "siglip-2", "x-former"), finer_vit),
     **dict.fromkeys(("clip-moe", "cumo", "dbot", "multimae", "uta"), tiny_vit),
 }
 """Towers of pictures for methods that need another one than `StubImage`, and for their teachers."""

@@ -69,6 +69,7 @@ ARMS = {
 }
 """Methods with state beside their weights, and options under which it moves in so short a run."""
 UNTRAINED = {
+    "amc": ("it takes a column of maps", "tests/methods/test_amc.py"),
     "blip-2": ("it takes conversations beside texts", "tests/methods/test_blip_2.py"),
     "coavt": ("it takes three columns", "tests/methods/test_coavt.py"),
     "colva": ("it takes two pictures with maps", "tests/methods/test_colva.py"),

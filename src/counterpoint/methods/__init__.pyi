@@ -6,6 +6,7 @@ from .a2summ import A2Summ as A2Summ
 from .albef import ALBEF as ALBEF
 from .align import ALIGN as ALIGN
 from .alpro import ALPRO as ALPRO
+from .amc import AMC as AMC
 from .amcl import AMCL as AMCL
 from .arm import Arm as Arm
 from .asymmetric import Asymmetric as Asymmetric

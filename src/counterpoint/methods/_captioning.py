@@ -58,8 +58,7 @@ class CaptioningMethod(TowerMethod):
             )
         self.views = paired(towers)
         self.tokenizer = reader.tokenizer
-        # Outside of the modules: its weights are neither trained nor kept.
-        self._ways[self.text] = self.towers.pop(self.columns[self.text])  # type: ignore[assignment] # a tower
+        self.use_input_alone(self.text)
         first = self.tokenizer(["a", "b"])[:, 0]
         self.skipped = int(first[0] == first[1])
         self.length = self.tokenizer.context - self.skipped

@@ -74,7 +74,8 @@ class MatchingMethod(TowerMethod):
     scored by the joint encoder (``joint``): the logit that it belongs together.
 
     Args:
-        towers: of pictures, with features of patches, and of texts, read both ways.
+        towers: of pictures, with features of patches, and of texts, read both ways. Of further columns, which a
+            subclass may take, the input alone is used.
         depth: blocks of the joint encoder.
         negatives: how the other rows are drawn: by the softmax of `closeness`, or all alike.
         fusion: the joint encoder.
@@ -93,7 +94,8 @@ class MatchingMethod(TowerMethod):
         self, towers: Towers, *, depth: int, negatives: Negatives, fusion: PairFusion = "cross"
     ) -> None:
         super().__init__(towers)
-        self.picture, self.text = towers
+        self.picture, self.text, *further = towers
+        self.use_input_alone(*further)
         self.negatives = negatives
         self.views = paired(towers)
         reader = self.text_tower
@@ -111,6 +113,10 @@ class MatchingMethod(TowerMethod):
         )
         self.block = (depth - 1) // 2  # the third of six, whose attention maps are read of
         self.match_head = Linear(reader.width * self.joint.streams, 2, std=0.02, bias=True)
+
+    @property
+    def embeds(self) -> tuple[str, ...]:
+        return self.picture, self.text
 
     @abstractmethod
     def closeness(self, z: Embeddings) -> tuple[Float[Tensor, "B B"], Float[Tensor, "B B"]]:

@@ -108,7 +108,7 @@ class ALBEF(MatchingMethod):
         if words:
             masked = View("text", f"masked:{round(100 * hidden)}", self.text, like=self.text)
             self.views = {**self.views, MASKED: masked}
-        self.projections = nn.ModuleDict(linear_heads(towers, width))
+        self.projections = nn.ModuleDict(linear_heads({c: towers[c] for c in self.embeds}, width))
         self.word_head = nn.Sequential(
             Linear(reader.width, reader.width, bias=True),
             nn.GELU(),
@@ -123,7 +123,7 @@ class ALBEF(MatchingMethod):
             names = ("towers", "projections", "joint", "word_head")
             self.copy = MomentumCopy(nn.ModuleDict({n: self.get_submodule(n) for n in names}), momentum)
         if queue:
-            self.queues = nn.ModuleDict({column: KeyQueue(queue, width) for column in self.columns})
+            self.queues = nn.ModuleDict({column: KeyQueue(queue, width) for column in self.embeds})
         unused: list[nn.Module] = [] if contrast else [self.projections, self.objective]
         unused += [] if matching else [self.match_head]
         unused += [] if words else [self.word_head]
@@ -139,8 +139,8 @@ class ALBEF(MatchingMethod):
         z = self.encoded(copy.get_submodule("towers"), batch[self.picture], self.tokens(batch))
         heads = copy.get_submodule("projections")
         keys = {
-            PREFIX + column: F.normalize(heads.get_submodule(name)(z[column]), dim=-1)
-            for column, name in self.columns.items()
+            PREFIX + column: F.normalize(heads.get_submodule(self.columns[column])(z[column]), dim=-1)
+            for column in self.embeds
         }
         if self.weights["words"] and self.alpha:
             keys[PREFIX + MASKED] = self.read_masked(copy, z, batch)
@@ -161,12 +161,12 @@ class ALBEF(MatchingMethod):
 
     def embedded(self, z: Embeddings) -> tuple[Float[Tensor, "B d"], Float[Tensor, "B d"]]:
         """Return the unit-norm embeddings x of pictures and y of texts."""
-        x, y = (F.normalize(self.project(column, z[column], "global"), dim=-1) for column in self.columns)
+        x, y = (F.normalize(self.project(column, z[column], "global"), dim=-1) for column in self.embeds)
         return x, y
 
     def closeness(self, z: Embeddings) -> tuple[Float[Tensor, "B B"], Float[Tensor, "B B"]]:
         x, y = self.embedded(z)
-        k_x, k_y = (z.get(PREFIX + c, own) for c, own in zip(self.columns, (x, y), strict=True))
+        k_x, k_y = (z.get(PREFIX + c, own) for c, own in zip(self.embeds, (x, y), strict=True))
         scale = self.objective.temperature.scale
         return scale(x) @ k_y.T, scale(y) @ k_x.T
 

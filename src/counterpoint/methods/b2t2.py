@@ -71,8 +71,7 @@ class B2T2(Fused):
             towers, recipe, target=target, pictures=pictures, depth=depth, width=width, hidden=hidden
         )
         self.picture, self.boxes, self.text = towers
-        # Outside of the modules: only its input is used.
-        self._ways[self.boxes] = self.towers.pop(self.columns[self.boxes])  # type: ignore[assignment] # a tower
+        self.use_input_alone(self.boxes)
         if bind == "words":
             self.references = BoxReferences(self.text_tower.tokenizer)
             self.visual = Linear(self.image_tower.width, width, bias=True)

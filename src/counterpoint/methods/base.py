@@ -38,6 +38,7 @@ class Method(Checked, nn.Module, ABC):
             every scalar that a run learns.
         incomplete: what becomes of rows to train on that lack a column of the views: they are left out (``"drop"``),
             or they come too, and ``batch.present`` says what each of them has (``"use"``).
+        optional: modalities of columns that a row may lack, although others without one of its columns are dropped.
         learns: kinds of labels that it can learn from; none for one that learns from no label.
         further: options that name labels which it learns from beside that one, with + between them, each with the kinds
             that it takes.
@@ -72,6 +73,7 @@ class Method(Checked, nn.Module, ABC):
     family: ClassVar[str] = ""
     tunable: ClassVar[Ranges] = {}
     incomplete: ClassVar[Literal["drop", "use"]] = "drop"
+    optional: ClassVar[tuple[str, ...]] = ()
     learns: ClassVar[tuple[Kind, ...]] = ()
     further: ClassVar[Mapping[str, tuple[Kind, ...]]] = {}
     asks: ClassVar[Mapping[str, str]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from ..forms import Count
-from ..networks.base import Tower, Towers
+from ..networks.base import Towers
 from ..networks.heads import Linear, TargetHead
 from ..networks.towers.maps import MapSquare
 from ..networks.towers.parts.regions import grid
@@ -81,9 +81,7 @@ class CoLVA(TowerMethod):
         for column, like in zip(self.maps, self.pictures, strict=True):
             views[column] = View("map", views[column].augmentation, column, like=like)
         self.views = views
-        # Outside of the modules: only its input is used.
-        of_maps = cast(Tower, self.towers.pop(self.columns[first]))
-        self._ways |= dict.fromkeys(self.maps, of_maps)
+        self.use_input_alone(*self.maps)
         expert = self.image_tower
         grid(expert)
         expert.requires_grad_(False)

@@ -98,8 +98,7 @@ class CustomContrast(TowerMethod):
         assert isinstance(given, MapSquare)
         if not given.classes:
             raise ValueError(f"customcontrast cuts out subjects, and the maps of {self.map} hold numbers")
-        # Outside of the modules: its weights are neither trained nor kept.
-        self._ways[self.map] = self.towers.pop(self.columns[self.map])  # type: ignore[assignment] # a tower
+        self.use_input_alone(self.map)
         width, embedding = self.image_tower.width, recipe.widths.embedding
         self.queries = AttentionPooler(width, layers + 1, heads=4 if width % 4 == 0 else 1)
         self.vectors = nn.ModuleList(Linear(width, self.text_tower.width) for _ in range(layers))

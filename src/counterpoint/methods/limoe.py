@@ -113,9 +113,7 @@ class LIMoE(TowerMethod):
                 f"text_experts={text_experts} and image_experts={image_experts} must be at most experts={experts}"
             )
         self.views = paired(towers)
-        # Outside of the modules: the towers' weights are neither trained nor kept.
-        for column in (self.picture, self.text):
-            self._ways[column] = self.towers.pop(self.columns[column])  # type: ignore[assignment] # a tower
+        self.use_input_alone(self.picture, self.text)
         self.tokenizer = reader.tokenizer
         self.patch, self.capacity, self.entropy, self.weight = patch, capacity, entropy, weight
         self.least = {self.picture: image_experts, self.text: text_experts}

@@ -108,10 +108,8 @@ class MultiMAE(TowerMethod):
         classes = 0
         self.embeddings = nn.ModuleDict()
         if self.maps:
-            # Outside of the modules: its weights are neither trained nor kept.
-            unused = self.towers.pop(self.columns[self.maps[0]])
-            self._ways.update(dict.fromkeys(self.maps, unused))  # type: ignore[arg-type] # a tower
-            square = unused.input
+            self.use_input_alone(*self.maps)
+            square = self.tower(self.maps[0]).input
             assert isinstance(square, MapSquare)
             classes = len(square.classes)
             for column in self.maps:

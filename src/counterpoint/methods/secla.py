@@ -82,8 +82,7 @@ class SECLA(TowerMethod):
         self.target = target
         self.picture, self.boxes, self.text = towers
         self.views = paired(towers)
-        # Outside of the modules: only its input is used.
-        self._ways[self.boxes] = self.towers.pop(self.columns[self.boxes])  # type: ignore[assignment] # a tower
+        self.use_input_alone(self.boxes)
         grid(self.image_tower)  # so that a tower without patches is refused at once
         heads = linear_heads({c: towers[c] for c in (self.picture, self.text)}, recipe.widths.embedding)
         self.projections = nn.ModuleDict(heads)

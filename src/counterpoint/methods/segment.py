@@ -84,8 +84,7 @@ class Segment(TowerMethod):
         assert isinstance(given, MapSquare)
         if not given.classes:
             raise ValueError(f"segment learns classes, and the maps of {self.map} hold numbers")
-        # Outside of the modules: its weights are neither trained nor kept.
-        self._ways[self.map] = self.towers.pop(self.columns[self.map])  # type: ignore[assignment] # a tower
+        self.use_input_alone(self.map)
         self.classes = given.classes
         self.layer = Linear(self.image_tower.width, len(self.classes), bias=True)
         self.distil, self.temperature, self.weight = distil, temperature, weight

@@ -130,8 +130,7 @@ class SigLIP2(DualEncoder):
             order=(picture, text),
         )
         self.picture, self.text = picture, text
-        # Outside of the modules: only its input is used.
-        self._ways[self.boxes] = self.towers.pop(self.columns[self.boxes])  # type: ignore[assignment] # a tower
+        self.use_input_alone(self.boxes)
         tower, tokenizer = self.image_tower, self.text_tower.tokenizer
         self.weights = {"decoder": captioning, "distil": distil, "masked": masked}
         self.grounding, self.parallel, self.bins, self.most_boxes = grounding, parallel, bins, most_boxes

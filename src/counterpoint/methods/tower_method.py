@@ -72,6 +72,15 @@ class TowerMethod(Method):
         assert isinstance(tower, Tower)
         return tower
 
+    def use_input_alone(self, *columns: str) -> None:
+        """Leave the towers of some columns out of the modules: their inputs are used, and a run has no weights of them.
+
+        A tower that serves further columns goes for these, too, so that all of them are to be named.
+        """
+        self._ways |= {column: self.tower(column) for column in columns}
+        for name in {self.columns[column] for column in columns}:
+            self.towers.pop(name)
+
     @property
     def image_tower(self) -> ImageTower:
         """The tower of pictures, for what is about pictures alone: patches, attention, regions.

@@ -18,7 +18,8 @@ def trained_rows(arm: str, data: Data) -> Rows:
         ValueError: if there is no such row.
     """
     of_arm, rows = Arm.parse(arm), data.splits.train
-    columns = tuple(of_arm.reads(data.columns))
+    reads = of_arm.reads(data.columns)
+    columns = tuple(column for column, modality in reads.items() if modality not in of_arm.kind.optional)
     if len(data.shards):  # whose records are counted with all their columns, and not read for that
         return rows
     masks = np.stack([data.present(column, rows) for column in columns])
