@@ -206,3 +206,8 @@ class _Memo(Generic[Key]):
             self.table = torch.cat([self.table, *parts] if self.position else parts)
             self.position |= {key: len(self.position) + i for i, key in enumerate(new)}
         return self.table[[self.position[key] for key in keys]]
+
+
+def uncached(model: Any) -> Any:
+    """Return the model behind a cache, for what it can do beside embedding; any other model as it is."""
+    return model.model if isinstance(model, EmbeddingCache) else model

@@ -51,7 +51,7 @@ def fit_scenes(
 
         L = mean over prompts and views of L_MS(view of picture) + λ t H(softmax(w)),   t = step / steps
 
-    The entropy H of what a layer shows falls in the course of the steps, since a mixture of things is none of them.
+    The weight of the entropy H of what a layer shows grows with the steps, so that a layer ends as one thing.
     Without views (0) pictures are encoded as they are: similarity alone attacks the encoder. Judge scenes by an encoder
     that took no part.
 

@@ -12,7 +12,7 @@ from torchvision.ops import generalized_box_iou
 MARGIN = 0.2
 """The least distance of the saliency of frames that are asked for from that of others."""
 L1, OVERLAP, CLASS, BACKGROUND = 10.0, 1.0, 4.0, 0.1
-"""The weights of the set loss and of what is matched, and that of spans that are none."""
+"""Weights of the terms of the set loss, and of spans without a true span in the cross-entropy."""
 TEMPERATURE, HARD = 0.5, 10.0
 
 Term = tuple[Float[Tensor, " B"], Bool[Tensor, " B"]]
@@ -56,7 +56,7 @@ def set_loss(
 ) -> Term:
     """Return the loss of spans, each true one matched with one of a layer's at the least cost, the sum over layers.
 
-        10 |span − true| + (1 − gIoU), mean over true spans, + 4 cross-entropy, 0.1 for spans that are none
+        10 |span − true| + (1 − gIoU), mean over true spans, + 4 cross-entropy, weighted by 0.1 for unmatched spans
 
     A clip without a true span has the last part alone.
     """

@@ -8,6 +8,7 @@ test rows ask for things that no training row names. Each has a small form for s
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast, final
 
@@ -65,9 +66,9 @@ class _Codes(DerivedData):
     def _became(self) -> Shaped[np.ndarray, "N _"]:
         return np.array([bytes_of(self.talk(row))[:16].ljust(16) for row in range(len(self))], "S16")[:, None]
 
+    @abstractmethod
     def talk(self, row: int) -> Conversation:
         """Return the conversation of a row."""
-        raise NotImplementedError
 
 
 @final

@@ -97,5 +97,5 @@ def test_rows_without_fields_and_folders_without_videos_are_refused(tmp_path: Pa
     root = layout(tmp_path / "c", [row(11, "v2")])
     for file in (root / "videos").iterdir():
         file.unlink()
-    with pytest.raises(FileNotFoundError, match="qvhighlights: of 3 rows no video is there"):
+    with pytest.raises(FileNotFoundError, match="qvhighlights: the videos of all 3 rows are missing"):
         load_any(f"qvhighlights:{root}")

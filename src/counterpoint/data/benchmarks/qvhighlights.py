@@ -55,8 +55,8 @@ def read(path: Path, size: int) -> QVHighlights:
         for number, row in enumerate(read_json(file) if file.is_file() else [], 1):
             fields(row, _FIELDS, f"{file}, line {number}")
             annotated += 1
-            places = [folder / f"{row['vid']}.mp4" for folder in (path / "videos", path)]
-            video = next((place for place in places if place.is_file()), None)
+            candidates = [folder / f"{row['vid']}.mp4" for folder in (path / "videos", path)]
+            video = next((file for file in candidates if file.is_file()), None)
             if video is None:
                 missing += 1
                 continue
@@ -64,7 +64,7 @@ def read(path: Path, size: int) -> QVHighlights:
             sides.append(side)
     if not rows:
         raise FileNotFoundError(
-            f"qvhighlights: of {annotated} rows no video is there: put them into {path / 'videos'}"
+            f"qvhighlights: the videos of all {annotated} rows are missing: put them into {path / 'videos'}"
         )
     return QVHighlights(f"qvhighlights:{path}", rows, sides, missing)
 
@@ -100,8 +100,8 @@ class QVHighlights(Data):
         of = {side: np.flatnonzero(np.array(sides) == side) for side in ("train", "validation", "test")}
         self.splits = Splits(of["train"], {"val": of["validation"]}, {"test": of["test"]})
         files = list(dict.fromkeys(row["video"] for row in rows))
-        place = {file: number for number, file in enumerate(files)}
-        self._positions = np.array([place[row["video"]] for row in rows], dtype=np.int64)
+        position = {file: number for number, file in enumerate(files)}
+        self._positions = np.array([position[row["video"]] for row in rows], dtype=np.int64)
         self._videos = DecodedExamples(
             [Asset.of(file) for file in files], "video", MODALITIES.get("video").form
         )

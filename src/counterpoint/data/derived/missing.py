@@ -62,15 +62,15 @@ class MissingValuesData(DerivedData):
                 )
 
     def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
-        there = self.data.present(column, rows)
+        present = self.data.present(column, rows)
         for gap, chosen in zip(self.gaps, self._chosen, strict=True):
             if column in gap.columns:
                 classes = self.data.classes[gap.when].values[rows] if gap.when else None
-                gone = gap.withheld(column, self.ids[rows], self._in_test[rows], classes, chosen)
+                withheld = gap.withheld(column, self.ids[rows], self._in_test[rows], classes, chosen)
                 for other in set(gap.columns) - {column}:
-                    gone &= self.data.present(other, rows)  # a row that lacks one of them loses no other
-                there = there & ~gone
-        return there
+                    withheld &= self.data.present(other, rows)  # a row that lacks one of them loses no other
+                present = present & ~withheld
+        return present
 
     def read(self, column: str, rows: Rows) -> Any:
         return self._masked(self.data.read(column, rows), column, rows)
@@ -79,8 +79,8 @@ class MissingValuesData(DerivedData):
         return self._masked(self.data.read_training(column, rows), column, rows)
 
     def evaluation_texts(self, column: str, row: int) -> Sequence[str]:
-        there = self.present(column, np.array([row]))[0]
-        return self.data.evaluation_texts(column, row) if there else ("",)
+        present = self.present(column, np.array([row]))[0]
+        return self.data.evaluation_texts(column, row) if present else ("",)
 
     def shifts(self) -> Mapping[str, ImageSource]:
         def masked(source: ImageSource) -> ImageSource:

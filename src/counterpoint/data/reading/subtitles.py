@@ -25,7 +25,8 @@ def parse_subtitles(data: bytes) -> Subtitles:
 
     Text is UTF-8, or what a byte order mark says. Tags of style are left out, and captions without text too. Captions
     are put in the order of their starts. Their times may overlap. The length of the clip is that of a line
-    ``NOTE length 00:01:30.000``, which this package writes, and the last end where there is none or it is earlier.
+    ``NOTE length 00:01:30.000``, which this package writes. Without that line, or where a caption ends later, it is the
+    end of the last caption.
 
     Raises:
         ValueError: for bytes that are no text, for a block without times, for a caption that ends before it starts, and

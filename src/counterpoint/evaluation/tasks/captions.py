@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ...data.base import Data, Rows
-from ...data.embeddings import EmbeddingCache
+from ...data.embeddings import uncached
 from ...data.items import ObjectAnnotations
 from ...types import Captioner, Embedder, Metric, Scores
 from ..cider import cider
@@ -48,7 +48,7 @@ class CaptionLikelihood(EmbedderTask):
         check_rows(data, rows, self.name)
         check_columns(self, data)
         self.check_model(model, data)
-        captioner: Any = _captioner(model)
+        captioner: Any = uncached(model)
         kept = np.flatnonzero(data.present("image", rows) & data.present("text", rows))
         if not len(kept):
             raise NotApplicableError(
@@ -90,11 +90,7 @@ class CaptionLikelihood(EmbedderTask):
             )
 
     def can_ask(self, model: Any) -> bool:
-        return isinstance(_captioner(model), Captioner)
-
-
-def _captioner(model: Any) -> Any:
-    return model.model if isinstance(model, EmbeddingCache) else model
+        return isinstance(uncached(model), Captioner)
 
 
 def _mentioned(data: Data, rows: Rows, written: dict[int, str]) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...data.base import Data, Rows
-from ...data.embeddings import EmbeddingCache
+from ...data.embeddings import uncached
 from ...data.labels import Timelines
 from ...data.timelines import lengths_of, resampled
 from ...types import Embedder, FindsKeys, Metric, Scores
@@ -50,7 +50,7 @@ class Keyframes(EmbedderTask):
         check_rows(data, rows, self.name)
         check_columns(self, data)
         self.check_model(model, data)
-        finder: Any = _finder(model)
+        finder: Any = uncached(model)
         outcomes: dict[str, np.ndarray] = {}
         metrics: dict[str, Metric] = {}
         given: dict[str, list[Tensor]] = {column: [] for column in self.reads}
@@ -79,7 +79,7 @@ class Keyframes(EmbedderTask):
             )
 
     def can_ask(self, model: Any) -> bool:
-        return isinstance(_finder(model), FindsKeys)
+        return isinstance(uncached(model), FindsKeys)
 
 
 def ranked(
@@ -104,7 +104,3 @@ def ranked(
             pairs = np.stack([key, score], 1).astype(np.float64)
             outcomes[:, row] = average_precision(pairs), key[best].mean(), count / len(key)
     return outcomes[0], outcomes[1], outcomes[2]
-
-
-def _finder(model: Any) -> Any:
-    return model.model if isinstance(model, EmbeddingCache) else model

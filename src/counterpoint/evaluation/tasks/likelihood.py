@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ...data.base import Data, Rows
-from ...data.embeddings import EmbeddingCache
+from ...data.embeddings import uncached
 from ...types import Embedder, Metric, Scores, Speaking
 from ..statistic import error_rate
 from ..task import EmbedderTask, NotApplicableError, check_columns, check_rows, scatter, scores
@@ -43,7 +43,7 @@ class Likelihood(EmbedderTask):
         check_rows(data, rows, self.name)
         check_columns(self, data)
         self.check_model(model, data)
-        speaking: Any = _speaking(model)
+        speaking: Any = uncached(model)
         shown = [column for column in speaking.pictures if column in data.columns]
         if len(shown) < len(speaking.pictures):
             raise NotApplicableError(
@@ -100,8 +100,4 @@ class Likelihood(EmbedderTask):
             )
 
     def can_ask(self, model: Any) -> bool:
-        return isinstance(_speaking(model), Speaking)
-
-
-def _speaking(model: Any) -> Any:
-    return model.model if isinstance(model, EmbeddingCache) else model
+        return isinstance(uncached(model), Speaking)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from ...data.base import Data, Rows
-from ...data.embeddings import EmbeddingCache
+from ...data.embeddings import uncached
 from ...data.labels import Timelines
 from ...data.timelines import lengths_of, resampled
 from ...types import Embedder, FindsMoments, Metric, Scores
@@ -55,7 +55,7 @@ class Moments(EmbedderTask):
         check_columns(self, data)
         self.check_model(model, data)
         known = check_labels(data, self.labels, self.name, Timelines)
-        finder: Any = _finder(model)
+        finder: Any = uncached(model)
         spans: list[Tensor] = []
         saliency: list[Tensor] = []
         for start in range(0, len(rows), BATCH):
@@ -94,7 +94,7 @@ class Moments(EmbedderTask):
             )
 
     def can_ask(self, model: Any) -> bool:
-        return isinstance(_finder(model), FindsMoments)
+        return isinstance(uncached(model), FindsMoments)
 
 
 def runs(timelines: Float[Tensor, "n L"]) -> list[Float[Tensor, "_ 2"]]:
@@ -152,7 +152,3 @@ def _boxes(spans: Float[Tensor, "n 2"]) -> Float[Tensor, "n 4"]:
     """Return boxes of one height."""
     start, end = spans.unbind(1)
     return torch.stack([start, torch.zeros_like(start), end, torch.ones_like(start)], 1)
-
-
-def _finder(model: Any) -> Any:
-    return model.model if isinstance(model, EmbeddingCache) else model

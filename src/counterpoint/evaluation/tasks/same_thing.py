@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ...data.base import Data, Rows
-from ...data.embeddings import EmbeddingCache
+from ...data.embeddings import uncached
 from ...types import Embedder, MatchesThings, Metric, Scores
 from ..statistic import mean
 from ..task import EmbedderTask, NotApplicableError, check_columns, check_rows, scores
@@ -45,7 +45,7 @@ class SameThing(EmbedderTask):
         check_rows(data, rows, self.name)
         check_columns(self, data)
         self.check_model(model, data)
-        matcher: Any = _matcher(model)
+        matcher: Any = uncached(model)
         pictures, maps = ([c for c, m in data.columns.items() if m == kind] for kind in ("image", "map"))
         if len(pictures) < 2 or len(maps) < 2:
             raise NotApplicableError(
@@ -78,8 +78,4 @@ class SameThing(EmbedderTask):
             )
 
     def can_ask(self, model: Any) -> bool:
-        return isinstance(_matcher(model), MatchesThings)
-
-
-def _matcher(model: Any) -> Any:
-    return model.model if isinstance(model, EmbeddingCache) else model
+        return isinstance(uncached(model), MatchesThings)

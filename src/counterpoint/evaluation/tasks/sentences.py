@@ -7,7 +7,7 @@ from typing import Any, final
 import numpy as np
 
 from ...data.base import Data, Rows
-from ...data.embeddings import EmbeddingCache
+from ...data.embeddings import uncached
 from ...data.views.captions import split_sentences
 from ...types import Embedder, Metric, NamesSentences, Scores
 from ..statistic import mean
@@ -42,7 +42,7 @@ class SentenceNaming(EmbedderTask):
         check_rows(data, rows, self.name)
         check_columns(self, data)
         self.check_model(model, data)
-        namer: Any = _inner(model)
+        namer: Any = uncached(model)
         kept = np.flatnonzero(data.present("image", rows) & data.present("text", rows))
         if not len(kept):
             raise NotApplicableError(
@@ -76,8 +76,4 @@ class SentenceNaming(EmbedderTask):
             )
 
     def can_ask(self, model: Any) -> bool:
-        return isinstance(_inner(model), NamesSentences)
-
-
-def _inner(model: Any) -> Any:
-    return model.model if isinstance(model, EmbeddingCache) else model
+        return isinstance(uncached(model), NamesSentences)

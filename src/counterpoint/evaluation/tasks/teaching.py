@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ...data.base import Data, Rows
-from ...data.embeddings import EmbeddingCache
+from ...data.embeddings import uncached
 from ...types import Embedder, Metric, PredictsTeachers, Scores
 from ..statistic import mean
 from ..task import EmbedderTask, NotApplicableError, check_columns, check_rows, scatter, scores
@@ -61,7 +61,7 @@ class Teaching(EmbedderTask):
         check_rows(data, rows, self.name)
         check_columns(self, data)
         self.check_model(model, data)
-        pupil: PredictsTeachers = _bare(model)
+        pupil: PredictsTeachers = uncached(model)
         present = np.flatnonzero(data.present("image", rows))
         if not len(present):
             raise NotApplicableError(
@@ -96,7 +96,7 @@ class Teaching(EmbedderTask):
             )
 
     def can_ask(self, model: Any) -> bool:
-        return isinstance(_bare(model), PredictsTeachers)
+        return isinstance(uncached(model), PredictsTeachers)
 
     def _features(
         self, model: PredictsTeachers, pictures: UInt8[Tensor, "n 3 H W"], side: int | None
@@ -147,7 +147,3 @@ def _variance(parts: list[_Sums]) -> float:
     total = torch.stack([part.total for part in parts]).sum(0)
     variance = second - float((total / count).square().sum())
     return variance if variance > 1e-9 * second else 0.0
-
-
-def _bare(model: Any) -> Any:
-    return model.model if isinstance(model, EmbeddingCache) else model

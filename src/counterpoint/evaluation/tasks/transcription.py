@@ -8,7 +8,7 @@ from typing import Any, final
 import numpy as np
 
 from ...data.base import Data, Rows
-from ...data.embeddings import EmbeddingCache
+from ...data.embeddings import uncached
 from ...types import Embedder, Metric, Scores, Transcriber
 from ..statistic import error_rate
 from ..task import EmbedderTask, NotApplicableError, captions_of, check_columns, check_rows, scatter, scores
@@ -42,7 +42,7 @@ class Transcription(EmbedderTask):
         check_rows(data, rows, self.name)
         check_columns(self, data)
         self.check_model(model, data)
-        transcriber: Any = model.model if isinstance(model, EmbeddingCache) else model
+        transcriber: Any = uncached(model)
         kept = np.flatnonzero(data.present("audio", rows) & data.present("text", rows))
         if not len(kept):
             raise NotApplicableError(
@@ -67,7 +67,7 @@ class Transcription(EmbedderTask):
         return scores(self.name, data, rows, outcomes, metrics)
 
     def check_model(self, model: Any, data: Any) -> None:
-        if not isinstance(model.model if isinstance(model, EmbeddingCache) else model, Transcriber):
+        if not isinstance(uncached(model), Transcriber):
             raise NotApplicableError(
                 f"{self.name} asks models that transcribe speech, as best-alignment does: leave the task out"
             )

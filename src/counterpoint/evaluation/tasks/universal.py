@@ -10,7 +10,7 @@ from jaxtyping import Int
 
 from ...data.base import Data, Rows
 from ...data.columns import parts_of
-from ...data.embeddings import EmbeddingCache
+from ...data.embeddings import EmbeddingCache, uncached
 from ...data.views import key
 from ...forms import Count
 from ...raw import Exchange
@@ -108,5 +108,5 @@ class Universal(EmbedderTask):
             )
 
     def can_ask(self, model: Any) -> bool:
-        model = model.model if isinstance(model, EmbeddingCache) else model
+        model = uncached(model)
         return isinstance(model, JointEmbedder) and QUERIES in model.joint_columns

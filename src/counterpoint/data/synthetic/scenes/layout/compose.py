@@ -52,8 +52,8 @@ def compose(config: SceneConfig, seed: int, index: int, stream: str = "") -> Sce
         else:
             used = {colour for name, colour in zip(concepts, colours, strict=False) if name == concept}
             left = [colour for colour in plan.colours[concept] if colour not in used]
-            anew = left and config.recoloured and draws.happens(f"recoloured {i}", config.recoloured)
-            colours.append(draws.choice(f"colour {i}", left) if anew else colours[alike[i]])
+            recoloured = left and config.recoloured and draws.happens(f"recoloured {i}", config.recoloured)
+            colours.append(draws.choice(f"colour {i}", left) if recoloured else colours[alike[i]])
     artist = ARTIST_NAMES.index(draws.choice("artist", config.artists))
     things = tuple(
         Thing(
