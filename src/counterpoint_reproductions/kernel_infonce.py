@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -15,7 +13,6 @@ from torch import Tensor
 
 from counterpoint.losses import KernelInfoNCELoss
 from counterpoint.study.presets import StudyPreset
-from counterpoint.study.training.tuning import validation_score
 
 from .lab import Arrays, Lab, Result, above, below, decides, effects, exact, secondary, things
 from .lab.descent import minimise
@@ -42,7 +39,14 @@ KERNELS = {
     "concatenation": f"{KERNEL},mix=concatenation",
 }
 TEMPERATURES = (0.1, 0.2, 0.5, 1.0)
-COMPARISON = things.compared(KERNELS, STEPS)
+COMPARISON = things.compared(
+    KERNELS,
+    STEPS,
+    candidates={
+        name: tuple(f"{kernel},temperature={tau:g}" for tau in TEMPERATURES)
+        for name, kernel in KERNELS.items()
+    },
+)
 PRESET = StudyPreset(
     "kernel-infonce",
     "the kernel of a contrast: Gaussian, Laplacian, and a sum of both losses",
@@ -50,8 +54,6 @@ PRESET = StudyPreset(
     KERNELS["Gaussian"],
     {"probe": ("logistic_*_top1",)},
 )
-CHOOSING = 1000
-"""The seed that chooses temperatures."""
 
 TAU = 0.5
 """Temperature of the Gaussian kernel in claims 1 and 2."""
@@ -149,11 +151,6 @@ def recovery(seed: int, steps: int, batch: int = 128) -> Arrays:
     return {name: np.array(adjusted_rand_score(blocks, labels)) for name, labels in clusters.items()}
 
 
-def at(name: str, tau: float) -> str:
-    """Return the name of a kernel at a temperature."""
-    return f"{name} {tau:g}"
-
-
 def run(lab: Lab) -> Iterator[Result]:
     graphs = [random_graph(5, seed) for seed in range(GRAPHS)]
     closed = {
@@ -162,19 +159,8 @@ def run(lab: Lab) -> Iterator[Result]:
     }
     off = max(abs(sampled(*random_graph(30, seed), DRAWS, seed)) for seed in range(GRAPHS))
     rand = lab.grid(recovery, {}, steps=BATCHES).scores("{}", "adjusted Rand index, planted graphs")
-    arms = {
-        at(name, tau): f"{kernel},temperature={tau:g}"
-        for name, kernel in KERNELS.items()
-        for tau in TEMPERATURES
-    }
-    tried = lab.study(replace(COMPARISON, arms=arms, seeds=(CHOOSING,)), "temperatures")
-
-    def validated(name: str, tau: float) -> float:
-        return validation_score(tried.folder(at(name, tau), CHOOSING))
-
-    chosen = {name: max(TEMPERATURES, key=partial(validated, name)) for name in KERNELS}
-    tuned = {name: arms[at(name, tau)] for name, tau in chosen.items()}
-    accuracy = lab.study(replace(COMPARISON, arms=tuned)).scores(things.ACCURACY)
+    study = lab.study(COMPARISON)
+    accuracy = study.scores(things.ACCURACY)
 
     def over_gaussian(name: str) -> Result:
         return above(accuracy[name] - accuracy["Gaussian"], name=f"3: {name} − Gaussian", **AS_WELL)
@@ -225,7 +211,7 @@ def run(lab: Lab) -> Iterator[Result]:
         f"{len(things.THINGS)} things at {things.SIDE} px, by a cnn under the recipe seconds, {STEPS} steps of",
         f"{things.BATCH} at {things.RATE}; a probe of the thing in {things.TESTED:,} others ({accuracy.means()}). For",
         f"every kernel the best of {len(TEMPERATURES)} temperatures on validation, under a seed that is not tested",
-        f"({', '.join(f'{name} {tau:g}' for name, tau in chosen.items())}). The sum of losses, which is what the",
+        f"({', '.join(study.arms.values())}). The sum of losses, which is what the",
         "authors' code trains, decides. On digits, of which 597 test, its difference from the Gaussian kernel had",
         "been −0.007 [−0.016, 0.003], and 2.3 times as many would have had to decide: so other pictures were taken,",
         "by what cacr's claim had found of their baseline.",
