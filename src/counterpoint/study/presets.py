@@ -360,6 +360,23 @@ _ALL = (
         },
     ),
     StudyPreset(
+        "captioners",
+        "pictures with texts: whether predicting the caption teaches the tower of pictures more than contrast does. "
+        "Scores by the likelihood of a text are marked [joint], and [pmi] without what a text is worth by itself; "
+        "compare with --budget time too",
+        {
+            "contrast": ("clip",),
+            "captions": ("cappa,parallel=0", "cappa"),
+            "both": ("coca",),
+        },
+        "clip",
+        {
+            "sugarcrepe": ("accuracy", "accuracy[joint]", "accuracy[pmi]"),
+            "retrieval": ("*_R@1",),
+            "captions": ("nll",),
+        },
+    ),
+    StudyPreset(
         "regions",
         "names for regions: which training on pictures and captions finds the words for a part of a picture; take "
         "--recipe cpu-dense, whose towers keep a fine grid",

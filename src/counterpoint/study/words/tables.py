@@ -51,20 +51,21 @@ def is_fraction(metric: str) -> bool:
     return not metric.partition("[")[0].endswith(_COUNTED)
 
 
-_COUNTED = ("nats", "rank", "deviation", "mentions", "words", "mae")
+_MEASURED = ("nats", "nll", "mae")
+_COUNTED = (*_MEASURED, "rank", "deviation", "mentions", "words")
 
 
 def number(value: float | None, metric: str = "", signed: bool = False) -> str:
-    """Write a metric's value: a fraction in hundredths, with one decimal, and an error of numbers in their own unit.
+    """Write a metric's value: a fraction in hundredths, with one decimal, and nats and errors of numbers in their unit.
 
     >>> number(0.1234), number(None), number(-0.0001), number(105.0, "i2t_median_rank")
     ('12.3', '–', '0.0', '105.0')
-    >>> number(0.0123, "ridge_size_mae"), number(105.0, "ridge_age_mae", signed=True)
-    ('0.0123', '+105.0')
+    >>> number(0.0123, "ridge_size_mae"), number(105.0, "ridge_age_mae", signed=True), number(2.639, "nll")
+    ('0.0123', '+105.0', '2.64')
     """
     if value is None:
         return "–"
-    digits = ".3g" if metric.endswith("mae") and abs(value) < 100 else ".1f"
+    digits = ".3g" if metric.endswith(_MEASURED) and abs(value) < 100 else ".1f"
     text = f"{100 * value if is_fraction(metric) else value:{'+' if signed else ''}{digits}}"
     return "0.0" if text in {"-0.0", "+0.0"} else text
 

@@ -17,7 +17,7 @@ from ...reasons import counted, share_in_words
 from ...spec import Spec
 from ..schema import ArmSummary, Key, ScoreSummary, StudySummary
 from .names import with_short_names
-from .tables import beside_all, cells_of, columns, number, ranked
+from .tables import beside_all, cells_of, columns, is_fraction, number, ranked
 
 if TYPE_CHECKING:
     from ..presets import StudyPreset
@@ -93,7 +93,8 @@ def leaderboard(
     several = max(1, (width - wide - 2) // (_CELL + 2))
     title = f"{summary.data}: {counted(len(arms), 'arm')}, {_seeds_each(summary)}"
     tables: list[Table | Text] = [Text(summary.title, "bold")] if summary.title else []
-    tables.append(Text(f"{title}; percent, 95 % interval"))
+    unit = "" if all(is_fraction(key[3]) for key in shown) else " (nats, errors and counts as they are)"
+    tables.append(Text(f"{title}; percent{unit}, 95 % interval"))
     for start in range(0, len(shown), several):
         part = shown[start : start + several]
         table = _arms_table()
