@@ -408,12 +408,17 @@ def end(process):
 began = time.monotonic()
 end(start(whole))
 lasting = time.monotonic() - began
+def written(out):
+    return [path for path in Path(out).glob("[!.]*") if path.suffix in (".tar", ".parquet")]
+total = len(written(whole))
 for moment in range(20):
     process = start(killed)
-    time.sleep(random.Random(moment).uniform(0, lasting / 3))
+    while len(written(killed)) < moment * total // 20:  # so that kills come all along, however slow the machine is
+        time.sleep(0.001)
+    time.sleep(random.Random(moment).uniform(0, lasting / total / 2))
     os.kill(process, signal.SIGKILL)
     os.waitpid(process, 0)
-    shards = [path for path in Path(killed).glob("[!.]*") if path.suffix in (".tar", ".parquet")]
+    shards = written(killed)
     assert all(path.read_bytes() == Path(whole, path.name).read_bytes() for path in shards), shards
     print(len(shards))
 end(start(killed))
