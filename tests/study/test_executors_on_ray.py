@@ -52,7 +52,7 @@ def test_a_study_on_ray_whose_workers_are_killed(
         thread = threading.Thread(target=kill)
         thread.start()
         try:
-            status = session.ends(400)
+            status = session.ends(900)
         finally:
             ended.set()
             thread.join()
@@ -81,7 +81,7 @@ def test_runs_of_several_gpus_jobs_of_ray_train_outlive_process(
         session.wait_until(lambda: any(tmp_path.glob("two/runs/*/*/checkpoint/step-*")), "a checkpoint")
         (held,) = tmp_path.glob("two/runs/*/*/.lease-*.json")
         os.kill(json.loads(held.read_text())["process"], signal.SIGKILL)
-        assert session.ends(400) == 0, session.output
+        assert session.ends(900) == 0, session.output
     assert states(tmp_path / "two") == ["finished"] * 2
     assert (tmp_path / "two" / "report.html").exists()
     for run in runs(tmp_path / "two"):
