@@ -105,8 +105,8 @@ class QVHighlights(Data):
         self._videos = DecodedExamples(
             [Asset.of(file) for file in files], "video", MODALITIES.get("video").form
         )
-        for position, why in self._videos.unreadable.items():
-            raise ValueError(f"{files[position]}: {why}")
+        for number, why in self._videos.unreadable.items():
+            raise ValueError(f"{files[number]}: {why}")
 
     def key(self, row: int) -> str:
         return f"{self._rows[row]['qid']}"
