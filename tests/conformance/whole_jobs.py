@@ -85,6 +85,7 @@ UNTRAINED = {
     "siglip-2": ("it takes boxes", "tests/methods/test_siglip_2.py"),
     "secla": ("it takes boxes", "tests/methods/test_secla.py"),
     "step-on-feet": ("it takes conversations", "tests/methods/test_step_on_feet.py"),
+    "task-vectors": ("it takes conversations", "tests/methods/test_task_vectors.py"),
     "tldr": ("it takes two columns of conversations", "tests/methods/test_tldr.py"),
     "x-former": ("it takes conversations beside texts", "tests/methods/test_x_former.py"),
     "tagalign": ("it goes on from a run", "tests/methods/test_tagalign.py"),

@@ -136,6 +136,7 @@ from .swalip import SwALIP as SwALIP
 from .swav import SwAV as SwAV
 from .sy_con import SyCon as SyCon
 from .tagalign import TagAlign as TagAlign
+from .task_vectors import TaskVectors as TaskVectors
 from .text_shearing import TextShearing as TextShearing
 from .tip_adapter import TipAdapter as TipAdapter
 from .tldr import TLDR as TLDR

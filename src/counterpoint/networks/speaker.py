@@ -86,6 +86,14 @@ class Speaker:
         opening = self.language.chat.opening
         return torch.cat([states[:, :opening], states[:, opening + given.tokens.shape[1] :]], 1)
 
+    def embedded(self, tokens: Int[Tensor, "B L"], given: Given | None) -> Float[Tensor, "B M W"]:
+        """Return the vectors of the tokens of conversations and of the pictures in them, in their order."""
+        embedded = self.language.embed(tokens)
+        if given is None:
+            return embedded
+        opening = self.language.chat.opening
+        return torch.cat([embedded[:, :opening], given.tokens.to(embedded.dtype), embedded[:, opening:]], 1)
+
     def sequence_states(
         self,
         tokens: Int[Tensor, "B L"],
@@ -94,12 +102,10 @@ class Speaker:
         hidden: bool | Bool[Tensor, "B n"] = False,
     ) -> Float[Tensor, "B M W"]:
         """Return the state of each token of conversations and of the pictures in them; see `states`."""
-        embedded = self.language.embed(tokens)
+        whole, mask = self.embedded(tokens, given), None
         opening, count = self.language.chat.opening, given.tokens.shape[1]
-        parts = (embedded[:, :opening], given.tokens.to(embedded.dtype), embedded[:, opening:])
         # A hidden picture is read in no layer either.
         before = {n: partial(_behind, change, opening) for n, change in given.before.items() if not hidden}
-        whole, mask = torch.cat(parts, 1), None
         length, of_picture = whole.shape[1], slice(opening, opening + count)
         if hidden is not False:
             every = torch.ones(len(whole), count, dtype=torch.bool, device=whole.device)

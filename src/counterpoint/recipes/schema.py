@@ -175,6 +175,9 @@ class Augmentation(Section):
     """Mend the encoding of captions, resolve entities in them and lower their case first."""
     synonyms: bool = True
     """Replace words by synonyms in edited texts."""
+    exchanges: Literal["one", "all"] = "one"
+    """Exchanges of a conversation that training reads: one, drawn anew in each epoch, or all, later ones behind earlier
+    ones, as for a model that is to learn from examples in front of a request."""
 
 
 class Parallel(Section):

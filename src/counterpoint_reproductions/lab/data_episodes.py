@@ -2,7 +2,8 @@
 
 A request names a thing, and the reply is a code. ``data_episodes.py:EPISODES`` are conversations of ten exchanges with
 codes of their own. In half of them a few things come again, each with one code. In the others all things of a kind have
-one code. ``data_episodes.py:CODES`` are rows of one exchange, in which kinds have codes that are the same in all rows;
+one code. ``data_episodes.py:STRINGS`` are replies in which a short string of the same words comes again at varied
+distances. ``data_episodes.py:CODES`` are rows of one exchange, in which kinds have codes that are the same in all rows;
 test rows ask for things that no training row names. Each has a small form for smoke runs, as ``FEW_CODES``.
 """
 
@@ -32,6 +33,10 @@ CODE_WORDS = ("alpha", "bravo", "delta", "golf", "hotel", "kilo", "lima", "oscar
 HELD_OUT = 3
 """Things of each kind that test rows ask for."""
 EXCHANGES, AGAIN = 10, 4
+WORDS = (*NAMES, *CODE_WORDS)
+"""All words of the conversations here."""
+LENGTH, LONGEST, GAP = 48, 6, 7
+"""Words of a row of strings, of the longest string, and at most between a string and its next occurrence."""
 _SCENES = "scenes:basic,objects=1-1,sizes=medium,relations=0,pixels=32,validation=64"
 
 
@@ -92,6 +97,22 @@ class Episodes(_Codes):
 
 
 @final
+class Strings(_Codes):
+    """Replies in which a string of 2 to 6 words comes again and again, with 0 to 7 other words in between."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(source, "strings that come again")
+
+    def talk(self, row: int) -> Conversation:
+        draws = np.random.default_rng(int(self.ids[row]))
+        string = draws.choice(WORDS, int(draws.integers(2, LONGEST + 1))).tolist()
+        words: list[str] = []
+        while len(words) < LENGTH:
+            words += [*string, *draws.choice(WORDS, int(draws.integers(GAP + 1))).tolist()]
+        return (Exchange(words[0], " ".join(words[1:LENGTH])),)
+
+
+@final
 class Codes(_Codes):
     """Rows of one exchange, in which kinds have codes that are the same in all rows."""
 
@@ -126,5 +147,7 @@ class CodeQuestions(Questions):
         return torch.as_tensor(self.data.read("image", self.rows[positions]))
 
 
-EPISODES, FEW_EPISODES = (Episodes(f"{_SCENES},train={size},test=32") for size in (6000, 40))
+STRINGS, FEW_STRINGS = (Strings(f"{_SCENES},seed=2,train={size},test=32") for size in (6000, 48))
+EPISODES, FEW_EPISODES = (Episodes(f"{_SCENES},train={size},test=32") for size in (6000, 48))
 CODES, FEW_CODES = (Codes(f"{_SCENES},seed=1,train=352,test={size}") for size in (1000, 32))
+ASKED_CODES = Codes(f"{_SCENES},seed=1,train=1024,test=2000")
