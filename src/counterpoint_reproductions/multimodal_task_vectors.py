@@ -72,6 +72,6 @@ def run(lab: Lab) -> Iterator[Result]:
     )
     lab.note(
         "The registered method, which takes no step, on a reader a seed: sft on strings that come again and then on",
-        f"conversations of ten exchanges. Means are over 100 prompts of {SHOWN} examples; the search has 600 steps of 32",
-        f"masks of the heads, on training rows. Accuracy without examples: {right.means()}.",
+        f"conversations of ten exchanges. Means are over 100 prompts of {SHOWN} examples; the search has 600 steps of",
+        f"32 masks of the heads, on training rows. Accuracy without examples: {right.means()}.",
     )

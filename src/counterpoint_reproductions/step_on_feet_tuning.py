@@ -64,6 +64,7 @@ def run(lab: Lab) -> Iterator[Result]:
     )
     lab.note(
         "The registered method under the recipe speak, from a run of sft a seed on strings that come again and then on",
-        "conversations of ten exchanges in which things or their kinds have codes. The things that test rows ask for are in no training row of the arms.",
+        "conversations of ten exchanges in which things or their kinds have codes. The things that test rows ask for",
+        "are in no training row of the arms.",
         f"Accuracy without examples: {right.means()}.",
     )

@@ -195,10 +195,11 @@ def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         AttentionHeads(speaking("sft,lm=mamba", "talk").language)
     with pytest.raises(ValueError, match="changes layers of the language model"):
         small(bridge="crossed")
+    method = small(RECIPE, examples=3)
+    batch = batch_of(method)
+    patches = method.speaker.patches(batch["image"])
     with pytest.raises(ValueError, match="take fewer examples"):
-        method = small(RECIPE, examples=3)
-        batch = batch_of(method)
-        method._means(batch["talk"], method.speaker.patches(batch["image"]), torch.Generator())
+        method._means(batch["talk"], patches, torch.Generator())
     several = (Exchange("What is it?", "A cat."), Exchange("Why?", "No."))
     monkeypatch.setitem(TALKS, "talk", [several] * 4)
     with pytest.raises(ValueError, match="rows of one exchange"):

@@ -187,8 +187,8 @@ class TaskVectors(SpeakingMethod):
             joined = joined[:, : int(reply_starts(joined[None])[0])]
             if joined.shape[1] > chat.context:
                 raise ValueError(
-                    f"examples={self.examples} and a request are {joined.shape[1]} tokens, and the language model reads "
-                    f"{chat.context}: take fewer examples"
+                    f"examples={self.examples} and a request are {joined.shape[1]} tokens, and the language model "
+                    f"reads {chat.context}: take fewer examples"
                 )
             at: tuple[int, ...] = ()
             shown = patches[order[-1:]]

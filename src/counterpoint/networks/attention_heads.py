@@ -1,4 +1,4 @@
-"""Outputs of the attention heads of a language model: recorded in front of the output projection, and replaced there."""
+"""Outputs of the attention heads of a language model: recorded before the output projection, and replaced there."""
 
 from __future__ import annotations
 
