@@ -76,7 +76,7 @@ def test_maps_of_words_are_similarities_without_one(tiny_data: TinyData) -> None
 def test_models_without_words_say_which_have_them(tiny_data: TinyData) -> None:
     with pytest.raises(ValueError, match="take one with a joint encoder"):
         word_maps(subject("cappa", tiny_data))
-    with pytest.raises(ValueError, match="writes no captions, as cappa"):
+    with pytest.raises(ValueError, match="no captions of pictures, as models of cappa"):
         captions(subject("clip", tiny_data))
     with pytest.raises(ValueError, match="no joint score of pairs"):
         reranked(subject("clip", tiny_data))

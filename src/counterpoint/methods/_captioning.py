@@ -68,8 +68,8 @@ class CaptioningMethod(TowerMethod):
         return self.tokenizer.context
 
     @abstractmethod
-    def patch_states(self, pictures: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P D"]:
-        """Return the states of pictures that the decoder attends to."""
+    def patch_states(self, pictures: Tensor) -> Float[Tensor, "B P D"]:
+        """Return the states of pictures ``(B, 3, H, W)``, or what stands for them, that the decoder attends to."""
 
     @abstractmethod
     def log_likelihood_of_tokens(

@@ -42,7 +42,7 @@ def reranked(subject: Subject) -> DiagnosticSection:
     """Show the queries whose right answer comes earlier, or later, once the best answers are scored jointly."""
     features = subject.features
     if not features.pair_heads:
-        raise ValueError("the model has no joint score of pairs, as albef and coca do")
+        raise ValueError("the model has no joint score of pairs, as models of albef and coca have")
     if not {"image", "text"} <= {*features.shared}:
         raise ValueError("the model does not embed both pictures and texts, so nothing is ranked first")
     rows, texts = subject.captioned(ANSWERS)

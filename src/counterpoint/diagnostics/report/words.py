@@ -63,7 +63,7 @@ def captions(subject: Subject) -> DiagnosticSection:
     """Show the captions that a model writes beside the true ones, each word with its probability."""
     model = subject.model
     if not isinstance(model, CaptioningMethod):
-        raise ValueError("the model writes no captions, as cappa and coca do")
+        raise ValueError("the model writes no captions of pictures, as models of cappa and coca do")
     rows, texts = subject.captioned(SHOWN)
     pictures = subject.pictures(rows)
     written = model.caption(pictures)
