@@ -14,7 +14,7 @@ import torch
 from method_stubs import build, loaded, run
 from torch import Tensor
 
-from counterpoint.data import load
+from counterpoint.data.source import load_any
 from counterpoint.evaluation.task import subsample_by_hash
 from counterpoint.evaluation.tasks.moments import Moments, detected, highlighted, runs
 from counterpoint.methods._moments import agreement, overlaps, ranked, separated, set_loss, spans_of
@@ -147,7 +147,7 @@ def test_moments_are_of_the_raw_clips() -> None:
 
 
 def test_moments_of_a_few_clips_are_for_people_to_compare() -> None:
-    data = load("clips:long,train=2,validation=2,test=8")
+    data = load_any("clips:long,train=2,validation=2,test=8")
 
     class Finder:
         def find_moments(self, inputs: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
