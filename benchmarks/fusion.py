@@ -183,7 +183,7 @@ def plain_albef(method: ALBEF, batch: Batch) -> Step:
 
 def albef(repeats: int) -> None:
     """A step of albef beside a plain loop with the same parts."""
-    method, batch, optimizer = trained("albef,image=vit,text=reader,queue=256", DATA)
+    method, batch, optimizer = trained("albef,image=vit,text=reader,queue=64", DATA)
     assert isinstance(method, ALBEF)
     theirs = plain_albef(method, batch)
     ours = step_of(method, batch, optimizer)

@@ -115,7 +115,9 @@ def test_another_model_and_a_copy_see_the_inputs_themselves(
     assert losses(tmp_path / "kept") == pytest.approx(losses(tmp_path / "plain"), rel=1e-5)
 
 
-@pytest.mark.parametrize("arm", ["albef,words=0,queue=0,alpha=0,text=reader", "cappa,parallel=0,text=transformer"])
+@pytest.mark.parametrize(
+    "arm", ["albef,words=0,queue=0,alpha=0,text=reader", "cappa,parallel=0,text=transformer"]
+)
 def test_methods_that_read_patches_have_them_from_memory(
     arm: str, weights: Path, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
