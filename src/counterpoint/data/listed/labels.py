@@ -123,7 +123,8 @@ def labels_by(
     numbers      of which some are not whole, or more than `MOST_CLASSES`, or that are said to be some; NaN is no value
     points       lists of two numbers, or two columns ``x`` and ``y`` (the label ``point``), ``NAME_x`` and ``NAME_y``
                  (the label ``NAME``); shares of width and height
-    timelines    other lists of numbers, one for each of some places in time, evenly spread; null is not known
+    timelines    other lists of numbers, as texts have them, one for each of some places in time, which are evenly
+                 spread; null is not known
     ===========  ===================================================================================================
 
     Args:
