@@ -152,12 +152,16 @@ class CoconutSLU(Classifying):
         if number:
             (group,) = self.items.recall(ids)
             rehearsed = (group == _REHEARSED).cpu()
-            self.previous.restart()
+            self.begin_task()
             if self.memory:
                 rehearsed[self._chosen(examples, classes, task == number - 1)] = True
         group = torch.where(task == number, _CURRENT, _UNUSED)
         self.items.store(ids, group=torch.where(rehearsed, _REHEARSED, group).to(ids.device))
-        self.task.fill_(number)
+
+    def begin_task(self) -> None:
+        """Make the model as it is the previous one."""
+        self.task += 1
+        self.previous.restart()
 
     def groups(self, ids: Int[Tensor, " N"]) -> Int[Tensor, " N"] | None:
         """Return 0 for rows of the task, 1 for those of the memory, −1 for all others, which are in no batch."""
@@ -180,9 +184,7 @@ class CoconutSLU(Classifying):
         # Intents are tokens behind the words; a row without an intent has its transcript alone.
         said = torch.cat([self.words + classes.clamp_min(0)[:, None], words], 1)
         predicted = torch.cat([classes[:, None] >= 0, mask], 1)
-        likelihood = self.decoder.log_likelihood(
-            said, predicted, with_times(states), seen=inside_sound(states)
-        )
+        likelihood = self.decoder.log_likelihood(said, predicted, _timed(states), seen=inside_sound(states))
         return {
             self.speech: mean_of_states(states),
             self.text: self._mean_embedding(words),
@@ -272,7 +274,7 @@ class CoconutSLU(Classifying):
         self, tokens: Int[Tensor, "B L"], states: Float[Tensor, "B T W"]
     ) -> Float[Tensor, "B V"]:
         """Return the logits of the next token, which is an intent behind the start token and a word behind others."""
-        decoded = self.decoder(tokens, with_times(states), seen=inside_sound(states))
+        decoded = self.decoder(tokens, _timed(states), seen=inside_sound(states))
         logits = self.decoder.head(decoded[:, -1])
         is_word = torch.arange(logits.shape[1], device=logits.device) < self.words
         return logits.masked_fill(is_word == (tokens.shape[1] == 1), -torch.inf)
@@ -309,6 +311,6 @@ class _SpeechVector(nn.Module):
         return F.normalize(self.projection(mean_of_states(self.tower.states(sounds))), dim=-1)
 
 
-def with_times(states: Float[Tensor, "B T W"]) -> Float[Tensor, "B T W"]:
+def _timed(states: Float[Tensor, "B T W"]) -> Float[Tensor, "B T W"]:
     """Return states with fixed positions of their times."""
     return states + positions_of_times(states.shape[1], states.shape[2]).to(states)
