@@ -92,15 +92,12 @@ def run(lab: Lab) -> Iterator[Result]:
         ),
     )
     average = _numbers(lab, study, "average")
+    course = (f"{arm} {average[arm].mean():.3f} and {forgotten[arm].mean():.3f}" for arm in COMPARISON.arms)
     lab.note(
         f"The registered method on {COMPARISON.data}: the kind of what is named is the intent, ten classes in {TASKS}",
         f"tasks of {STEPS // TASKS} steps of {COMPARISON.changes['batch_size']}, half of them rehearsed rows.",
-        f"Accuracy after the last task: {accuracy.means()}; rate of wrong words: {wer.means()}. On validation rows, the",
-        "mean over the tasks so far after each task, and what is forgotten of the highest accuracy of a task: "
-        + "; ".join(
-            f"{arm} {average[arm].mean():.3f} and {forgotten[arm].mean():.3f}" for arm in COMPARISON.arms
-        )
-        + ".",
+        f"Accuracy after the last task: {accuracy.means()}; share of wrong words: {wer.means()}. On validation rows,",
+        f"the mean of the accuracy so far after each task, and what is forgotten of the highest: {'; '.join(course)}.",
     )
 
 

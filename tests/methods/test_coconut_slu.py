@@ -179,14 +179,14 @@ def test_classes_are_told_by_the_first_token_and_words_are_written_behind_it() -
     assert method._next_logits(torch.cat([start, intents], 1), states)[:, method.words :].isinf().all()
     with pytest.raises(LookupError, match="cannot turn tokens into text"):
         method.transcribe(raw)
-    method.tokenizer.decode = lambda tokens: [int(t) for t in tokens]
+    method.tokenizer.decode = lambda tokens: " ".join(map(str, tokens.tolist()))
     try:
         written = method.transcribe(raw)
     finally:
         del method.tokenizer.decode
     for tokens, intent, one in zip(written, intents, range(3), strict=True):
         read = torch.cat([start[:1], intent[None]], 1)
-        for token in tokens:
+        for token in map(int, tokens.split()):
             following = method._next_logits(read, states[one : one + 1]).argmax(1, keepdim=True)
             assert int(following) == token < method.words
             read = torch.cat([read, following], 1)
