@@ -29,8 +29,8 @@ from .base import ONCE, Ranges
 from .classifying import Classifying
 from .needs import Needs
 
-PREVIOUS = "previous"
-"""The name of the features of the frozen model of the last task."""
+PREVIOUS = "previous."
+"""Prefix of the name of the features of the frozen model of the last task."""
 _UNUSED, _CURRENT, _REHEARSED = -1.0, 0.0, 1.0
 
 
@@ -175,7 +175,7 @@ class CoconutSLU(Classifying):
             return {}
         # Every time, as train() of the method wakes all its parts.
         self.previous.eval()
-        return {PREVIOUS: self.previous(batch[self.speech])}
+        return {PREVIOUS + self.speech: self.previous(batch[self.speech])}
 
     def encode(self, batch: Batch) -> Embeddings:
         states = self.sounds.states(batch[self.speech])
@@ -202,9 +202,8 @@ class CoconutSLU(Classifying):
             given = {"labels": classes, "anchor_mask": None if self.anchors == "all" else ~rehearsed}
             both = self.contrast(audio, text, **given) + self.contrast(text, audio, **given)
             losses["multimodal"] = self.multimodal * both
-        if PREVIOUS in z:
+        if (teacher := z.get(PREVIOUS + self.speech)) is not None:
             masks = {"labels": classes, "anchor_mask": rehearsed, "positive_mask": rehearsed}
-            teacher = z[PREVIOUS]
             if self.negatives == "teacher":
                 distilled = self.contrast(audio, teacher, **masks)
             else:
