@@ -16,7 +16,6 @@ from counterpoint.training.record.metrics import read_metrics
 from .lab import (
     Lab,
     Result,
-    TrainedStudy,
     TrainingComparison,
     above,
     below,
@@ -80,7 +79,14 @@ def run(lab: Lab) -> Iterator[Result]:
     accuracy, wer = study.scores("classification accuracy"), study.scores("transcription wer")
     name = "accuracy after the last task"
     yield from decides(above(accuracy[COCONUT] - accuracy[TEACHER], name=name, **SHARE))
-    forgotten = _numbers(lab, study, "forgetting")
+    numbers = {
+        arm: [stream_numbers(accuracies(study.folder(arm, seed))) for seed in lab.seeds(COMPARISON.seeds)]
+        for arm in COMPARISON.arms
+    }
+    average, forgotten = (
+        {arm: np.array([of_seed[key] for of_seed in of_arm]) for arm, of_arm in numbers.items()}
+        for key in ("average", "forgetting")
+    )
     yield from secondary(
         *(
             above(accuracy[COCONUT] - accuracy[other], name=f"{name}, COCONUT − {other}")
@@ -91,7 +97,6 @@ def run(lab: Lab) -> Iterator[Result]:
             name="forgetting, COCONUT − replay",
         ),
     )
-    average = _numbers(lab, study, "average")
     course = (f"{arm} {average[arm].mean():.3f} and {forgotten[arm].mean():.3f}" for arm in COMPARISON.arms)
     lab.note(
         f"The registered method on {COMPARISON.data}: the kind of what is named is the intent, ten classes in {TASKS}",
@@ -99,12 +104,3 @@ def run(lab: Lab) -> Iterator[Result]:
         f"Accuracy after the last task: {accuracy.means()}; share of wrong words: {wer.means()}. On validation rows,",
         f"the mean of the accuracy so far after each task, and what is forgotten of the highest: {'; '.join(course)}.",
     )
-
-
-def _numbers(lab: Lab, study: TrainedStudy, name: str) -> dict[str, Float[np.ndarray, " seeds"]]:
-    """Return a number of the course of the tasks of each arm, by seed."""
-    seeds = lab.seeds(COMPARISON.seeds)
-    return {
-        arm: np.array([stream_numbers(accuracies(study.folder(arm, seed)))[name] for seed in seeds])
-        for arm in COMPARISON.arms
-    }

@@ -16,7 +16,7 @@ from ..networks import MomentumCopy
 from ..networks.base import Towers
 from ..networks.caption_decoder import CaptionDecoder
 from ..networks.heads import Linear
-from ..networks.herding import herded
+from ..networks.herding import remembered
 from ..networks.state.item_state import ItemState
 from ..networks.towers.parts.pooling import inside, pool
 from ..networks.towers.parts.temporal import positions_of_times
@@ -154,7 +154,7 @@ class CoconutSLU(Classifying):
             rehearsed = (group == _REHEARSED).cpu()
             self.begin_task()
             if self.memory:
-                rehearsed[self._chosen(examples, classes, task == number - 1)] = True
+                rehearsed[self._remembered(examples, classes, task == number - 1)] = True
         group = torch.where(task == number, _CURRENT, _UNUSED)
         self.items.store(ids, group=torch.where(rehearsed, _REHEARSED, group).to(ids.device))
 
@@ -281,22 +281,15 @@ class CoconutSLU(Classifying):
     def _mean_embedding(self, words: Int[Tensor, "B L"]) -> Float[Tensor, "B W"]:
         return pool(self.decoder.token_embedding(words), inside(words, self.tokenizer.end), "mean")
 
-    def _chosen(
+    def _remembered(
         self, examples: TrainingExamples, classes: Int[Tensor, " N"], ended: Bool[Tensor, " N"]
     ) -> Int[Tensor, " m"]:
         """Return the numbers of the rows to remember, of those of the task that has ended."""
         each = max(round(self.memory * len(classes) / self.count), 1)
-        z = None
-        if self.selection == "herding":
-            z = examples.map(
-                lambda batch: F.normalize(self.features(self.speech, batch[self.speech]), dim=-1)
-            )
-        chosen = []
-        for of_class in torch.unique(classes[ended]):
-            rows = (classes == of_class).nonzero()[:, 0]
-            order = torch.randperm(len(rows))[:each] if z is None else herded(z[rows].float(), each)
-            chosen.append(rows[order])
-        return torch.cat(chosen) if chosen else classes.new_empty(0)
+        if self.selection == "random":
+            return remembered(classes, ended, each)
+        z = examples.map(lambda batch: F.normalize(self.features(self.speech, batch[self.speech]), dim=-1))
+        return remembered(classes, ended, each, z)
 
 
 class _SpeechVector(nn.Module):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-PAPERS = {"coconut-slu": ("herded",)}
+PAPERS = {"coconut-slu": ("herded", "remembered")}
 
 
 def herded(z: Float[Tensor, "n d"], count: int) -> Int[Tensor, " m"]:
@@ -29,3 +29,22 @@ def herded(z: Float[Tensor, "n d"], count: int) -> Int[Tensor, " m"]:
         free[row] = False
         total = total + z[row]
     return torch.tensor(chosen, dtype=torch.int64)
+
+
+def remembered(
+    classes: Int[Tensor, " N"], among: Bool[Tensor, " N"], each: int, z: Float[Tensor, "N d"] | None = None
+) -> Int[Tensor, " m"]:
+    """Return the numbers of rows that stand for their classes, at most ``each`` of a class.
+
+    Args:
+        classes: of all rows.
+        among: the rows to choose from; those of a class are all among them, or none is.
+        each: rows of a class.
+        z: features, by which rows are herded; drawn from torch's generator without them.
+    """
+    chosen = [classes.new_empty(0)]
+    for of_class in torch.unique(classes[among]):
+        rows = (classes == of_class).nonzero()[:, 0]
+        order = torch.randperm(len(rows))[:each] if z is None else herded(z[rows].float(), each)
+        chosen.append(rows[order])
+    return torch.cat(chosen)
