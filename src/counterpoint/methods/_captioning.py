@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..forms import Count, Positive, Share
 from ..modalities import MODALITIES, resolve
-from ..networks.base import TextTower, Towers
+from ..networks.base import TextTower, Tokenizer, Tower, Towers
 from ..networks.towers.parts.pooling import inside
 from ..pairwise import moments
 from ..pairwise.ranks import Ranks
@@ -23,6 +23,36 @@ from .tower_method import TowerMethod, paired
 
 _AT_ONCE = 256
 """Pictures whose captions are written, or pairs that are scored, at once."""
+
+
+def tokenizer_alone(method: TowerMethod, tower: Tower) -> Tokenizer:
+    """Return the tokenizer of a tower of texts, for a method that has a decoder in place of the tower.
+
+    Raises:
+        ValueError: for a tower with weights to start from, or without a tokenizer.
+    """
+    if not isinstance(tower, TextTower) or tower.pretrained:
+        raise ValueError(
+            f"{type(method).__name__} trains a decoder of its own and takes only the tokenizer of the tower of "
+            f"texts, so the weights of {tower.name!r} would be lost: take --towers.text transformer"
+        )
+    return tower.tokenizer
+
+
+def begins_all(tokenizer: Tokenizer) -> int:
+    """Return 1 where one token begins every text of a tokenizer, else 0."""
+    first = tokenizer(["a", "b"])[:, 0]
+    return int(first[0] == first[1])
+
+
+def mean_over_tokens(likelihood: Float[Tensor, "B 2"]) -> Float[Tensor, ""]:
+    """Return the negative log-likelihood of a token, the mean over the tokens of all ranks.
+
+    Args:
+        likelihood: the sum of the log-probabilities of each text's tokens, and their number.
+    """
+    summed, count = likelihood[:, 0], likelihood[:, 1].detach()
+    return moments.mean(-summed / count.clamp_min(1), count, ranks=Ranks.present())
 
 
 class CaptioningMethod(TowerMethod):
@@ -50,17 +80,10 @@ class CaptioningMethod(TowerMethod):
     def __init__(self, towers: Towers) -> None:
         super().__init__(towers)
         self.picture, self.text = towers
-        reader = towers[self.text]
-        if not isinstance(reader, TextTower) or reader.pretrained:
-            raise ValueError(
-                f"{type(self).__name__} trains a decoder of its own and takes only the tokenizer of the tower of "
-                f"texts, so the weights of {reader.name!r} would be lost: take --towers.text transformer"
-            )
+        self.tokenizer = tokenizer_alone(self, towers[self.text])
         self.views = paired(towers)
-        self.tokenizer = reader.tokenizer
         self.use_input_alone(self.text)
-        first = self.tokenizer(["a", "b"])[:, 0]
-        self.skipped = int(first[0] == first[1])
+        self.skipped = begins_all(self.tokenizer)
         self.length = self.tokenizer.context - self.skipped
 
     @property
@@ -96,8 +119,7 @@ class CaptioningMethod(TowerMethod):
 
     def mean_over_tokens(self, likelihood: Float[Tensor, "B 2"]) -> Float[Tensor, ""]:
         """Return the negative log-likelihood of a token, the mean over the tokens of all ranks."""
-        summed, count = likelihood[:, 0], likelihood[:, 1].detach()
-        return moments.mean(-summed / count.clamp_min(1), count, ranks=Ranks.present())
+        return mean_over_tokens(likelihood)
 
     def embed(self, column: str, inputs: Any, head: str = "default") -> Tensor:
         if column in self.columns and column not in self.embeds:
