@@ -122,8 +122,8 @@ def run(lab: Lab) -> Iterator[Result]:
     )
     course = (f"{arm} {average[arm].mean():.3f} and {forgotten[arm].mean():.3f}" for arm in COMPARISON.arms)
     lab.note(
-        "The registered method from the tower of sounds that CLIP has trained on other speech. The kind of what is named",
-        f"is the intent: ten classes in {TASKS} tasks of {STEPS // TASKS} steps of 32, half of them rehearsed rows.",
+        "The registered method from the tower of sounds that CLIP has trained on other speech. The kind of what is",
+        f"named is the intent: ten classes in {TASKS} tasks of {STEPS // TASKS} steps of 32 rows, half rehearsed.",
         f"Accuracy after the last task: {accuracy.means()}; share of wrong words: {wer.means()}. On validation rows,",
         f"the mean of the accuracy so far after each task, and what is forgotten of the highest: {'; '.join(course)}.",
     )
