@@ -42,6 +42,7 @@ class Arm:
     ``clip``                                  a method
     ``slip,ssl_weight=0.5``                   options after commas
     ``lit,image=timm:resnet18@FILE``          ``image=`` and ``text=`` name other towers than the recipe's
+    ``sft,lm=…,tune=lora,rank=16,dora=true``  low-rank updates of a language model, of a rank and a scale (``alpha``)
     ``open_clip:ViT-B-32@FILE,tune=lora``     CLIP from a pretrained pair; also ``timm:…``, ``transformers:…``,
                                               ``sentence-transformers:…``, of which some are pairs
     ``transformers:FOLDER``, ``FOLDER``       the same of a folder with its weights, as `counterpoint.load` takes it
@@ -284,7 +285,7 @@ class Arm:
 
         constructor = self._constructor()
         if isinstance(constructor, type) and issubclass(constructor, Method):
-            ranges = constructor.searched(read(self.method, constructor, self.options))
+            ranges = constructor.searched(read(self.method, constructor, self._of_method(self.options)[0]))
         else:  # a loss of the user's own may say nothing
             ranges = getattr(constructor, "tunable", {})
         return {name: bounds for name, bounds in ranges.items() if name not in self.options}
@@ -326,11 +327,13 @@ class Arm:
         from .dual_encoder import begin_as_identity
         from .options import read
         from .origin import lend_heads, lend_towers
-        from .pretrained import as_wide, check_bare, check_pretrained, is_pair, pretrained
+        from .pretrained import as_wide, check_bare, check_bridge, check_pretrained, is_pair, pretrained
 
         constructor = self._constructor()
         kind = self.method if self.loss is None else self.loss[1]
-        options = read(kind, constructor, self.stated(recipe))
+        way = self.tune or recipe.towers.tune
+        of_method, low_rank = self._of_method(self.stated(recipe), way)
+        options = read(kind, constructor, of_method)
         reads, embeds = self.reads(columns), self.embeds(columns)
         built = {**embeds, TEXT: TEXT} if self.kind.names and TEXT not in embeds.values() else embeds
         named = tower_names(
@@ -370,9 +373,9 @@ class Arm:
         if pair:
             recipe = as_wide(recipe, towers)
         # Before the method is built: momentum copies are made of towers that have adapters, or are frozen, already.
-        if (way := self.tune or recipe.towers.tune) is not None and self.method != "lit":
+        if way is not None and self.method != "lit":
             for tower in pretrained(tuned):
-                tune(tower, "frozen" if way == "none" else way, seed=seed)
+                tune(tower, "frozen" if way == "none" else way, seed=seed, **low_rank)
         try:
             method = assemble(kind, constructor, towers, recipe, target, **options)
         except LookupError as error:
@@ -408,6 +411,8 @@ class Arm:
         if self.tune == "none":
             if not (pair or self.origin):
                 check_bare(method, f"arm {self.spec!r}")
+            if before and self.speaks:
+                check_bridge(method, heads, f"arm {self.spec!r}")
             method.requires_grad_(False)
         return method
 
@@ -455,7 +460,17 @@ class Arm:
         """
         from .options import read
 
-        read(self.method if self.loss is None else self.loss[1], self._constructor(), self.options)
+        of_method, _ = self._of_method(self.options)
+        read(self.method if self.loss is None else self.loss[1], self._constructor(), of_method)
+
+    def _of_method(
+        self, options: Mapping[str, str], way: str | None = "lora"
+    ) -> tuple[dict[str, str], dict[str, Any]]:
+        """Return the options of the method itself, and those of low-rank updates where towers are tuned that way."""
+        from .low_rank import split_low_rank
+
+        way = self.tune or way
+        return split_low_rank(f"arm {self.spec!r}", self._constructor(), options, way)
 
     def _constructor(self) -> Any:
         if self.loss is None:
