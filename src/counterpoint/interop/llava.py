@@ -54,7 +54,7 @@ class LlavaLayout(Layout):
 
     def refusal(self, model: TowerMethod) -> str:
         if not isinstance(model, SpeakingMethod):
-            return "it writes no replies: a LLaVA is a model such as sft"
+            return f"it embeds {', '.join(model.embeds)} and writes no replies, as a model of sft does"
         bridge, language = model.speaker.bridge, model.language
         if type(bridge) not in (LinearBridge, MLPBridge):
             return f"a LLaVA has no place for a {type(bridge).__name__}: take bridge=linear or bridge=mlp"

@@ -36,7 +36,7 @@ class PeftLayout(Layout):
 
     def refusal(self, model: TowerMethod) -> str:
         if not isinstance(model, SpeakingMethod):
-            return "it writes no replies, and an adapter is that of a language model"
+            return f"it embeds {', '.join(model.embeds)} and writes no replies, as a model of sft does"
         if not _updated(model):
             return "its language model has no low-rank updates: train it with tune=lora"
         if TowerSource.parse(model.language.name).library != "transformers":

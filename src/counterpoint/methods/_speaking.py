@@ -51,17 +51,21 @@ class SpeakingMethod(TowerMethod):
         image_tiles: g: the picture is read as a whole and in g × g tiles of the tower's size.
         options: of the bridge's own; None leaves it to the bridge.
 
+    Attributes:
+        packs: it can read several exchanges of a row behind one picture in a step (``talk_exchanges``).
+
     Raises:
         UnknownNameError: for a bridge that there is none of.
         ValueError: for a number of tokens that the bridge cannot give, for tiles with a bridge that reads none or
-            without tiles for one that does, for an option of another bridge, and for a language model or a picture
-            tower with too few layers.
+            without tiles for one that does, for an option of another bridge, for a language model or a picture tower
+            with too few layers, and for several exchanges behind a picture where they cannot be told apart.
         LookupError: for a picture tower without features of patches, or of patches between its layers.
     """
 
     family = "speaking"
     needs: ClassVar[Needs] = Needs(modalities=("image", "talk"))
     tuned_modalities: ClassVar[tuple[str, ...]] = ("talk",)
+    packs: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -84,6 +88,11 @@ class SpeakingMethod(TowerMethod):
         self.pictures: tuple[str, ...] = (self.picture,)
         self.views = paired(towers)
         image, language = self.image_tower, self.language
+        if language.chat.exchanges > 1 and (language.recurrent or not self.packs):
+            what = f"the language model {language.name!r}" if self.packs else type(self).__name__
+            raise ValueError(
+                f"talk_exchanges={language.chat.exchanges}: {what} reads one exchange behind a picture: set it to 1"
+            )
         places = grid(image)
         tune(image, tune_image or ("frozen" if image.pretrained else "full"))
         std = float(language.embed(torch.arange(language.chat.vocabulary)[None]).detach().std())
@@ -139,7 +148,8 @@ class SpeakingMethod(TowerMethod):
     def encode(self, batch: Batch) -> Embeddings:
         speaker = self.speaker
         patches = speaker.patches(batch[self.picture])
-        log_p = speaker.log_p(batch[self.talk], speaker.given(patches))
+        packed = self.language.chat.exchanges > 1
+        log_p = speaker.log_p(batch[self.talk], speaker.given(patches), packed=packed)
         return {self.picture: patches.mean(1), self.talk: log_p}
 
     def passes(self) -> dict[str, float]:

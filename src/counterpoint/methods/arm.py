@@ -21,6 +21,7 @@ from .fitting import fitting
 from .head import loss_in_file, of_folder
 from .needs import columns_asked
 from .tower_names import say_taken, tower_names
+from .whole_model import bridge_of, lend_bridge, parts_of, whole_model
 
 if TYPE_CHECKING:
     from ..pairwise import Loss
@@ -48,6 +49,7 @@ class Arm:
     ``transformers:FOLDER``, ``FOLDER``       the same of a folder with its weights, as `counterpoint.load` takes it
     ``timm:resnet18@FILE,tune=none``          a pretrained tower as it is, on its column alone; of a pair
                                               ``open_clip:ViT-B-32@FILE,on=images,tune=none``
+    ``sft,from=FOLDER``, ``sft,from=tiny-vlm``  a method that goes on from a LLaVA of transformers
     ``clip,from=RUN``                         a method that goes on from a run of your own: from its towers
                                               and their sizes, its vocabulary, its heads
     ``cnn@RUN``                               CLIP from the image tower of a run of your own; so ``text=bag@RUN`` …
@@ -93,6 +95,7 @@ class Arm:
     origin: str = ""
     shots: int | None = None
     wise: float | None = None
+    whole: Path | None = None
 
     @classmethod
     def parse(cls, text: str) -> Arm:
@@ -114,6 +117,8 @@ class Arm:
         tune, sampler, origin = options.pop("tune", None), options.pop("sampler", ""), options.pop("from", "")
         shots = _shots(text, options.pop("shots", None))
         wise = _wise(text, options.pop("wise", None))
+        if (whole := whole_model(origin)) is not None:
+            towers, origin = parts_of(f"arm {text!r}", whole, options, towers), ""
         if origin and not Path(origin).expanduser().is_dir() and (embedded := modalities_of(origin)):
             # A library's pair has no run to go on from: its towers are named.
             towers, origin = {**dict.fromkeys(embedded, origin), **towers}, ""
@@ -137,7 +142,19 @@ class Arm:
             raise ValueError(f"arm {text!r}: lit's mode says what is tuned; leave tune={tune} out")
         streams(sampler or NATURAL)  # an error here and not in a run
         return cls(
-            str(spec), method, options, towers, tune, loss, columns, labels, sampler, origin, shots, wise
+            str(spec),
+            method,
+            options,
+            towers,
+            tune,
+            loss,
+            columns,
+            labels,
+            sampler,
+            origin,
+            shots,
+            wise,
+            whole,
         )
 
     @property
@@ -333,6 +350,8 @@ class Arm:
         kind = self.method if self.loss is None else self.loss[1]
         way = self.tune or recipe.towers.tune
         of_method, low_rank = self._of_method(self.stated(recipe), way)
+        if self.whole is not None and "bridge" in signature(constructor).parameters:
+            of_method = {**of_method, "bridge": bridge_of(self.whole)}
         options = read(kind, constructor, of_method)
         reads, embeds = self.reads(columns), self.embeds(columns)
         built = {**embeds, TEXT: TEXT} if self.kind.names and TEXT not in embeds.values() else embeds
@@ -389,6 +408,8 @@ class Arm:
         if pair:
             begin_as_identity(method)  # after all weights are drawn
         heads = lend_heads(weights, method, lent, self.options) if weights else set()
+        if self.whole is not None and not is_restored():
+            lend_bridge(method, self.whole, f"arm {self.spec!r}")
         if (
             before
             and self.kind.names
@@ -409,7 +430,7 @@ class Arm:
         if self.sampler:
             method.sampler = self._sampler(constructor)
         if self.tune == "none":
-            if not (pair or self.origin):
+            if not (pair or self.origin or self.whole):
                 check_bare(method, f"arm {self.spec!r}")
             if before and self.speaks:
                 check_bridge(method, heads, f"arm {self.spec!r}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..files import run_of
 from ..methods import METHODS
 from ..methods.arm import Arm
+from ..methods.whole_model import whole_model
 from ..reasons import listing
 from ..spec import Spec, of_seed
 from ..training.folder import is_run
@@ -53,6 +54,8 @@ def added_in_words(design: Design) -> Iterator[str]:
 
 def _as_it_came(origin: str, seed: int) -> str:
     """Return the arm of a model as it came; empty for one that does not speak, or cannot be read."""
+    if whole_model(of_seed(origin, seed)) is not None:
+        return str(Spec("sft", {_ORIGIN: origin, "tune": "none"}))
     folder = run_of(Path(of_seed(origin, seed)).expanduser())
     if not is_run(folder):
         return ""  # what is wrong with it is said of the arm that names it
