@@ -73,7 +73,7 @@ class TransformersVision(ImageTower):
 
     def patches(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
         states = self._states(self.normalise(images))[:, self.summary_tokens :]
-        return states.mT.unflatten(2, (self.side, self.side))
+        return states.mT.reshape(len(images), self.width, self.side, self.side)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
         return self.patches(images).mean((2, 3))

@@ -108,7 +108,7 @@ class Speaker:
         # A hidden picture is read in no layer either.
         before = {n: partial(_behind, change, opening) for n, change in given.before.items() if not hidden}
         whole, mask, positions = torch.cat(parts, 1), None, None
-        if packed is not None and bool((packed > 1).any()):
+        if packed is not None and (packed.is_meta or bool((packed > 1).any())):
             positions, mask = packed_positions(packed, opening, count), packed_mask(packed, opening, count)
         length, of_picture = whole.shape[1], slice(opening, opening + count)
         if hidden is not False:

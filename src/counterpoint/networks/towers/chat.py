@@ -233,7 +233,7 @@ class Chat:
         stated = {
             "context": self.context,
             "template": self.tokenizer.chat_template,
-            **({"image": self.image} if self.image else {}),
+            **({"picture": self.image} if self.image else {}),
             "special": {name: getattr(self.tokenizer, name) for name in _SPECIAL},
             "tokenizer": json.loads(self.tokenizer.backend_tokenizer.to_str()),
         }
@@ -254,6 +254,6 @@ class Chat:
             backend = Tokenizer.from_str(json.dumps(stated["tokenizer"]))
             tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **stated["special"])
             tokenizer.chat_template = stated["template"]
-            return cls(tokenizer, int(stated["context"]), str(stated.get("image", "")))
+            return cls(tokenizer, int(stated["context"]), str(stated.get("picture", "")))
         except Exception as error:  # tokenizers raises its own
             raise ValueError(f"{path} is not a chat tokenizer: {error}") from error
