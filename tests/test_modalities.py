@@ -109,6 +109,8 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/lm_supcon.py": "templates of texts",
     "methods/softmask.py": "pictures with texts",
     "methods/_speaking.py": "replies to requests about pictures",
+    "methods/_replying.py": "replies to requests about pictures",
+    "methods/whole_model.py": "models that reply to requests about pictures",
     "methods/dpo.py": "pairs of replies to requests about pictures",
     "methods/distillm_2.py": "replies to requests about pictures",
     "methods/illume.py": "answers about pictures, and their reasons",
