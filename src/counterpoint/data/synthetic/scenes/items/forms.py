@@ -20,12 +20,14 @@ from .....registry import unknown
 from ....base import Rows, SomeItems
 from ....items import (
     Associations,
+    Box,
     Choices,
     Comparisons,
     Correspondences,
     FactCounts,
     Instructions,
     Items,
+    LocatedThings,
     MinimalPairs,
     ObjectAnnotations,
     Questions,
@@ -38,7 +40,7 @@ from ..concepts import CONCEPTS
 from ..config import SceneConfig
 from ..pixels.render import draw, pictures
 from ..rows import SceneRows
-from ..scene import Scene, Thing
+from ..scene import UNIT, Scene, Thing
 from ..words.assertions import judged
 from ..words.captions import short
 from ..words.grammar import Appearance, grammar
@@ -61,6 +63,7 @@ PAPERS = {
     "concept-association-bias": ("SceneAssociations",),
     "count-to-ten": ("SceneChoices",),
     "inpaintcoco": ("SceneMinimalPairs",),
+    "visual-experts-ive": ("SceneThings",),
 }
 
 COUNTED = range(2, 11)
@@ -81,7 +84,7 @@ def items_of(
     Args:
         world: whose.
         form: `MinimalPairs`, `Choices`, `Associations`, `Regions`, `Correspondences`, `Questions`, `Comparisons`,
-            `ObjectAnnotations`, `StatedFacts` or `Instructions`.
+            `ObjectAnnotations`, `StatedFacts`, `LocatedThings` or `Instructions`.
         rows: of the world; those with nothing to ask about are passed over.
         kinds: which kinds. Unless given: all `EDITS` of squares and, of choices, in a world whose things are all the
             same ``"count"``, else all `EDITS`; of regions ``"object"``, plain names; all `QUESTIONS`, which
@@ -313,6 +316,27 @@ class SceneFacts(RowPictures, StatedFacts):
         return judged(description, self.world.scene(int(self.rows[position])))
 
 
+@final
+class SceneThings(LocatedThings):
+    """The things of scenes, clutter too, with the squares that their emoji fill."""
+
+    def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
+        self.rows = np.asarray(rows, np.int64)
+        self.ids, self.kinds = world.ids[self.rows], ["objects"] * len(self.rows)
+        self.things = [
+            [(thing.concept, _shares(thing)) for thing in world.scene(int(row))] for row in self.rows
+        ]
+        self.names = list(
+            dict.fromkeys(name for row in self.rows for name in world.config(int(row)).concepts)
+        )
+        self.attribution = world.attribution
+
+
+def _shares(thing: Thing) -> Box:
+    left, top, right, bottom = thing.box
+    return left / UNIT, top / UNIT, right / UNIT, bottom / UNIT
+
+
 _FORMS: dict[type[Items], tuple[Callable[..., Any], Sequence[str]]] = {
     MinimalPairs: (SceneMinimalPairs, EDITS),
     Choices: (SceneChoices, CHOICES),
@@ -324,5 +348,6 @@ _FORMS: dict[type[Items], tuple[Callable[..., Any], Sequence[str]]] = {
     QuestionVariants: (SceneQuestionVariants, QUESTIONS),
     ObjectAnnotations: (SceneAnnotations, ANNOTATIONS),
     StatedFacts: (SceneFacts, FACTS),
+    LocatedThings: (SceneThings, ANNOTATIONS),
     Instructions: (SceneInstructions, tuple(INSTRUCTIONS)),
 }
