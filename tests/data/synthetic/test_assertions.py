@@ -67,7 +67,7 @@ def test_of_two_things_alike_nothing_is_decided_of_one() -> None:
     two = Scene(0, (CAT, Thing("cat", "blue", "small", 150, 800, 500)), background="grey")
     result = judged("A red cat.", two)
     assert (result.true, result.false, result.undecided) == (1, 0, 1)
-    assert result.told == 1
+    assert result.recalled == 1
     assert result.facts == 3, "the background, that there is a cat, and that there are two"
 
 
@@ -81,7 +81,7 @@ def test_the_worlds_own_descriptions_hold(preset: str) -> None:
         result = judged(text, scene)
         assert result.false == 0, (text, list(assertions(text)))
         statements += result.true
-    assert statements > 4 * 60
+    assert statements > 2 * 60
 
 
 def test_facts_beside_what_a_model_says() -> None:

@@ -50,7 +50,7 @@ class Facts(AnsweringTask):
             "decided": np.array([it.true + it.false for it in judged], float),
             "undecided": np.array([it.undecided for it in judged], float),
             "said": np.array([it.true + it.false + it.undecided for it in judged], float),
-            "recall": np.array([it.told / it.facts for it in judged], float),
+            "recall": np.array([it.recalled / it.facts for it in judged], float),
         }
         metrics = {
             "held": Metric(("decided", "true"), share),

@@ -83,7 +83,7 @@ def _of_sentence(sentence: str) -> Iterator[Assertion]:
             yield Assertion(Statement("exactly", (concept,), str(count)))
         said = _IS.match(sentence[phrase.end() : ends[number]])
         looks = f"{phrase['looks'] or ''} {said['looks'] if said else ''}"
-        for form, value in _looks_in(looks):
+        for form, value in _attributes_in(looks):
             yield Assertion(Statement(form, (concept,), value))
         link = between[number]
         if link and number + 1 < len(phrases):
@@ -100,8 +100,8 @@ def _link(text: str) -> str:
     return words if words in values_by_word("relation") or words in _LARGER else ""
 
 
-def _looks_in(text: str) -> Iterator[tuple[Form, str]]:
-    for match in _looks().finditer(text):
+def _attributes_in(text: str) -> Iterator[tuple[Form, str]]:
+    for match in _attribute_pattern().finditer(text):
         word = match.group()
         if word in _sizes():
             yield "size", _sizes()[word]
@@ -120,7 +120,7 @@ def _sizes() -> Mapping[str, str]:
 
 
 @cache
-def _looks() -> re.Pattern[str]:
+def _attribute_pattern() -> re.Pattern[str]:
     return re.compile(rf"\b(?:{_any([*_sizes(), *_WORDS.colours])})\b")
 
 
