@@ -148,6 +148,7 @@ DECIDES = {
     "data/benchmarks/qvhighlights.py": "videos with queries",
     "data/derived/captioned.py": "texts of pictures that a model wrote",
     "data/derived/conversations.py": "the column of conversations, and captions",
+    "data/derived/detected.py": "the column of conversations",
     "data/derived/replied.py": "columns of conversations",
     "data/kinds/parsing.py": "the column of conversations",
     "evaluation/tasks/flagged.py": "replies to requests about pictures",
