@@ -160,6 +160,7 @@ DECIDES = {
     "data/pictures/thumbnails.py": "thumbnails are of pictures",
     "serving/application/gallery.py": "the page shows pictures before other columns",
     "diagnostics/report/embeddings.py": "pictures and texts are inverted, and pictures' views measured",
+    "diagnostics/report/reranking.py": "pictures are ranked for texts, and texts for pictures",
     "diagnostics/report/subject.py": "pictures with captions, for what is said of them alone",
     "evaluation/item_scores.py": "items are pictures and texts",
     "evaluation/task.py": "pictures with captions are called so",
