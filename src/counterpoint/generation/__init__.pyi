@@ -3,6 +3,12 @@ from .ascent import fit_pixels as fit_pixels
 from .ascent import gaussian_pictures as gaussian_pictures
 from .ascent import perturb as perturb
 from .ascent import random_views as random_views
+from .attention import AttentionMaps as AttentionMaps
+from .attention import Concept as Concept
+from .attention import cells_of as cells_of
+from .attention import positions_of as positions_of
+from .attention import recorded_attention as recorded_attention
+from .attention import regional_attention as regional_attention
 from .layered_scenes import LayeredScenes as LayeredScenes
 from .multilingual_prompting import LANGUAGES as LANGUAGES
 from .multilingual_prompting import SETS as SETS
