@@ -56,7 +56,9 @@ def test_recorded_maps_are_probabilities_with_gradient_and_of_the_last_pass(pain
         for _ in range(2):
             recorded = painter(noisy, times, states)
         assert maps.sides == (4,)
-        assert all(len(layers) == 3 for layers in maps._layers.values())  # down, middle and up, of one pass
+        assert all(
+            len(layers) == 4 for layers in maps._layers.values()
+        )  # one down, the middle, two up; of one pass
         torch.testing.assert_close(recorded, plain, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(maps.at(4).sum(1), torch.ones(2, 4, 4))
         (gradient,) = torch.autograd.grad(maps.at(4)[:, 2].square().sum(), states)

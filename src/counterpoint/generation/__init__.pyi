@@ -6,6 +6,7 @@ from .ascent import random_views as random_views
 from .attention import AttentionMaps as AttentionMaps
 from .attention import Concept as Concept
 from .attention import cells_of as cells_of
+from .attention import cross_attention as cross_attention
 from .attention import positions_of as positions_of
 from .attention import recorded_attention as recorded_attention
 from .attention import regional_attention as regional_attention
@@ -15,6 +16,9 @@ from .multilingual_prompting import SETS as SETS
 from .multilingual_prompting import in_languages as in_languages
 from .multilingual_prompting import repeated as repeated
 from .multilingual_prompting import variants as variants
+from .personal import NewWords as NewWords
+from .personal import Personal as Personal
+from .personal import attention_loss as attention_loss
 from .reranking import CandidatePictures as CandidatePictures
 from .reranking import Generator as Generator
 from .reranking import draw as draw

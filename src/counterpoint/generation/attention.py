@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil, floor, isqrt
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -70,11 +71,13 @@ def _stretched(maps: Float[Tensor, "B s s"]) -> Float[Tensor, "B s s"]:
     return (maps - low) / (high - low).clamp_min(1e-8)
 
 
+@dataclass(frozen=True, eq=False)
 class _Recording:
     """An attention processor that computes probabilities and notes them."""
 
-    def __init__(self, maps: AttentionMaps) -> None:
-        self.maps = maps
+    maps: AttentionMaps
+    key: Float[Tensor, "d w"] | None = None
+    value: Float[Tensor, "d w"] | None = None
 
     def __call__(
         self,
@@ -85,10 +88,21 @@ class _Recording:
         **_: Any,
     ) -> Float[Tensor, "B cells d"]:
         states = encoder_hidden_states
-        q, k, v = attn.to_q(hidden_states), attn.to_k(states), attn.to_v(states)
+        q = attn.to_q(hidden_states)
+        k, v = _added(attn.to_k(states), states, self.key), _added(attn.to_v(states), states, self.value)
         probabilities, out = _attended(attn, q, k, v, attention_mask)
         self.maps.add(probabilities)
         return attn.to_out[1](attn.to_out[0](out))
+
+
+def _added(
+    projected: Float[Tensor, "B L d"], states: Float[Tensor, "B L w"], addition: Float[Tensor, "d w"] | None
+) -> Float[Tensor, "B L d"]:
+    """Return keys or values with an addition to their weights; those of the first token get no gradient."""
+    if addition is None:
+        return projected
+    projected = projected + F.linear(states, addition)
+    return torch.cat([projected[:, :1].detach(), projected[:, 1:]], 1)
 
 
 def _attended(
@@ -106,8 +120,17 @@ def _attended(
 
 
 @contextmanager
-def recorded_attention(unet: nn.Module) -> Iterator[AttentionMaps]:
+def recorded_attention(
+    unet: nn.Module,
+    keys: Mapping[str, Float[Tensor, "d w"]] = MappingProxyType({}),
+    values: Mapping[str, Float[Tensor, "d w"]] = MappingProxyType({}),
+) -> Iterator[AttentionMaps]:
     """Record the cross-attention of a U-Net inside a ``with`` block; its processors are as before behind it.
+
+    Args:
+        unet: with cross-attention, of square pictures.
+        keys, values: additions to the weights of keys and values, by the names of attention layers. The first token's
+            key and value then get no gradient, as in Custom Diffusion (Kumari et al., 2022, arXiv 2212.04488).
 
     Raises:
         LookupError: for a U-Net without cross-attention.
@@ -115,7 +138,9 @@ def recorded_attention(unet: nn.Module) -> Iterator[AttentionMaps]:
     maps = AttentionMaps()
     before = _processors(unet)
     hook = unet.register_forward_pre_hook(lambda *_: maps.clear())
-    _set(unet, {**before, **{name: _Recording(maps) for name in before if name.endswith(_NAME)}})
+    layers = {name: name.removesuffix(".processor") for name in before if name.endswith(_NAME)}
+    noting = {name: _Recording(maps, keys.get(it), values.get(it)) for name, it in layers.items()}
+    _set(unet, {**before, **noting})
     try:
         yield maps
     finally:
@@ -229,6 +254,16 @@ def regional_attention(
         yield
     finally:
         _set(unet, before)
+
+
+def cross_attention(unet: Any) -> dict[str, tuple[int, int]]:
+    """Return the names of cross-attention layers, each with the rows and columns of its keys' weights.
+
+    Raises:
+        LookupError: for a U-Net without cross-attention.
+    """
+    names = [name.removesuffix(".processor") for name in _processors(unet) if name.endswith(_NAME)]
+    return {name: tuple(unet.get_submodule(name).to_k.weight.shape) for name in names}
 
 
 def _processors(unet: nn.Module) -> dict[str, Any]:

@@ -101,9 +101,27 @@ class Painter(nn.Module):
         """Return ids of texts padded to the context."""
         return F.pad(tokens, (0, self.tokenizer.context - tokens.shape[1]))
 
-    def states(self, tokens: Int[Tensor, "B L"]) -> Float[Tensor, "B context w"]:
-        """Return the states of all tokens, those of padding too, which the U-Net reads."""
-        return self.text(input_ids=self.padded(tokens)).last_hidden_state
+    def states(
+        self, tokens: Int[Tensor, "B L"], words: Float[Tensor, "N w"] | None = None
+    ) -> Float[Tensor, "B context w"]:
+        """Return the states of all tokens, those of padding too, which the U-Net reads.
+
+        Args:
+            tokens: ids.
+            words: vectors, with gradient, of ids from the tokenizer's vocabulary on.
+        """
+        padded = self.padded(tokens)
+        if words is None:
+            return self.text(input_ids=padded).last_hidden_state
+        new = padded >= self.tokenizer.vocabulary
+        vectors = words[(padded - self.tokenizer.vocabulary).clamp_min(0)]
+        hook = self.text.get_input_embeddings().register_forward_hook(
+            lambda table, args, known: torch.where(new[..., None], vectors.to(known), known)
+        )
+        try:
+            return self.text(input_ids=padded.masked_fill(new, 0)).last_hidden_state
+        finally:
+            hook.remove()
 
     def noised(
         self, pictures: Float[Tensor, "B 3 H W"], noise: Float[Tensor, "B 3 H W"], times: Int[Tensor, " B"]
