@@ -100,6 +100,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/finedefics.py": "pictures with replies, and descriptions of pictures",
     "methods/fsc_clip.py": "patches of pictures, and tokens of captions",
     "methods/autoencoder.py": "draws pictures",
+    "methods/painter.py": "draws pictures of texts",
     "methods/_captioning.py": "captions of pictures",
     "methods/blip_2.py": "pictures, conversations and texts",
     "methods/brote.py": "requests about several pictures",
