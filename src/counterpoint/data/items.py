@@ -254,14 +254,14 @@ class FactCounts(NamedTuple):
     Attributes:
         true, false: how many hold, and how many do not.
         undecided: those that speak of one thing where there are several.
-        told: how many of the picture's facts are among those that hold.
+        recalled: how many of the picture's facts are among those that hold.
         facts: of the picture.
     """
 
     true: int
     false: int
     undecided: int
-    told: int
+    recalled: int
     facts: int
 
 
