@@ -45,6 +45,8 @@ class Painter(nn.Module):
         ValueError: for a side that the blocks cannot halve.
     """
 
+    levels: Tensor
+
     def __init__(
         self,
         tokenizer: Tokenizer,
@@ -265,6 +267,7 @@ def pixel_coder() -> Any:
         ):
             convolutions = [layer for layer in half.layers if isinstance(layer, nn.Conv2d)]
             first, last = convolutions[0], convolutions[-1]
+            assert last.bias is not None
             for colour in range(3):
                 for row, sign in ((colour, 1.0), (colour + 3, -1.0)):
                     first.weight[row, colour, 1, 1] = sign * into
