@@ -47,7 +47,7 @@ class AttentionMaps:
     def at(self, side: int) -> Float[Tensor, "B L side side"]:
         """Return the probabilities of each token at a side, averaged over heads and layers."""
         mean = torch.stack(self._layers[side]).mean(0)
-        return mean.mT.unflatten(2, (side, side))
+        return mean.mT.reshape(len(mean), -1, side, side)
 
     def of(self, positions: Int[Tensor, " B"], side: int | None = None) -> Float[Tensor, "B s s"]:
         """Return the map of one token of each picture: at a side, or averaged over all sides and of [0, 1].
@@ -113,7 +113,7 @@ def _attended(
     mask: Tensor | None = None,
 ) -> tuple[Float[Tensor, "B heads n L"], Float[Tensor, "B n d"]]:
     """Return probabilities, and the values that they weigh."""
-    q, k, v = (it.unflatten(2, (attn.heads, -1)).transpose(1, 2) for it in (q, k, v))
+    q, k, v = (it.view(*it.shape[:2], attn.heads, -1).transpose(1, 2) for it in (q, k, v))
     scores = q @ k.mT * attn.scale
     probabilities = (scores if mask is None else scores + mask[:, None]).softmax(-1)
     return probabilities, (probabilities @ v).transpose(1, 2).flatten(2)

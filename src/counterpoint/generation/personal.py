@@ -43,6 +43,8 @@ class NewWords(nn.Module):
         ValueError: for a prompt without a new word, other numbers of words, and a word of several tokens.
     """
 
+    start: Tensor
+
     def __init__(self, tokenizer: Tokenizer, table: Float[Tensor, "V w"], prompt: str, like: str) -> None:
         super().__init__()
         self.tokenizer, self.prompt = tokenizer, prompt
@@ -199,7 +201,7 @@ class Personal(nn.Module):
             if masks is not None and attention:
                 loss = loss + attention * attention_loss(maps, masks[rows], guidance)
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             losses.append(float(loss.detach()))
         return losses

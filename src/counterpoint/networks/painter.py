@@ -45,6 +45,8 @@ class Painter(nn.Module):
         ValueError: for a side that the blocks cannot halve.
     """
 
+    levels: Tensor
+
     def __init__(
         self,
         tokenizer: Tokenizer,
@@ -263,7 +265,7 @@ def pixel_coder() -> Any:
             (coder.encoder, 2 / _SCALE, 1.0, -1 / _SCALE),
             (coder.decoder, 1.0, _SCALE / 2, 0.5),
         ):
-            convolutions = [layer for layer in half.layers if isinstance(layer, nn.Conv2d)]
+            convolutions: list[Any] = [layer for layer in half.layers if isinstance(layer, nn.Conv2d)]
             first, last = convolutions[0], convolutions[-1]
             for colour in range(3):
                 for row, sign in ((colour, 1.0), (colour + 3, -1.0)):
