@@ -39,6 +39,7 @@ from .prompts import Picture as Picture
 from .prompts import Prompt as Prompt
 from .prompts import Turn as Turn
 from .scores import Constant as Constant
+from .scores import FoundMoments as FoundMoments
 from .scores import LabelMaps as LabelMaps
 from .scores import Metric as Metric
 from .scores import Scores as Scores
