@@ -149,7 +149,7 @@ def recorded_attention(
 
 
 @dataclass(frozen=True, eq=False)
-class Concept:
+class BoxedConcept:
     """What is drawn inside a box.
 
     Attributes:
@@ -193,7 +193,7 @@ def cells_of(box: Box, side: int) -> Bool[Tensor, "side side"]:
 class _Regional:
     """An attention processor in which the cells of boxes read texts of their own, with keys and values of their own."""
 
-    def __init__(self, name: str, before: Any, concepts: Sequence[Concept], guided: bool) -> None:
+    def __init__(self, name: str, before: Any, concepts: Sequence[BoxedConcept], guided: bool) -> None:
         self.name, self.before, self.concepts, self.guided = name, before, concepts, guided
 
     def __call__(
@@ -211,7 +211,9 @@ class _Regional:
         mixed = torch.where((weights > 0)[:, None], total / weights.clamp_min(1e-12)[:, None], base[first:])
         return torch.cat([base[:first], mixed])
 
-    def _drawn(self, attn: Any, cells: Float[Tensor, "B n d"], concept: Concept) -> Float[Tensor, "B n d"]:
+    def _drawn(
+        self, attn: Any, cells: Float[Tensor, "B n d"], concept: BoxedConcept
+    ) -> Float[Tensor, "B n d"]:
         states = concept.states.to(cells).expand(len(cells), -1, -1)
         k, v = attn.to_k(states), attn.to_v(states)
         if (update := concept.keys.get(self.name)) is not None:
@@ -224,7 +226,7 @@ class _Regional:
 
 @contextmanager
 def regional_attention(
-    unet: nn.Module, concepts: Sequence[Concept], *, guided: bool = True
+    unet: nn.Module, concepts: Sequence[BoxedConcept], *, guided: bool = True
 ) -> Iterator[None]:
     """Restrict concepts to their boxes in all cross-attention of a U-Net inside a ``with`` block.
 

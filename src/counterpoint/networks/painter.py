@@ -22,7 +22,7 @@ _SCALE = 32.0
 """Of pixels in the latent space of `pixel_coder`, which is linear only near 0."""
 
 
-class Painter(nn.Module):
+class PaintingNetwork(nn.Module):
     """CLIP's text encoder and diffusers' conditional U-Net, on pixels.
 
     At a side of 32 pixels, the latents of an autoencoder would be as coarse as the maps of the U-Net, and the
