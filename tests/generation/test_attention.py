@@ -9,26 +9,26 @@ import torch
 from torch import Tensor
 
 from counterpoint.generation import (
-    Concept,
+    BoxedConcept,
     cells_of,
     positions_of,
     recorded_attention,
     regional_attention,
 )
 from counterpoint.networks.init import initialise
-from counterpoint.networks.painter import Painter
+from counterpoint.networks.painter import PaintingNetwork
 from counterpoint.networks.towers.tokenizer import BytePairTokenizer
 
 
 @pytest.fixture(scope="module")
-def painter() -> Painter:
+def painter() -> PaintingNetwork:
     tokenizer = BytePairTokenizer.train(["a red cat and a blue fish"], 400, 8)
-    made = Painter(tokenizer, 8, width=4, blocks=2, text_width=8, text_layers=1)
+    made = PaintingNetwork(tokenizer, 8, width=4, blocks=2, text_width=8, text_layers=1)
     initialise(made, 0)
     return made.eval()
 
 
-def given(painter: Painter) -> tuple[Tensor, Tensor, Tensor]:
+def given(painter: PaintingNetwork) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     noisy = torch.randn(2, 3, 8, 8, generator=generator)
     return noisy, torch.tensor([3, 700]), painter.states(painter.tokenizer(["a red cat", "a blue fish"]))
@@ -48,7 +48,7 @@ def outputs(unet: Any, run: Any) -> dict[str, Tensor]:
     return seen
 
 
-def test_recorded_maps_are_probabilities_with_gradient_and_of_the_last_pass(painter: Painter) -> None:
+def test_recorded_maps_are_probabilities_with_gradient_and_of_the_last_pass(painter: PaintingNetwork) -> None:
     noisy, times, states = given(painter)
     states = states.detach().requires_grad_()
     plain = painter(noisy, times, states)
@@ -66,7 +66,7 @@ def test_recorded_maps_are_probabilities_with_gradient_and_of_the_last_pass(pain
     assert torch.equal(painter(noisy, times, states), plain)
 
 
-def test_maps_of_a_token_lie_between_0_and_1_and_a_constant_map_is_0(painter: Painter) -> None:
+def test_maps_of_a_token_lie_between_0_and_1_and_a_constant_map_is_0(painter: PaintingNetwork) -> None:
     noisy, times, states = given(painter)
     with recorded_attention(painter.unet) as maps:
         painter(noisy, times, states)
@@ -80,24 +80,24 @@ def test_maps_of_a_token_lie_between_0_and_1_and_a_constant_map_is_0(painter: Pa
             maps.add(torch.ones(1, 1, 8, 8))
 
 
-def test_a_box_over_the_picture_is_ordinary_attention_with_that_text(painter: Painter) -> None:
+def test_a_box_over_the_picture_is_ordinary_attention_with_that_text(painter: PaintingNetwork) -> None:
     noisy, times, states = given(painter)
     text = states[:1]
     expected = painter(noisy, times, text.expand_as(states))
-    with regional_attention(painter.unet, [Concept(text, (0, 0, 1, 1))], guided=False):
+    with regional_attention(painter.unet, [BoxedConcept(text, (0, 0, 1, 1))], guided=False):
         drawn = painter(noisy, times, states)
     torch.testing.assert_close(drawn, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_cells_in_no_box_and_the_unconditional_half_are_those_of_the_base_bit_for_bit(
-    painter: Painter,
+    painter: PaintingNetwork,
 ) -> None:
     noisy, times, states = given(painter)
     base = outputs(painter.unet, lambda: painter(noisy, times, states))
     first = "down_blocks.1.attentions.0.transformer_blocks.0.attn2"
     update = {first: torch.ones(12, 8)}
     for guided in (False, True):
-        concept = Concept(states[1:].flip(1), (0, 0, 0.5, 1), keys=update, values=update)
+        concept = BoxedConcept(states[1:].flip(1), (0, 0, 0.5, 1), keys=update, values=update)
         with regional_attention(painter.unet, [concept], guided=guided):
             drawn = outputs(painter.unet, lambda: painter(noisy, times, states))
         # The first layer reads the same cells in both runs; those behind it read what it changed.
@@ -108,16 +108,16 @@ def test_cells_in_no_box_and_the_unconditional_half_are_those_of_the_base_bit_fo
         assert not (guided and changed[0].any())
 
 
-def test_overlapping_boxes_give_the_weighted_mean(painter: Painter) -> None:
+def test_overlapping_boxes_give_the_weighted_mean(painter: PaintingNetwork) -> None:
     noisy, times, states = given(painter)
     first = "down_blocks.1.attentions.0.transformer_blocks.0.attn2"
 
-    def alone(*concepts: Concept) -> Tensor:
+    def alone(*concepts: BoxedConcept) -> Tensor:
         with regional_attention(painter.unet, concepts, guided=False):
             return outputs(painter.unet, lambda: painter(noisy, times, states))[first]
 
     whole = (0.0, 0.0, 1.0, 1.0)
-    one, other = Concept(states[:1], whole, weight=3.0), Concept(states[1:], whole)
+    one, other = BoxedConcept(states[:1], whole, weight=3.0), BoxedConcept(states[1:], whole)
     torch.testing.assert_close(alone(one, other), 0.75 * alone(one) + 0.25 * alone(other))
 
 
@@ -128,14 +128,14 @@ def test_a_small_box_has_a_cell_at_every_side() -> None:
     assert int(cells_of((0.1, 0.1, 0.2, 0.2), 10).sum()) == 1
 
 
-def test_refusals(painter: Painter) -> None:
+def test_refusals(painter: PaintingNetwork) -> None:
     states = torch.zeros(1, 8, 8)
     for box in ((0, 0, 0, 1), (-0.1, 0, 1, 1), (0, 0, 1, 1.1), (0.6, 0, 0.5, 1)):
         with pytest.raises(ValueError, match="must hold"):
-            Concept(states, box)
+            BoxedConcept(states, box)
     with pytest.raises(ValueError, match="above 0"):
-        Concept(states, (0, 0, 1, 1), weight=0)
-    concept = Concept(states, (0, 0, 1, 1), keys={"mid.attn2": torch.zeros(8, 8)})
+        BoxedConcept(states, (0, 0, 1, 1), weight=0)
+    concept = BoxedConcept(states, (0, 0, 1, 1), keys={"mid.attn2": torch.zeros(8, 8)})
     with pytest.raises(LookupError, match="of another model"), regional_attention(painter.unet, [concept]):
         pass
     with pytest.raises(LookupError, match="no cross-attention"), recorded_attention(torch.nn.Linear(2, 2)):

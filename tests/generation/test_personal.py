@@ -10,14 +10,14 @@ from torch import Tensor
 
 from counterpoint.generation import NewWords, Personal, attention_loss
 from counterpoint.networks.init import initialise
-from counterpoint.networks.painter import Painter
+from counterpoint.networks.painter import PaintingNetwork
 from counterpoint.networks.towers.tokenizer import BytePairTokenizer
 
 
 @pytest.fixture(scope="module")
-def painter() -> Painter:
+def painter() -> PaintingNetwork:
     tokenizer = BytePairTokenizer.train(["a red cat and a blue fish"], 400, 10)
-    made = Painter(tokenizer, 8, width=4, blocks=2, text_width=8, text_layers=1)
+    made = PaintingNetwork(tokenizer, 8, width=4, blocks=2, text_width=8, text_layers=1)
     initialise(made, 0)
     return made.eval()
 
@@ -33,7 +33,7 @@ def halves(count: int = 3) -> Tensor:
     return torch.stack([left, ~left]).expand(count, 2, 8, 8)
 
 
-def test_new_words_have_ids_behind_the_vocabulary_wherever_they_stand(painter: Painter) -> None:
+def test_new_words_have_ids_behind_the_vocabulary_wherever_they_stand(painter: PaintingNetwork) -> None:
     table = painter.text.get_input_embeddings().weight
     words = NewWords(painter.tokenizer, table, "a <one> and a <two>", "cat+fish")
     first, second = (painter.tokenizer.vocabulary + k for k in (0, 1))
@@ -44,14 +44,14 @@ def test_new_words_have_ids_behind_the_vocabulary_wherever_they_stand(painter: P
     assert torch.equal(words.vectors, table[[cat, fish]])
 
 
-def test_a_word_that_did_not_move_is_the_one_it_began_as(painter: Painter) -> None:
+def test_a_word_that_did_not_move_is_the_one_it_began_as(painter: PaintingNetwork) -> None:
     for keys in (False, True):
         learner = Personal(painter, "a <one>", "cat", keys=keys)
         expected = painter.draw(["a red cat"], steps=2)
         torch.testing.assert_close(learner.draw(["a red <one>"], steps=2), expected, atol=1e-4, rtol=0)
 
 
-def test_both_of_two_words_learn_and_nothing_of_the_painter_moves(painter: Painter) -> None:
+def test_both_of_two_words_learn_and_nothing_of_the_painter_moves(painter: PaintingNetwork) -> None:
     before = copy.deepcopy(painter.state_dict())
     learner = Personal(painter, "a <one> and a <two>", "cat+fish", keys=True)
     learner.fit(pictures(), halves(), steps=2, batch=2)
@@ -60,7 +60,7 @@ def test_both_of_two_words_learn_and_nothing_of_the_painter_moves(painter: Paint
     assert all(torch.equal(it, before[name]) for name, it in painter.state_dict().items())
 
 
-def test_first_token_gives_no_gradient_to_keys(painter: Painter) -> None:
+def test_first_token_gives_no_gradient_to_keys(painter: PaintingNetwork) -> None:
     learner = Personal(painter, "a <one>", "cat", keys=True)
     states = torch.zeros(1, 10, 8)
     states[:, 0] = 1  # all others are 0, so that the weights read the first token alone
@@ -73,7 +73,7 @@ def test_first_token_gives_no_gradient_to_keys(painter: Painter) -> None:
 
 
 def test_attention_weight_0_is_custom_diffusion_and_another_moves_the_words_elsewhere(
-    painter: Painter,
+    painter: PaintingNetwork,
 ) -> None:
     vectors = []
     for masks, weight in ((None, 1.0), (halves(), 0.0), (halves(), 1.0)):
@@ -84,7 +84,9 @@ def test_attention_weight_0_is_custom_diffusion_and_another_moves_the_words_else
     assert not torch.allclose(vectors[0], vectors[2])
 
 
-def test_attention_moves_into_the_masks_and_follows_them_when_they_are_swapped(painter: Painter) -> None:
+def test_attention_moves_into_the_masks_and_follows_them_when_they_are_swapped(
+    painter: PaintingNetwork,
+) -> None:
     def inside(masks: Tensor) -> Tensor:
         learner = Personal(painter, "a <one> and a <two>", "cat+cat", keys=True)
         learner.fit(pictures(), masks, steps=12, rate=0.1, attention=10.0)
@@ -117,7 +119,7 @@ def test_a_full_mask_asks_nothing_softly_and_empty_masks_ask_nothing() -> None:
     assert attention_loss(maps, torch.zeros(1, 1, 8, 8, dtype=torch.bool), "hard") == 0
 
 
-def test_refusals(painter: Painter) -> None:
+def test_refusals(painter: PaintingNetwork) -> None:
     for prompt, like, message in (
         ("a cat", "cat", "no new word"),
         ("a <one> and a <two>", "cat+fish+red", "names 3 words"),

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from counterpoint.networks.init import initialise
-from counterpoint.networks.painter import Painter, pixel_coder, schedule
+from counterpoint.networks.painter import PaintingNetwork, pixel_coder, schedule
 from counterpoint.networks.towers.tokenizer import BytePairTokenizer
 
 
 @pytest.fixture(scope="module")
-def painter() -> Painter:
+def painter() -> PaintingNetwork:
     tokenizer = BytePairTokenizer.train(["a red cat and a blue fish"], 400, 8)
-    made = Painter(tokenizer, 8, width=4, blocks=2, text_width=8, text_layers=1)
+    made = PaintingNetwork(tokenizer, 8, width=4, blocks=2, text_width=8, text_layers=1)
     initialise(made, 0)
     return made.eval()
 
@@ -29,7 +29,7 @@ def test_latents_of_the_coder_are_pixels() -> None:
         torch.testing.assert_close(again, pixels, atol=1e-3, rtol=0)
 
 
-def test_noise_and_velocity_are_those_of_diffusers(painter: Painter) -> None:
+def test_noise_and_velocity_are_those_of_diffusers(painter: PaintingNetwork) -> None:
     pictures, noise, times = torch.rand(3, 3, 8, 8), torch.randn(3, 3, 8, 8), torch.tensor([0, 400, 999])
     noisy, velocity = painter.noised(pictures, noise, times)
     clean = 2 * pictures - 1
@@ -37,7 +37,7 @@ def test_noise_and_velocity_are_those_of_diffusers(painter: Painter) -> None:
     torch.testing.assert_close(velocity, schedule().get_velocity(clean, noise, times))
 
 
-def test_plain_diffusers_opens_it_and_draws_what_it_draws(painter: Painter, tmp_path: Path) -> None:
+def test_plain_diffusers_opens_it_and_draws_what_it_draws(painter: PaintingNetwork, tmp_path: Path) -> None:
     diffusers = pytest.importorskip("diffusers")
     painter.save(tmp_path)
     opened = diffusers.StableDiffusionPipeline.from_pretrained(tmp_path, local_files_only=True)
@@ -57,7 +57,7 @@ def test_plain_diffusers_opens_it_and_draws_what_it_draws(painter: Painter, tmp_
     torch.testing.assert_close(painter.draw(texts, steps=3), theirs, atol=2e-3, rtol=0)
 
 
-def test_a_picture_follows_from_its_text_and_seed(painter: Painter) -> None:
+def test_a_picture_follows_from_its_text_and_seed(painter: PaintingNetwork) -> None:
     both = painter.draw(["a red cat", "a blue fish"], seeds=[4, 5], steps=2)
     torch.testing.assert_close(painter.draw(["a blue fish"], seeds=[5], steps=2), both[1:])
     assert both.shape == (2, 3, 8, 8)
@@ -68,4 +68,4 @@ def test_a_picture_follows_from_its_text_and_seed(painter: Painter) -> None:
 def test_a_side_that_blocks_cannot_halve_is_refused() -> None:
     tokenizer = BytePairTokenizer.train(["a"], 300, 8)
     with pytest.raises(ValueError, match="cannot halve a side of 10 pixels 2 times"):
-        Painter(tokenizer, 10, blocks=3)
+        PaintingNetwork(tokenizer, 10, blocks=3)

@@ -4,7 +4,7 @@ from .ascent import gaussian_pictures as gaussian_pictures
 from .ascent import perturb as perturb
 from .ascent import random_views as random_views
 from .attention import AttentionMaps as AttentionMaps
-from .attention import Concept as Concept
+from .attention import BoxedConcept as BoxedConcept
 from .attention import cells_of as cells_of
 from .attention import cross_attention as cross_attention
 from .attention import positions_of as positions_of

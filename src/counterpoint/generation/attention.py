@@ -47,7 +47,7 @@ class AttentionMaps:
     def at(self, side: int) -> Float[Tensor, "B L side side"]:
         """Return the probabilities of each token at a side, averaged over heads and layers."""
         mean = torch.stack(self._layers[side]).mean(0)
-        return mean.mT.reshape(*mean.mT.shape[:2], side, side)
+        return mean.mT.reshape(len(mean), -1, side, side)
 
     def of(self, positions: Int[Tensor, " B"], side: int | None = None) -> Float[Tensor, "B s s"]:
         """Return the map of one token of each picture: at a side, or averaged over all sides and of [0, 1].
@@ -113,7 +113,7 @@ def _attended(
     mask: Tensor | None = None,
 ) -> tuple[Float[Tensor, "B heads n L"], Float[Tensor, "B n d"]]:
     """Return probabilities, and the values that they weigh."""
-    q, k, v = (it.reshape(*it.shape[:2], attn.heads, -1).transpose(1, 2) for it in (q, k, v))
+    q, k, v = (it.view(*it.shape[:2], attn.heads, -1).transpose(1, 2) for it in (q, k, v))
     scores = q @ k.mT * attn.scale
     probabilities = (scores if mask is None else scores + mask[:, None]).softmax(-1)
     return probabilities, (probabilities @ v).transpose(1, 2).flatten(2)
@@ -149,7 +149,7 @@ def recorded_attention(
 
 
 @dataclass(frozen=True, eq=False)
-class Concept:
+class BoxedConcept:
     """What is drawn inside a box.
 
     Attributes:
@@ -193,7 +193,7 @@ def cells_of(box: Box, side: int) -> Bool[Tensor, "side side"]:
 class _Regional:
     """An attention processor in which the cells of boxes read texts of their own, with keys and values of their own."""
 
-    def __init__(self, name: str, before: Any, concepts: Sequence[Concept], guided: bool) -> None:
+    def __init__(self, name: str, before: Any, concepts: Sequence[BoxedConcept], guided: bool) -> None:
         self.name, self.before, self.concepts, self.guided = name, before, concepts, guided
 
     def __call__(
@@ -211,7 +211,9 @@ class _Regional:
         mixed = torch.where((weights > 0)[:, None], total / weights.clamp_min(1e-12)[:, None], base[first:])
         return torch.cat([base[:first], mixed])
 
-    def _drawn(self, attn: Any, cells: Float[Tensor, "B n d"], concept: Concept) -> Float[Tensor, "B n d"]:
+    def _drawn(
+        self, attn: Any, cells: Float[Tensor, "B n d"], concept: BoxedConcept
+    ) -> Float[Tensor, "B n d"]:
         states = concept.states.to(cells).expand(len(cells), -1, -1)
         k, v = attn.to_k(states), attn.to_v(states)
         if (update := concept.keys.get(self.name)) is not None:
@@ -224,7 +226,7 @@ class _Regional:
 
 @contextmanager
 def regional_attention(
-    unet: nn.Module, concepts: Sequence[Concept], *, guided: bool = True
+    unet: nn.Module, concepts: Sequence[BoxedConcept], *, guided: bool = True
 ) -> Iterator[None]:
     """Restrict concepts to their boxes in all cross-attention of a U-Net inside a ``with`` block.
 

@@ -12,10 +12,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ..networks.base import Tokenizer
-from ..networks.painter import STEPS, Painter
+from ..networks.painter import STEPS, PaintingNetwork
 from ..networks.towers.parts.pooling import inside
 from .attention import (
-    Concept,
+    BoxedConcept,
     cross_attention,
     positions_of,
     recorded_attention,
@@ -118,13 +118,13 @@ class Personal(nn.Module):
 
     >>> from counterpoint.networks.towers.tokenizer import BytePairTokenizer
     >>> tokenizer = BytePairTokenizer.train(["a red cat"], 300, 8)
-    >>> small = Painter(tokenizer, 8, width=4, blocks=2, text_width=8, text_layers=1)
+    >>> small = PaintingNetwork(tokenizer, 8, width=4, blocks=2, text_width=8, text_layers=1)
     >>> learner = Personal(small, "a <one> a", like="a")
     >>> learner.words.names, learner.draw(["a <one>"], steps=2).shape
     (('<one>',), torch.Size([1, 3, 8, 8]))
     """
 
-    def __init__(self, painter: Painter, prompt: str, like: str, *, keys: bool = False) -> None:
+    def __init__(self, painter: PaintingNetwork, prompt: str, like: str, *, keys: bool = False) -> None:
         super().__init__()
         painter.eval().requires_grad_(False)
         self._held = (painter,)  # in a tuple, and so no module of this one
@@ -136,7 +136,7 @@ class Personal(nn.Module):
         )
 
     @property
-    def painter(self) -> Painter:
+    def painter(self) -> PaintingNetwork:
         """The painter."""
         return self._held[0]
 
@@ -223,7 +223,7 @@ class Personal(nn.Module):
         steps: int = 12,
         guidance: float = 3.0,
     ) -> Float[Tensor, "n 3 H W"]:
-        """Draw a picture of each text, which may have new words; the options are those of `Painter.draw`.
+        """Draw a picture of each text, which may have new words; the options are those of `PaintingNetwork.draw`.
 
         Raises:
             ValueError: for a new word that was not learned, and a text that is too long.
@@ -232,7 +232,7 @@ class Personal(nn.Module):
         for number, text in enumerate(texts):
             states = self.painter.states(self.words.tokens([text]), self.words.vectors)
             seed = [number if seeds is None else seeds[number]]
-            concept = Concept(states, (0, 0, 1, 1), _named(self.keys), _named(self.values))
+            concept = BoxedConcept(states, (0, 0, 1, 1), _named(self.keys), _named(self.values))
             with regional_attention(self.painter.unet, [concept] if self.keys else [], guided=guidance != 1):
                 drawn.append(self.painter.sample(states, empty, seeds=seed, steps=steps, guidance=guidance))
         return torch.cat(drawn)

@@ -76,7 +76,7 @@ class Painter(TowerMethod):
             raise ValueError("towers.keep: painter draws the pictures themselves; leave keep out")
         self.picture, self.text = towers
         self.views = paired(towers)
-        self.painter = painter.Painter(
+        self.painter = painter.PaintingNetwork(
             self.text_tower.tokenizer,
             self.image_tower.size,
             width=width,
@@ -150,7 +150,7 @@ class Painter(TowerMethod):
         steps: Count = 12,
         guidance: float = 3.0,
     ) -> Float[Tensor, "n 3 H W"]:
-        """Draw a picture of each text; see `counterpoint.networks.painter.Painter.draw`."""
+        """Draw a picture of each text; see `counterpoint.networks.painter.PaintingNetwork.draw`."""
         return self.painter.draw(texts, seeds=seeds, steps=steps, guidance=guidance)
 
     def save_pipeline(self, folder: Path) -> None:

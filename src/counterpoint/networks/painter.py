@@ -22,7 +22,7 @@ _SCALE = 32.0
 """Of pixels in the latent space of `pixel_coder`, which is linear only near 0."""
 
 
-class Painter(nn.Module):
+class PaintingNetwork(nn.Module):
     """CLIP's text encoder and diffusers' conditional U-Net, on pixels.
 
     At a side of 32 pixels, the latents of an autoencoder would be as coarse as the maps of the U-Net, and the
@@ -265,7 +265,7 @@ def pixel_coder() -> Any:
             (coder.encoder, 2 / _SCALE, 1.0, -1 / _SCALE),
             (coder.decoder, 1.0, _SCALE / 2, 0.5),
         ):
-            convolutions = [layer for layer in half.layers if isinstance(layer, nn.Conv2d)]
+            convolutions: list[Any] = [layer for layer in half.layers if isinstance(layer, nn.Conv2d)]
             first, last = convolutions[0], convolutions[-1]
             assert last.bias is not None
             for colour in range(3):
