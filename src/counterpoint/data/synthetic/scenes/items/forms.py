@@ -304,11 +304,11 @@ class SceneAnnotations(RowPictures, ObjectAnnotations):
 
 
 @final
-class SceneThings(LocatedThings):
+class SceneThings(RowPictures, LocatedThings):
     """The things of scenes, clutter too, with the squares that their emoji fill."""
 
     def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
-        self.rows = np.asarray(rows, np.int64)
+        self.world, self.rows = world, np.asarray(rows, np.int64)
         self.ids, self.kinds = world.ids[self.rows], ["objects"] * len(self.rows)
         self.things = [
             [(thing.concept, _shares(thing)) for thing in world.scene(int(row))] for row in self.rows
