@@ -49,7 +49,7 @@ class Arm:
     ``transformers:FOLDER``, ``FOLDER``       the same of a folder with its weights, as `counterpoint.load` takes it
     ``timm:resnet18@FILE,tune=none``          a pretrained tower as it is, on its column alone; of a pair
                                               ``open_clip:ViT-B-32@FILE,on=images,tune=none``
-    ``sft,from=FOLDER``, ``sft,from=tiny-vlm``  a method that goes on from a LLaVA of transformers
+    ``sft,from=FOLDER``                       a method that goes on from a LLaVA of transformers, or ``tiny-vlm``
     ``clip,from=RUN``                         a method that goes on from a run of your own: from its towers
                                               and their sizes, its vocabulary, its heads
     ``cnn@RUN``                               CLIP from the image tower of a run of your own; so ``text=bag@RUN`` …
