@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .lab import Lab, Result, above, arm, decides, effects, secondary
-from .lab.reader import BRIDGE, EPISODES, FILE, gain_of_examples, trained_reader
+from .lab.reader import BRIDGE, EPISODES, FILE, HEADS, LAYERS, gain_of_examples, trained_reader
 
 CLAIM = (
     "A language model that replies better behind eight examples than without, by 10 points or more, gives more right "
@@ -20,6 +20,8 @@ TESTABLE = effects.level("10 points, below which the card calls the claim not te
 
 NONE, RANDOM, ALL, LEARNED = "no heads", "random heads", "all heads", "learned heads"
 SHOWN, POOL = 8, 256
+MOST = LAYERS * HEADS // 4
+"""Heads at most: without a limit nearly all are chosen, and as many random ones are nearly the same set."""
 DATA, FEW = f"{FILE}:ASKED_CODES", f"{FILE}:FEW_CODES"
 TASK = "answers,kinds=code"
 
@@ -28,7 +30,7 @@ def begun(readers: Path, held: int = 64) -> dict[str, str]:
     """Return the arms, which are the reader of their seed."""
     vectors = (
         f'task-vectors,columns=image+talk,from="{readers}",{BRIDGE.removesuffix(",tune_image=frozen")},'
-        f"examples={SHOWN},pictures=false,held={held}"
+        f"examples={SHOWN},pictures=false,held={held},most={MOST}"
     )
     return {
         NONE: f"{vectors},heads=none",
@@ -73,5 +75,6 @@ def run(lab: Lab) -> Iterator[Result]:
     lab.note(
         "The registered method, which takes no step, on a reader a seed: sft on strings that come again and then on",
         f"conversations of ten exchanges. Means are over 100 prompts of {SHOWN} examples; the search has 600 steps of",
-        f"32 masks of the heads, on training rows. Accuracy without examples: {right.means()}.",
+        f"32 masks of {MOST} of {LAYERS * HEADS} heads at most, on training rows.",
+        f"Accuracy without examples: {right.means()}.",
     )

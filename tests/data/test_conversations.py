@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import counterpoint as cp
@@ -87,19 +86,6 @@ def test_a_world_is_asked_about_in_its_questions_and_captions() -> None:
     assert captions.fingerprint.parts != data.fingerprint.parts
     with pytest.raises(ValueError, match="unknown part of conversations 'caption': did you mean 'captions'"):
         load_any("scenes:tiny,talk=caption")
-
-
-def test_all_exchanges_of_a_row_come_in_their_order() -> None:
-    view, keys = talk("plain", Augmentation(exchanges="all")), key(0, 0, np.arange(3), "talk")
-    rows = [(Exchange("What?", "A cat."), Exchange("Why?", "No.")), (), (Exchange("Who?", "A dog."),)]
-    read: list[Any] = []
-
-    def keep(conversations: Any) -> torch.Tensor:
-        read.extend(conversations)
-        return torch.zeros(len(conversations), 1)
-
-    view(rows, keys, keep)
-    assert read == [rows[0], (Exchange("", ""),), rows[2]]
 
 
 def test_the_plain_view_draws_an_exchange_by_the_key() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import math
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +13,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from counterpoint.methods.task_vectors import TaskVectors, policy_loss
+from counterpoint.methods._head_search import masks_of, policy_loss
+from counterpoint.methods.task_vectors import TaskVectors
 from counterpoint.networks.attention_heads import AttentionHeads
 from counterpoint.raw import Exchange
 from counterpoint.recipes.schema import Recipe
@@ -177,6 +181,27 @@ def test_the_search_prefers_heads_with_a_low_loss(monkeypatch: pytest.MonkeyPatc
     assert int(other.chosen.sum()) == 1
     every, _ = fitted(heads="all")
     assert bool(every.chosen.all())
+
+
+def test_masks_with_a_limit_are_those_of_the_bernoullis_that_have_few_heads() -> None:
+    theta, count = torch.tensor([[1.0, -1.0], [0.5, 3.0]]), 20000
+    masks = masks_of(theta, count, 2, torch.Generator().manual_seed(0)).flatten(1)
+    assert int(masks.sum(1).max()) == 2
+    p, expected = theta.flatten().sigmoid().tolist(), {}
+    for mask in itertools.product((False, True), repeat=4):
+        if sum(mask) <= 2:
+            expected[mask] = math.prod(q if on else 1 - q for q, on in zip(p, mask, strict=True))
+    counts = Counter(map(tuple, masks.tolist()))
+    for mask, probability in expected.items():
+        share = counts[mask] / count
+        assert share == pytest.approx(probability / sum(expected.values()), abs=0.012)
+    free = masks_of(theta, count, 4, torch.Generator().manual_seed(0)).float().mean(0)
+    torch.testing.assert_close(free, theta.sigmoid(), atol=0.012, rtol=0)
+
+
+def test_a_limit_of_heads_holds_for_the_chosen_and_the_random_ones() -> None:
+    assert int(fitted(most=1, start=3)[0].chosen.sum()) <= 1
+    assert int(fitted(most=1, start=3, heads="random")[0].chosen.sum()) <= 1
 
 
 def test_equal_losses_teach_nothing() -> None:

@@ -60,6 +60,7 @@ class SFT(SpeakingMethod):
     family = "speaking"
     papers = ("deepstack", "evlm", "frozen", "ml-mamba", "visual-experts-ive")
     tunable: ClassVar[Ranges] = {}
+    packs: ClassVar[bool] = True
 
     def __init__(
         self,

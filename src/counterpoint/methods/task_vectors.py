@@ -20,12 +20,11 @@ from ..pairwise.inputs import upcast
 from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
 from ..types import Batch, Embeddings, Prompt, StepInfo, TrainingExamples
+from ._head_search import masks_of, policy_loss
 from ._rounds import reply_starts
 from ._speaking import SpeakingMethod
 from .base import ONCE
 
-_BOUND = 1e-3
-"""Least probability of a head, and of its absence."""
 Heads = Literal["learned", "random", "all", "none"]
 
 
@@ -41,6 +40,9 @@ class TaskVectors(SpeakingMethod):
     behind one shared cache of the request. Of some masks that are drawn at the end, the one with the lowest loss on
     training rows is taken. While the model writes, the heads say μ at every new token.
 
+    With ``most``, masks are drawn from the same distribution under the condition that they have no more heads. Its
+    normaliser adds nothing to the gradient, since the sum of R is 0.
+
     Nothing of the model moves, and a run takes no step: it goes on from a trained one, ``from=RUN``.
 
     Args:
@@ -54,6 +56,7 @@ class TaskVectors(SpeakingMethod):
         masks: of a step.
         lr: of θ.
         start: θ before the search; σ(−1) is a quarter of all heads.
+        most: heads of a mask at most; any number unless given.
         drawn: masks at the end.
         judged: rows of ``held`` at most that judge these.
         answer: the tokens of L: the first of the reply, or the mean over all.
@@ -92,6 +95,7 @@ class TaskVectors(SpeakingMethod):
         masks: Count = 32,
         lr: Positive = 0.1,
         start: float = -1.0,
+        most: Count | None = None,
         drawn: Count = 10,
         judged: Count = 50,
         answer: Literal["first", "all"] = "first",
@@ -111,6 +115,7 @@ class TaskVectors(SpeakingMethod):
         self.attention = AttentionHeads(self.language)
         shape = (self.attention.layers, self.attention.count)
         width = int(self.attention.projections[0].in_features) // self.attention.count
+        self.most = shape[0] * shape[1] if most is None else most
         self.register_buffer("values", torch.zeros(*shape, width))
         self.register_buffer("chosen", torch.zeros(shape, dtype=torch.bool))
         self._length = 1
@@ -209,13 +214,13 @@ class TaskVectors(SpeakingMethod):
         optimizer = torch.optim.Adam([theta], lr=self.lr)
         for _ in range(self.steps):
             row = int(torch.randint(len(talk), (), generator=generator))
-            masks = _masks(theta, self.masks, generator)
+            masks = masks_of(theta.detach(), self.masks, self.most, generator)
             losses = self._losses_of(talk[row], patches[row], masks)
             optimizer.zero_grad()
             with torch.enable_grad():
                 policy_loss(theta, masks, losses).backward()
             optimizer.step()
-        masks = _masks(theta, self.drawn, generator)
+        masks = masks_of(theta.detach(), self.drawn, self.most, generator)
         rows = range(min(self.judged, len(talk)))
         total = torch.stack([self._losses_of(talk[row], patches[row], masks) for row in rows]).sum(0)
         return masks[int(total.argmin())]
@@ -277,25 +282,3 @@ class TaskVectors(SpeakingMethod):
     def passes_of_all(self) -> dict[str, float]:
         # Those of the search do not grow with the rows.
         return {self.image_tower.modality: 1.0}
-
-
-def policy_loss(
-    theta: Float[Tensor, "layers H"], masks: Bool[Tensor, "m layers H"], losses: Float[Tensor, " m"]
-) -> Float[Tensor, ""]:
-    """Return ``Σ_m log P(m) (L(m) − mean) / (std + 1e-3)``, whose minimum makes masks with a high loss unlikely.
-
-    >>> theta = torch.zeros(1, 2, requires_grad=True)
-    >>> masks = torch.tensor([[[True, False]], [[False, True]]])
-    >>> policy_loss(theta, masks, torch.tensor([3.0, 1.0])).backward()
-    >>> (theta.grad > 0).tolist()  # the first head, whose mask has the higher loss, becomes less likely
-    [[True, False]]
-    """
-    p = theta.sigmoid().clamp(_BOUND, 1 - _BOUND)
-    log_p = torch.where(masks, p.log(), torch.log1p(-p)).sum((1, 2))
-    spread = losses.std() if len(losses) > 1 else losses.new_zeros(())
-    return (log_p * (losses - losses.mean()) / (spread + 1e-3)).sum()
-
-
-def _masks(theta: Tensor, count: int, generator: torch.Generator) -> Bool[Tensor, "{count} layers H"]:
-    p = theta.detach().sigmoid().clamp(_BOUND, 1 - _BOUND)
-    return torch.rand(count, *p.shape, generator=generator) < p

@@ -85,6 +85,10 @@ class Towers(Section):
     """Steps of a series that are seen."""
     talk_context: Count = 96
     """Tokens of a conversation that are read."""
+    talk_exchanges: Count | Literal["whole"] = 1
+    """Exchanges of a row that are read behind one picture in a step of training, drawn anew in each epoch; each sees
+    the picture and itself. With whole, all are read in their order, and each sees those in front of it, as for a model
+    that is to learn from examples."""
     talk_width: Count = 128
     """Width of a small language model."""
     talk_layers: Count = 2
@@ -113,7 +117,9 @@ class Towers(Section):
         further = {"text": ("context", "vocabulary"), "talk": ("vocabulary",), "video": image}.get(
             modality, ()
         )
-        own = [name for name in type(self).model_fields if name.startswith(f"{modality}_")]
+        # How a model is trained is no size of it.
+        fields = type(self).model_fields.keys() - {"talk_exchanges"}
+        own = [name for name in type(self).model_fields if name in fields and name.startswith(f"{modality}_")]
         return {name: getattr(self, name) for name in (*own, *further)}
 
 
@@ -175,9 +181,6 @@ class Augmentation(Section):
     """Mend the encoding of captions, resolve entities in them and lower their case first."""
     synonyms: bool = True
     """Replace words by synonyms in edited texts."""
-    exchanges: Literal["one", "all"] = "one"
-    """Exchanges of a conversation that training reads: one, drawn anew in each epoch, or all, later ones behind earlier
-    ones, as for a model that is to learn from examples in front of a request."""
 
 
 class Parallel(Section):

@@ -61,7 +61,7 @@ EPISODES = replace(
         **STRINGS.changes,
         "steps": READ_EPISODES,
         "validate_every": READ_EPISODES,
-        "augmentation.exchanges": "all",
+        "towers.talk_exchanges": "whole",
     },
 )
 

@@ -1,16 +1,17 @@
-"""Views of conversations: one exchange of each row, or all of them, their requests perhaps edited."""
+"""Views of conversations: one exchange of each row, several or all, their requests perhaps edited."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, final, runtime_checkable
+from typing import final
 
 import numpy as np
 from jaxtyping import UInt64
 from torch import Tensor
 
 from ...networks.base import Input
+from ...networks.towers.chat import WHOLE, Chat
 from ...raw import Conversation, Exchange
 from .captions import CaptionOptions, TextView, text
 from .keys import uniform
@@ -18,48 +19,52 @@ from .keys import uniform
 _NONE = (Exchange("", ""),)
 
 
-@runtime_checkable
-class ConversationOptions(CaptionOptions, Protocol):
-    """The keys of a recipe's ``augmentation`` section that the views of conversations read."""
-
-    @property
-    def exchanges(self) -> Literal["one", "all"]: ...
-
-
 @final
 @dataclass(frozen=True)
 class ConversationView:
-    """One exchange of each row, drawn by the row's key, or all of them.
+    """The exchanges of each row that the input reads in a step of training: one, several or all.
+
+    One is drawn by the row's key. Of several, the first is that one, and the others are drawn by the key too.
 
     Attributes:
         request: the view of the request; the reply stays as it is.
-        whole: all exchanges of a row, one behind the other.
     """
 
     request: TextView
-    whole: bool = False
 
     def __call__(self, raw: Sequence[Conversation], keys: UInt64[np.ndarray, " n"], input: Input) -> Tensor:
-        """Return a tower's input of one exchange of each row, or of all.
+        """Return a tower's input of exchanges of each row; a row with fewer than are read gives all of its own.
 
         Raises:
             ValueError: if the keys are not one for each row.
         """
         if len(keys) != len(raw):
             raise ValueError(f"keys must be one per row: got {len(keys)} for {len(raw)} rows")
-        if self.whole:
-            rows = [row or _NONE for row in raw]
-            repeated = np.repeat(keys, [len(row) for row in rows])
-            edited = iter(self.request.apply([[one.request] for row in rows for one in row], repeated))
-            return input([tuple(Exchange(next(edited), one.reply) for one in row) for row in rows])
-        draws = uniform(keys, "exchange")[:, 0].tolist()
-        drawn = [(row or _NONE)[int(u * len(row))] for row, u in zip(raw, draws, strict=True)]
-        requests = self.request.apply([[one.request] for one in drawn], keys)
-        return input([(Exchange(request, one.reply),) for request, one in zip(requests, drawn, strict=True)])
+        read = input.exchanges if isinstance(input, Chat) else 1
+        chosen = [row or _NONE for row in raw] if read == WHOLE else _drawn(raw, keys, read)
+        flat = [[one.request] for of_row in chosen for one in of_row]
+        edited = iter(self.request.apply(flat, np.repeat(keys, list(map(len, chosen)))))
+        rows = [tuple(Exchange(next(edited), one.reply) for one in of_row) for of_row in chosen]
+        return input.pack(rows) if isinstance(input, Chat) and input.packs else input(rows)
 
 
-def talk(name: str, augmentation: ConversationOptions) -> ConversationView:
-    """Return a view of conversations by its name, of one exchange or of all as ``augmentation.exchanges`` says.
+def _drawn(
+    raw: Sequence[Conversation], keys: UInt64[np.ndarray, " n"], count: int
+) -> Sequence[Sequence[Exchange]]:
+    """Return some exchanges of each row, drawn by its key; fewer of a row that has fewer."""
+    draws = uniform(keys, "exchange")[:, 0].tolist()
+    firsts = [int(u * len(row)) for row, u in zip(raw, draws, strict=True)]
+    if count == 1:
+        return [[(row or _NONE)[first]] for row, first in zip(raw, firsts, strict=True)]
+    orders = uniform(keys, "further exchanges", max(1, *map(len, raw))).argsort(1).tolist()
+    return [
+        [row[first], *(row[n] for n in order if n < len(row) and n != first)][:count] if row else _NONE
+        for row, first, order in zip(raw, firsts, orders, strict=True)
+    ]
+
+
+def talk(name: str, augmentation: CaptionOptions) -> ConversationView:
+    """Return a view of conversations by its name.
 
     - ``plain``: exchanges as they are.
     - ``weak``, ``strong``, ``simclr``: requests as the view of texts of that name changes them.
@@ -67,4 +72,4 @@ def talk(name: str, augmentation: ConversationOptions) -> ConversationView:
     Raises:
         UnknownNameError: for any other name.
     """
-    return ConversationView(text(name, augmentation), augmentation.exchanges == "all")
+    return ConversationView(text(name, augmentation))
