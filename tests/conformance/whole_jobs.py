@@ -83,6 +83,7 @@ UNTRAINED = {
     "llm-vem": ("it takes a table", "tests/methods/test_llm_vem.py"),
     "next-token": ("it takes conversations", "tests/methods/test_next_token.py"),
     "p-former": ("it takes conversations beside texts", "tests/methods/test_p_former.py"),
+    "r2-t2": ("it takes conversations", "tests/methods/test_r2_t2.py"),
     "siglip-2": ("it takes boxes", "tests/methods/test_siglip_2.py"),
     "secla": ("it takes boxes", "tests/methods/test_secla.py"),
     "step-on-feet": ("it takes conversations", "tests/methods/test_step_on_feet.py"),

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..networks.base import Input, Towers
 from ..networks.bridges import BRIDGES
 from ..networks.bridges.base import Bridge
+from ..networks.experts import MixtureOfExperts
 from ..networks.speaker import Speaker, replied
 from ..networks.towers.language import LanguageTower
 from ..networks.towers.parts.regions import grid
@@ -124,6 +125,11 @@ class SpeakingMethod(ReplyingMethod):
         bridge = self.bridge_projections[self.picture]
         assert isinstance(bridge, Bridge)
         return Speaker(self.image_tower, bridge, self.language, self.tiles)
+
+    @property
+    def mixtures(self) -> list[MixtureOfExperts]:
+        """The mixtures of experts of the bridge, from the first layer on."""
+        return [part for part in self.bridge_projections.modules() if isinstance(part, MixtureOfExperts)]
 
     @property
     def inputs(self) -> Mapping[str, Input]:

@@ -17,9 +17,9 @@ from ..networks.bridges.base import Given
 from ..networks.towers.chat import EXCHANGE, REPLY, TOKEN
 from ..networks.towers.language import trimmed
 from ..pairwise.inputs import upcast
-from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
 from ..types import Batch, Embeddings, Prompt, StepInfo, TrainingExamples
+from ._chosen_rows import rows_with_replies
 from ._head_search import masks_of, policy_loss
 from ._rounds import reply_starts
 from ._speaking import SpeakingMethod
@@ -138,7 +138,7 @@ class TaskVectors(SpeakingMethod):
         count = len(examples.ids)
         most = self.held + self.prompts * (self.examples + 1)
         rows = torch.randperm(count, generator=generator)[:most]
-        talk, patches = self._read(examples, rows)
+        talk, patches = rows_with_replies(self, examples, rows)
         self.values.copy_(self._means(talk[self.held :], patches[self.held :], generator))
         if self.heads_of == "all":
             self.chosen.fill_(True)
@@ -147,38 +147,6 @@ class TaskVectors(SpeakingMethod):
         if self.heads_of == "random":
             mask = mask.flatten()[torch.randperm(layers_heads, generator=generator)].view(shape)
         self.chosen.copy_(mask)
-
-    def _read(
-        self, examples: TrainingExamples, rows: Int[Tensor, " n"]
-    ) -> tuple[Int[Tensor, "n 3 L"], Float[Tensor, "n p w"]]:
-        """Return the conversations of some rows, and the patches of their pictures; the same on every rank."""
-        ids, order = examples.ids[rows].sort()
-        read: list[Tensor] = []
-
-        def fill(batch: Batch) -> Tensor:
-            slot = torch.searchsorted(ids, batch.ids.cpu()).clamp_max(len(ids) - 1)
-            known = ids[slot] == batch.ids.cpu()
-            parts = [batch[self.talk].to(self.values)]
-            parts += [self.speaker.patches(batch[self.picture][known.to(batch[self.picture].device)])]
-            if not read:
-                read.extend(part.new_zeros(len(ids), *part.shape[1:]) for part in parts)
-                read.append(parts[0].new_zeros(len(ids)))
-            for whole, part in zip(
-                read, (parts[0][known], parts[1], torch.ones(int(known.sum()))), strict=True
-            ):
-                whole[slot[known]] = part.to(whole)
-            return torch.zeros(len(batch), 1)
-
-        examples.map(fill)
-        talk, patches, times = (Ranks.present().sum(part) for part in read)
-        back = order.argsort()
-        talk, patches = ((part / times.view(-1, *[1] * (part.ndim - 1)))[back] for part in (talk, patches))
-        talk = talk.round().long()
-        if bool((talk[:, EXCHANGE].amax(1) != 1).any() or (reply_starts(talk) == 0).any()):
-            raise ValueError(
-                "task-vectors reads rows of one exchange with a reply, and a row has another form"
-            )
-        return talk, patches
 
     @torch.no_grad()
     def _means(

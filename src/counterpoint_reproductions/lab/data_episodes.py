@@ -40,8 +40,8 @@ LENGTH, LONGEST, GAP = 48, 6, 7
 _SCENES = "scenes:basic,objects=1-1,sizes=medium,relations=0,pixels=32,validation=64"
 
 
-class _Codes(DerivedData):
-    """Scenes with a column of conversations, which do not speak of the picture.
+class TalkingScenes(DerivedData):
+    """Scenes with a column of conversations.
 
     Args:
         source: the scenes.
@@ -51,10 +51,10 @@ class _Codes(DerivedData):
     part: ClassVar[str] = "conversations"
 
     def __init__(self, source: str, change: str) -> None:
-        scenes = Scenes.parse(source)
+        self.scenes = scenes = Scenes.parse(source)
         super().__init__(scenes, f"scenes with {change}")
         self.columns, self.changes = {**scenes.columns, "talk": "talk"}, (change,)
-        self._test = frozenset(np.concatenate([*scenes.splits.test.values()]).tolist())
+        self.tested = frozenset(np.concatenate([*scenes.splits.test.values()]).tolist())
 
     def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
         return np.ones(len(rows), dtype=bool) if column == "talk" else super().present(column, rows)
@@ -76,8 +76,23 @@ class _Codes(DerivedData):
         """Return the conversation of a row."""
 
 
+class AskedScenes(TalkingScenes):
+    """Scenes with one exchange each, whose request is the question about a row."""
+
+    @abstractmethod
+    def kind(self, row: int) -> str:
+        """Return the kind of question of a row."""
+
+    def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
+        """Return a question for each row, of the kinds that are asked for."""
+        if form is not Questions:
+            return super().items(form, rows, kinds)
+        asked = [row for row in rows.tolist() if kinds is None or self.kind(row) in kinds]
+        return cast("SomeItems", AskedRows(self, np.array(asked, np.int64)))
+
+
 @final
-class Episodes(_Codes):
+class Episodes(TalkingScenes):
     """Conversations of ten exchanges with codes of their own."""
 
     def __init__(self, source: str) -> None:
@@ -97,7 +112,7 @@ class Episodes(_Codes):
 
 
 @final
-class Strings(_Codes):
+class Strings(TalkingScenes):
     """Replies in which a string of 2 to 6 words comes again and again, with 0 to 7 other words in between."""
 
     def __init__(self, source: str) -> None:
@@ -113,35 +128,34 @@ class Strings(_Codes):
 
 
 @final
-class Codes(_Codes):
+class Codes(AskedScenes):
     """Rows of one exchange, in which kinds have codes that are the same in all rows."""
 
     def __init__(self, source: str) -> None:
         super().__init__(source, "codes of kinds")
 
+    def kind(self, row: int) -> str:
+        return "code"
+
     def talk(self, row: int) -> Conversation:
         draws = np.random.default_rng(int(self.ids[row]))
         number, kind = int(draws.integers(len(KINDS))), slice(HELD_OUT, None)
-        if row in self._test:
+        if row in self.tested:
             kind = slice(HELD_OUT)
         names = THINGS[KINDS[number]][kind]
         return (Exchange(names[draws.integers(len(names))], CODE_WORDS[number]),)
 
-    def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
-        """Return a question for each row, which is its request."""
-        if form is not Questions:
-            return super().items(form, rows, kinds)
-        return cast("SomeItems", CodeQuestions(self, rows))
-
 
 @final
-class CodeQuestions(Questions):
-    """The requests of some rows as questions."""
+class AskedRows(Questions):
+    """The requests of some rows of one exchange as questions."""
 
-    def __init__(self, data: Codes, rows: Rows) -> None:
+    def __init__(self, data: AskedScenes, rows: Rows) -> None:
         self.data, self.rows, self.ids = data, rows, data.ids[rows]
-        self.questions = [Question("code", *data.talk(row)[0]) for row in rows.tolist()]
-        self.kinds = ["code"] * len(rows)
+        self.kinds = [data.kind(row) for row in rows.tolist()]
+        self.questions = [
+            Question(kind, *data.talk(row)[0]) for kind, row in zip(self.kinds, rows.tolist(), strict=True)
+        ]
 
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
         return torch.as_tensor(self.data.read("image", self.rows[positions]))
