@@ -133,8 +133,11 @@ def test_only_right_rows_and_no_row_of_the_request_are_neighbours(monkeypatch: p
     alone = fitted(monkeypatch, right=(True, False, False, False))
     asked, given = request_of(alone, Prompt("What is it?", PICTURES[0]))
     torch.testing.assert_close(alone._rerouted(asked, given), alone._routing(asked, given))
-    with pytest.raises(ValueError, match="gets no reply to 4 training rows right"):
-        fitted(monkeypatch, right=(False,) * 4)
+    none = fitted(monkeypatch, right=(False,) * 4)
+    assert none.numbers() == {"remembered": 0.0}
+    torch.testing.assert_close(
+        none.log_p(PROMPTS, ["No.", "It."]), fitted(monkeypatch, steps=0).log_p(PROMPTS, ["No.", "It."])
+    )
 
 
 def test_equal_requests_are_ordered_by_their_pictures(monkeypatch: pytest.MonkeyPatch) -> None:

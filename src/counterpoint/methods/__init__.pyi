@@ -118,6 +118,7 @@ from .pixpro import PixPro as PixPro
 from .prior import PRIOR as PRIOR
 from .protonet import ProtoNet as ProtoNet
 from .proxy_anchor import ProxyAnchor as ProxyAnchor
+from .r2_t2 import R2T2 as R2T2
 from .radio import Radio as Radio
 from .rebar import REBAR as REBAR
 from .sbcl import SBCL as SBCL

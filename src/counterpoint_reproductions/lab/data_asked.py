@@ -1,8 +1,7 @@
 """Scenes of one thing with one question a row, as data for studies of models that learned some kinds of questions.
 
-``data_asked.py:ALL`` has training rows with questions of four kinds, and ``data_asked.py:HALF`` training rows with those
-of `TAUGHT` alone. Test rows of both ask questions of the other two kinds. Both have a small form for smoke runs, as
-``FEW``.
+``data_asked.py:ALL`` has training rows with questions of four kinds, and ``data_asked.py:HALF`` with those of `TAUGHT`
+alone. Test rows of both ask questions of the other two kinds. ``FEW`` is a small form for smoke runs.
 """
 
 from __future__ import annotations
@@ -54,7 +53,12 @@ class Asked(AskedScenes):
 def reply(kind: str, scene: Scene) -> str:
     """Return what is true of the thing of a scene."""
     (thing,) = scene.things
-    said = {"colour": thing.colour, "background": scene.background, "thing": thing.concept, "size": thing.size}
+    said = {
+        "colour": thing.colour,
+        "background": scene.background,
+        "thing": thing.concept,
+        "size": thing.size,
+    }
     return str(said[kind])
 
 
