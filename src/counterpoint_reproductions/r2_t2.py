@@ -22,19 +22,13 @@ FILE = Path(__file__).parent / "lab" / "data_asked.py"
 BRIDGE = "bridge=crossed,tokens=2,experts=4"
 STEPS, MORE = 500, 200
 TASK = "answers,kinds=thing/size"
+SMALL = {"towers.image_size": 32, "towers.image_patch": 8}
 TOWERS = TrainingComparison(
     {"CLIP": "clip,image=vit,columns=image+text"},
     {"retrieval": ("i2t_R@1",)},
     data=f"{FILE}:ALL",
     recipe="speak",
-    changes={
-        "steps": 400,
-        "validate_every": 400,
-        "batch_size": 64,
-        "optimizer.lr": 0.002,
-        "towers.image_size": 32,
-        "towers.image_patch": 8,
-    },
+    changes={"steps": 400, "validate_every": 400, "batch_size": 64, "optimizer.lr": 0.002, **SMALL},
 )
 
 
@@ -71,10 +65,8 @@ def begun(models: Path) -> dict[str, str]:
     }
 
 
-COMPARISON = replace(
-    BASE,
-    arms={name: arm for name, arm in begun(Path("runs/half/seed-{seed}")).items() if name != ORACLE},
-)
+_ARMS = begun(Path("runs/half/seed-{seed}"))
+COMPARISON = replace(BASE, arms={name: _ARMS[name] for name in _ARMS if name != ORACLE})
 
 
 def run(lab: Lab) -> Iterator[Result]:

@@ -76,15 +76,15 @@ def test_forced_weights_are_those_of_all_experts_and_get_gradients() -> None:
 def test_the_routing_is_the_mean_over_picture_and_request(monkeypatch: pytest.MonkeyPatch) -> None:
     method = fitted(monkeypatch)
     talk, given = request_of(method, reply="A red cat.")
-    found = method._routing(talk, given)
+    routing_of_request = method._routing(talk, given)
     prompt, given = request_of(method)
     length = int((prompt[0, 2] > 0).sum())
     with recorded_routings(method.mixtures) as routings:
         method.speaker.states(prompt[:, TOKEN, :length], given)
     for number, routing in enumerate(routings):
         dense = torch.zeros_like(routing.logits).scatter(1, routing.chosen, routing.weights)
-        torch.testing.assert_close(found[0, number], dense.mean(0))
-    torch.testing.assert_close(found.sum(2), torch.ones_like(found[..., 0]))
+        torch.testing.assert_close(routing_of_request[0, number], dense.mean(0))
+    torch.testing.assert_close(routing_of_request.sum(2), torch.ones_like(routing_of_request[..., 0]))
 
 
 def test_neighbours_run_with_the_weights_of_the_request(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -235,7 +235,7 @@ class R2T2(SpeakingMethod):
         with torch.inference_mode(False):  # an evaluation may be in inference mode
             weights = self._rerouted(talk, self.given(patches, talk)).flatten(1)
         padded = F.pad(weights, (0, -weights.shape[1] % patches.shape[2]))
-        return torch.cat([patches, padded.unflatten(1, (-1, patches.shape[2])).to(patches)], 1)
+        return torch.cat([patches, padded.reshape(len(patches), -1, patches.shape[2]).to(patches)], 1)
 
     def next_logits(
         self,
@@ -248,7 +248,7 @@ class R2T2(SpeakingMethod):
             return super().next_logits(tokens, shown, at, hidden)
         patches, rest = shown.tensor_split([self.pictures_read.shape[1]], 1)
         parts = self.weights.shape[1:]
-        weights = rest.flatten(1)[:, : parts.numel()].unflatten(1, parts) if rest.shape[1] else None
+        weights = rest.flatten(1)[:, : parts.numel()].view(-1, *parts) if rest.shape[1] else None
         with self._under(weights):
             return super().next_logits(tokens, patches, at, hidden)
 

@@ -114,9 +114,8 @@ class TaskVectors(SpeakingMethod):
         self.drawn, self.judged, self.answer, self.heads_of = drawn, judged, answer, heads
         self.attention = AttentionHeads(self.language)
         shape = (self.attention.layers, self.attention.count)
-        width = int(self.attention.projections[0].in_features) // self.attention.count
         self.most = shape[0] * shape[1] if most is None else most
-        self.register_buffer("values", torch.zeros(*shape, width))
+        self.register_buffer("values", torch.zeros(*shape, self.attention.width))
         self.register_buffer("chosen", torch.zeros(shape, dtype=torch.bool))
         self._length = 1
         self.requires_grad_(False)
@@ -184,9 +183,8 @@ class TaskVectors(SpeakingMethod):
             row = int(torch.randint(len(talk), (), generator=generator))
             masks = masks_of(theta.detach(), self.masks, self.most, generator)
             losses = self._losses_of(talk[row], patches[row], masks)
-            optimizer.zero_grad()
             with torch.enable_grad():
-                policy_loss(theta, masks, losses).backward()
+                (theta.grad,) = torch.autograd.grad(policy_loss(theta, masks, losses), theta)
             optimizer.step()
         masks = masks_of(theta.detach(), self.drawn, self.most, generator)
         rows = range(min(self.judged, len(talk)))

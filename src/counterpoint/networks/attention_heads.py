@@ -29,6 +29,7 @@ class AttentionHeads:
     Attributes:
         layers: how many there are.
         count: heads of a layer.
+        width: of a head's output.
 
     Raises:
         LookupError: for a model whose layers have no output projection of attention.
@@ -36,10 +37,12 @@ class AttentionHeads:
 
     def __init__(self, language: LanguageTower) -> None:
         self.count = int(getattr(language.model.config, "num_attention_heads", 0))
-        self.projections = [_projection(layer) for layer in language.layers]
+        of_layers = [_projection(layer) for layer in language.layers]
+        self.projections = [projection for projection in of_layers if projection is not None]
         self.layers = len(self.projections)
-        if not self.projections or not self.count or any(it is None for it in self.projections):
+        if not self.count or not self.layers or self.layers < len(of_layers):
             raise LookupError(f"the language model {language.name!r} has layers without attention heads")
+        self.width = int(self.projections[0].in_features) // self.count
 
     @contextmanager
     def recorded(self) -> Iterator[list[Float[Tensor, "B M H d"]]]:
@@ -47,7 +50,7 @@ class AttentionHeads:
         outputs: list[Tensor] = []
 
         def record(_: int, x: Tensor) -> None:
-            outputs.append(x.unflatten(-1, (self.count, -1)).detach())
+            outputs.append(self._split(x).detach())
 
         with self._hooked(record):
             yield outputs
@@ -69,7 +72,7 @@ class AttentionHeads:
         own = chosen if chosen.ndim == 3 else chosen[None]
 
         def replace(layer: int, x: Tensor) -> Tensor:
-            outputs = x.unflatten(-1, (self.count, -1))
+            outputs = self._split(x)
             if isinstance(where, int):
                 positions = torch.arange(x.shape[1], device=x.device)[None] >= x.shape[1] - where
             else:
@@ -79,6 +82,9 @@ class AttentionHeads:
 
         with self._hooked(replace) if bool(chosen.any()) else _nothing():
             yield
+
+    def _split(self, x: Float[Tensor, "B M D"]) -> Float[Tensor, "B M H d"]:
+        return x.reshape(*x.shape[:2], self.count, self.width)
 
     @contextmanager
     def _hooked(self, change: Callable[[int, Tensor], Tensor | None]) -> Iterator[None]:
@@ -92,7 +98,6 @@ class AttentionHeads:
         handles = [
             projection.register_forward_pre_hook(hook(layer))
             for layer, projection in enumerate(self.projections)
-            if projection is not None
         ]
         try:
             yield
@@ -101,7 +106,7 @@ class AttentionHeads:
                 handle.remove()
 
 
-def _projection(layer: nn.Module) -> nn.Module | None:
+def _projection(layer: nn.Module) -> Any:
     """Return the output projection of the attention of a layer; None without one."""
     for name, module in layer.named_modules():
         parents, _, last = name.rpartition(".")

@@ -365,7 +365,7 @@ def mean_weights(routings: Sequence[Routing], inside: Bool[Tensor, "B n"]) -> Fl
         weights = torch.zeros_like(routing.logits).scatter(
             1, routing.chosen, routing.weights * routing.served
         )
-        weights = weights.unflatten(0, inside.shape) * inside[..., None]
+        weights = weights.view(*inside.shape, -1) * inside[..., None]
         means.append(weights.sum(1) / inside.sum(1, keepdim=True))
     return torch.stack(means, 1)
 

@@ -28,8 +28,8 @@ def descended(
         lr: of the first step; a cosine leads to a thousandth of it.
 
     >>> target = torch.tensor([[[0.0, 1.0]]])
-    >>> found = descended(torch.tensor([[[0.9, 0.1]]]), lambda r: (r - target).square().sum((1, 2)), 50, 0.1)
-    >>> bool((found - target).abs().max() < 0.05), bool((found.sum(2) - 1).abs().max() < 1e-6)
+    >>> moved = descended(torch.tensor([[[0.9, 0.1]]]), lambda r: (r - target).square().sum((1, 2)), 50, 0.1)
+    >>> bool((moved - target).abs().max() < 0.05), bool((moved.sum(2) - 1).abs().max() < 1e-6)
     (True, True)
     """
     with torch.enable_grad():
