@@ -29,7 +29,7 @@ _SCENES = (
 
 
 @final
-class Asked(AskedScenes):
+class ScenesOfOneThing(AskedScenes):
     """A question about the thing of each scene.
 
     Args:
@@ -62,5 +62,7 @@ def reply(kind: str, scene: Scene) -> str:
     return str(said[kind])
 
 
-ALL, HALF = (Asked(f"{_SCENES},train=4000,test=1000", kinds) for kinds in ((*TAUGHT, *OTHERS), TAUGHT))
-FEW = Asked(f"{_SCENES},train=64,test=16")
+ALL, HALF = (
+    ScenesOfOneThing(f"{_SCENES},train=4000,test=1000", kinds) for kinds in ((*TAUGHT, *OTHERS), TAUGHT)
+)
+FEW = ScenesOfOneThing(f"{_SCENES},train=64,test=16")
