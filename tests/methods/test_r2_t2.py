@@ -216,7 +216,7 @@ def test_right_means_every_token_and_the_end() -> None:
 
 
 def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="bridge=linear has no experts"):
+    with pytest.raises(ValueError, match="bridge=linear,experts=4 has no experts"):
         speaking("r2-t2,bridge=linear", "talk")
     with pytest.raises(ValueError, match="tune_bridge=routers: bridge=linear has no experts"):
         speaking("sft,tune_bridge=routers", "talk")

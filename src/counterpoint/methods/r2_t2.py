@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..forms import Count, Fraction, Natural, Positive
 from ..networks.base import Towers
+from ..networks.bridges import BRIDGES
 from ..networks.bridges.base import Given
 from ..networks.experts import forced_routings, mean_weights, recorded_routings
 from ..networks.rerouting import descended, interpolated, shifted
@@ -101,11 +102,13 @@ class R2T2(SpeakingMethod):
         bridge: str = "crossed",
         tokens: int | None = None,
         levels: Count | None = None,
-        experts: Count | None = None,
+        experts: Count = 4,
     ) -> None:
+        if "experts" not in BRIDGES.get(bridge).options or experts < 2:
+            raise ValueError(
+                f"r2-t2: bridge={bridge},experts={experts} has no experts; take crossed,experts=4"
+            )
         super().__init__(towers, bridge, tokens, "frozen", levels=levels, experts=experts)
-        if not self.mixtures:
-            raise ValueError(f"r2-t2: bridge={bridge} has no experts; take crossed,experts=4")
         self.strategy, self.k, self.steps, self.lr, self.pull = strategy, k, steps, lr, pull
         self.neighbours = neighbours
         context, patches = self.language.chat.context, sum(self.speaker.bridge.level_sizes)
