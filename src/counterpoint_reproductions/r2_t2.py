@@ -44,20 +44,11 @@ BASE = taught(Path("runs/towers/seed-{seed}"))
 
 
 def gone_on(models: Path, name: str, steps: int, lr: float, which: str = "full") -> TrainingComparison:
-    """Return the arm whose bridge alone goes on, or its routers alone on half of the kinds of questions."""
+    """Return the arm whose bridge alone goes on, so that its gates open, or its routers alone on half of the kinds."""
     arm = f'sft,columns=image+talk,from="{models}",{BRIDGE},tune=frozen,tune_image=frozen,balance=0'
     changes = {**BASE.changes, "steps": steps, "validate_every": steps, "optimizer.lr": lr}
     data = f"{FILE}:HALF" if which == "routers" else BASE.data
     return replace(BASE, arms={name: f"{arm},tune_bridge={which}"}, data=data, changes=changes)
-
-
-def bridged(models: Path) -> TrainingComparison:
-    """Return the arm whose gates open, so that the experts matter."""
-    return gone_on(models, "bridge", OPENED, 0.02)
-
-
-def skewed(models: Path) -> TrainingComparison:
-    return gone_on(models, "half", MORE, 0.03, "routers")
 
 
 def begun(models: Path) -> dict[str, str]:
@@ -82,10 +73,12 @@ def run(lab: Lab) -> Iterator[Result]:
     small = f"{FILE}:FEW"
     towers = lab.study(replace(TOWERS, data=lab.world(TOWERS.data, small)), "towers")
     models = lab.study(replace(taught(towers.each("CLIP")), data=lab.world(BASE.data, small)), "all kinds")
-    opened = replace(bridged(models.each("all kinds")), data=lab.world(BASE.data, small))
+    opened = replace(
+        gone_on(models.each("all kinds"), "bridge", OPENED, 0.02), data=lab.world(BASE.data, small)
+    )
     bridges = lab.study(opened, "bridges")
     before = bridges.scores(f"{TASK} accuracy")
-    half = skewed(bridges.each("bridge"))
+    half = gone_on(bridges.each("bridge"), "half", MORE, 0.03, "routers")
     halves = lab.study(replace(half, data=lab.world(half.data, small)), "half")
     arms = begun(halves.each("half"))
     told, data = arms.pop(ORACLE), lab.world(BASE.data, small)
@@ -106,9 +99,8 @@ def run(lab: Lab) -> Iterator[Result]:
         below(nats[ORACLE] - nats[DESCENT], name="nats a word, descent on the true reply − descent"),
     )
     lab.note(
-        f"The registered methods under the recipe speak, on scenes of one thing. A tower of CLIP, {STEPS} steps of sft and",
-        f"{OPENED} of its bridge alone learn questions of four kinds, and {MORE} steps of its routers alone two of them. The",
-        "1,000 questions are of the other two. Descent less router is the share of replies that were corrected, less that",
-        f"of those broken. Accuracy before the routers went on: {before.means()}; after: {right.means()}. Nats a word:",
-        f"{nats.means()}.",
+        f"The registered methods on scenes of one thing: a tower of CLIP, {STEPS} steps of sft and {OPENED} of its bridge",
+        f"alone on questions of four kinds, {MORE} of its routers alone on two, and 1,000 questions of the other two.",
+        "Descent less router is the share of replies that were corrected, less that of replies that were broken.",
+        f"Accuracy before the routers went on: {before.means()}; after: {right.means()}. Nats a word: {nats.means()}.",
     )
