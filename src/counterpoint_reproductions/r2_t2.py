@@ -99,7 +99,7 @@ def run(lab: Lab) -> Iterator[Result]:
         below(nats[ORACLE] - nats[DESCENT], name="nats a word, descent on the true reply − descent"),
     )
     lab.note(
-        f"The registered methods on scenes of one thing: a tower of CLIP, {STEPS} steps of sft and {OPENED} of its bridge",
+        f"Scenes of one thing: a tower of CLIP, {STEPS} steps of sft and {OPENED} of its bridge",
         f"alone on questions of four kinds, {MORE} of its routers alone on two, and 1,000 questions of the other two.",
         "Descent less router is the share of replies that were corrected, less that of replies that were broken.",
         f"Accuracy before the routers went on: {before.means()}; after: {right.means()}. Nats a word: {nats.means()}.",
