@@ -27,7 +27,7 @@ from ..pairwise import moments
 from ..pairwise.ranks import Ranks
 from ..raw import Conversation, Exchange
 from ..reasons import counted
-from ..types import Batch, Embeddings, Prompt
+from ..types import Batch, Embeddings, Prompt, ReplyAttention
 from ._picture_positions import positions_of
 from .needs import Needs
 from .tower_method import TowerMethod, paired
@@ -137,10 +137,17 @@ class SpeakingMethod(TowerMethod):
         return super().features(column, inputs)
 
     def encode(self, batch: Batch) -> Embeddings:
-        speaker = self.speaker
-        patches = speaker.patches(batch[self.picture])
-        log_p = speaker.log_p(batch[self.talk], speaker.given(patches))
-        return {self.picture: patches.mean(1), self.talk: log_p}
+        patches = self._patches_of(batch)
+        log_p = self.speaker.log_p(batch[self.talk], self.speaker.given(patches))
+        return {**self._means(patches), self.talk: log_p}
+
+    def _patches_of(self, batch: Batch, prefix: str = "") -> Float[Tensor, "B n w"]:
+        """Return the patches of all pictures of each row, one behind the other."""
+        return torch.cat([self.speaker.patches(batch[prefix + column]) for column in self.pictures], 1)
+
+    def _means(self, patches: Float[Tensor, "B n w"]) -> Embeddings:
+        parts = patches.chunk(len(self.pictures), 1)
+        return {column: of.mean(1) for column, of in zip(self.pictures, parts, strict=True)}
 
     def passes(self) -> dict[str, float]:
         passes = super().passes()
@@ -254,6 +261,17 @@ class SpeakingMethod(TowerMethod):
             for number, of_one in zip(index, made, strict=True):
                 replies[number] = self.language.chat.decode(of_one)
         return replies
+
+    def attention(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> list[ReplyAttention]:
+        """Return where in the pictures the model attends as it writes replies, and how likely it finds them.
+
+        Raises:
+            ValueError: for prompts without a picture, pictures in earlier turns, a bridge that changes layers, and a
+                language model without attention.
+        """
+        from ._reply_attention import reply_attention
+
+        return reply_attention(self, prompts, replies)
 
     @torch.no_grad()
     def word_logits(self, prompts: Sequence[Prompt], words: Sequence[str]) -> Float[Tensor, "n w"]:

@@ -56,8 +56,18 @@ class Speaker:
         return torch.cat([coarse, stitched], 2).mT
 
     def given(self, patches: Float[Tensor, "B n w"]) -> Given:
-        """Return what the language model reads of pictures."""
+        """Return what the language model reads of pictures, of several pictures of a row one behind the other.
+
+        Raises:
+            ValueError: for several pictures with a bridge that changes layers.
+        """
         grid, sizes = self.bridge.grid, self.bridge.level_sizes
+        count = patches.shape[1] // (sum(sizes) if self.tiles == 1 else sizes[0] * (1 + self.tiles**2))
+        if count > 1:
+            given = self.given(patches.reshape(len(patches) * count, -1, patches.shape[2]))
+            if given.before:
+                raise ValueError(f"{type(self.bridge).__name__} reads one picture of a conversation")
+            return Given(given.tokens.reshape(len(patches), -1, given.tokens.shape[2]))
         if self.tiles > 1:
             return self.bridge(Seen((patches[:, : sizes[0]],), grid, patches[:, sizes[0] :]))
         return self.bridge(Seen(torch.split(patches, list(sizes), 1), grid))
