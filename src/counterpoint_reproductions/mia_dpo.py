@@ -19,7 +19,19 @@ from counterpoint.training.run import Run
 from counterpoint.training.start import load as load_run
 from counterpoint.types import Prompt
 
-from .lab import Lab, Result, Score, TrainingComparison, above, arm, below, decides, effects, secondary, within
+from .lab import (
+    Lab,
+    Result,
+    Score,
+    TrainingComparison,
+    above,
+    arm,
+    below,
+    decides,
+    effects,
+    secondary,
+    within,
+)
 
 CLAIM = (
     "Among pictures in a collage, wrong replies attend less to the picture that is asked about than right ones: the "
@@ -102,7 +114,7 @@ def run(lab: Lab) -> Iterator[Result]:
     made = make_replies(assistant, source, pairs, makers)
     study = lab.study(replace(COMPARISON, arms=begun(folder), data=str(pairs)))
     confused, accuracy = (study.scores(f"wrong_picture {name}") for name in ("confused", "accuracy"))
-    alone = study.on(load_any(ALONE, 96), "likelihood nats")
+    alone = study.on(load_any(lab.world(ALONE), 96), "likelihood nats")
     yield from decides(
         above(auroc, 0.5, name="1: AUROC of the ratio for right replies", **AUROC),
         below(
@@ -121,9 +133,9 @@ def run(lab: Lab) -> Iterator[Result]:
     )
     refused = "; ".join(f"{name} {sum(reasons.values())}" for name, reasons in made.refused.items())
     lab.note(
-        f"The registered method on {DATA} under the recipe speak with pictures of 96 pixels, {STEPS} steps from one run",
-        "of sft, which also writes the worse replies, at temperature 1. Fine-tuning is dpo with β = 0 and sft = 1, so",
-        f"that all arms see pairs alone. Of sampled test replies {right.measure().estimate:.3f} are right. Rows without",
-        f"a worse reply: {refused}. Replies that are right for another picture: {confused.means()}; right replies:",
+        f"The registered method on {DATA} under the recipe speak, pictures of 96 pixels, {STEPS} steps from one",
+        "run of sft, which also writes the worse replies, at temperature 1. Fine-tuning is dpo with β = 0 and sft = 1, so that",
+        f"all arms see pairs alone. Of sampled test replies {right.measure().estimate:.3f} are right. Rows without a",
+        f"worse reply: {refused}. Replies that are right for another picture: {confused.means()}; right replies:",
         f"{accuracy.means()}; nats a word where a picture stands alone: {alone.means()}.",
     )

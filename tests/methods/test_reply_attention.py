@@ -47,7 +47,8 @@ def by_hand(method: Any, pictures: Tensor, reply: str) -> tuple[Tensor, float]:
     model = language.model.model
     seen: list[Tensor] = []
     handle = model.layers[1].register_forward_pre_hook(
-        lambda layer, args, kwargs: seen.append(args[0] if args else kwargs["hidden_states"]), with_kwargs=True
+        lambda layer, args, kwargs: seen.append(args[0] if args else kwargs["hidden_states"]),
+        with_kwargs=True,
     )
     state = language.token_states(whole)
     handle.remove()

@@ -50,9 +50,7 @@ def about(reply: str, box: tuple[float, float, float, float] = (0.0, 0.0, 0.5, 1
 
 
 def ratio(weights: list[list[list[float]]], number: int, box: tuple[float, float, float, float]) -> float:
-    return attention_ratio(
-        ReplyAttention(torch.tensor(weights), 0.0), AskedPart(("image",), number, box, ())
-    )
+    return attention_ratio(ReplyAttention(torch.tensor(weights), 0.0), AskedPart(("image",), number, box, ()))
 
 
 def test_the_ratio_is_relative_to_the_share_of_tokens() -> None:
@@ -67,7 +65,9 @@ def test_the_ratio_is_relative_to_the_share_of_tokens() -> None:
     assert math.isnan(ratio([[[math.nan] * 2] * 2], 0, quarter))
     # One picture is all that can be attended to.
     assert ratio([[[0.1, 0.7], [0.1, 0.1]]], 0, WHOLE) == 1
-    with pytest.raises(ValueError, match="no token of the picture lies in the part of it that is asked about"):
+    with pytest.raises(
+        ValueError, match="no token of the picture lies in the part of it that is asked about"
+    ):
         ratio([[[0.5]], [[0.5]]], 0, quarter)
 
 
@@ -109,14 +109,18 @@ def test_outliers_are_left_out() -> None:
     assert Albums()(Scripted("a blue dog", likely=-math.inf), [about(good)], 0) == [None]
 
 
-@pytest.mark.parametrize(("one", "other", "edits"), [("", "abc", 3), ("kitten", "sitting", 3), ("ab", "ba", 2)])
+@pytest.mark.parametrize(
+    ("one", "other", "edits"), [("", "abc", 3), ("kitten", "sitting", 3), ("ab", "ba", 2)]
+)
 def test_edit_distance(one: str, other: str, edits: int) -> None:
     assert edit_distance(one, other) == edit_distance(other, one) == edits
 
 
 def test_requests_and_assistants_that_cannot_be_are_refused() -> None:
     plain = ReplyRequest(Prompt("What?", torch.zeros(3, 8, 8, dtype=torch.uint8)), "a cat")
-    with pytest.raises(ValueError, match="albums takes requests about one of several pictures: write ,albums="):
+    with pytest.raises(
+        ValueError, match="albums takes requests about one of several pictures: write ,albums="
+    ):
         Albums()(Scripted("a dog"), [plain], 0)
     assert Albums()(Scripted("a blue dog"), [plain, about("a red cat")], 0) == [None, "a blue dog"]
     assert Albums()(Scripted("a blue dog"), [], 0) == []

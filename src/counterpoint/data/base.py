@@ -213,7 +213,7 @@ class Data(ABC):
         return None
 
     def asked_part(self, row: int) -> AskedPart | None:
-        """Return the part of a row's pictures that its requests are about; None where they are about all of one picture."""
+        """Return the part of a row's pictures that its requests are about; None where it is all of one picture."""
         return None
 
     def key(self, row: int) -> str:

@@ -42,9 +42,7 @@ def reply_attention(
         return [
             one
             for start in range(0, len(prompts), _AT_ONCE)
-            for one in _attention(
-                model, prompts[start : start + _AT_ONCE], replies[start : start + _AT_ONCE]
-            )
+            for one in _attention(model, prompts[start : start + _AT_ONCE], replies[start : start + _AT_ONCE])
         ]
     finally:
         model.train(was_training)

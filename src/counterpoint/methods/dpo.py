@@ -33,8 +33,9 @@ class DPO(SpeakingMethod):
     See `counterpoint.losses.DPOLoss`. The reference ρ is the model as the run begins. Its log-likelihoods are computed
     once, before the first step, and stored for each row, so that no second model is held. Both replies are read behind
     the same clean picture. Worse replies are a further column of conversations with the same requests
-    (``dpo,worse=COLUMN``). Further columns of pictures may be named (``dpo,columns=image+talk+worse+second``). A pair of equal replies is left out, and so is a pair whose context leaves nothing of a
-    reply. A recipe should leave pictures unchanged (``augmentation.paired: plain``), as the reference reads them so.
+    (``dpo,worse=COLUMN``). Further columns of pictures may be named (``dpo,columns=image+talk+worse+second``). A pair
+    of equal replies is left out, and so is a pair whose context leaves nothing of a reply. A recipe should leave
+    pictures unchanged (``augmentation.paired: plain``), as the reference reads them so.
 
     Args:
         towers: of pictures, with features of patches, and of conversations, twice or more.

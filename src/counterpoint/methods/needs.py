@@ -33,8 +33,8 @@ class Needs:
         least, most: how many; as many as there are if ``most`` is None.
         modalities: of the columns, in this order; any if empty. Without ``most`` there may be more of the last one.
         more: the modality of the columns behind those of ``modalities`` in place of the last one, however many.
-        also: modalities of columns that a user may name behind those of ``modalities``, in place of the last one, with +
-            between them.
+        also: modalities of columns that a user may name behind those of ``modalities``, in place of the last one; with
+            + between them.
         prefers: the modality that a method of one column takes where the data has several; the first one unless given.
         only: the modality of every column, however many; any if empty. Columns of others are left aside.
         further: of the first two columns, those whose modalities the columns behind them may have; any if empty.

@@ -14,7 +14,7 @@ from counterpoint.evaluation.task import NotApplicableError
 from counterpoint.evaluation.tasks import WrongPicture
 from counterpoint.types import Prompt
 
-SOURCE = "scenes:tiny,objects=1,train=12,validation=4,test=40,pixels=8,talk=captions"
+SOURCE = "scenes:tiny,objects=1,train=12,validation=4,test=40,pixels=16,talk=captions"
 
 
 class Told:

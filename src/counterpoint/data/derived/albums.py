@@ -236,7 +236,7 @@ def _counts(forms: str) -> dict[str, int]:
         fewest, most = COUNTS[form]
         if not fewest <= counts[form] <= most:
             of = f"{fewest} to {most}" if most > fewest else f"{most}"
-            raise ValueError(f"albums={one}: a {form} has {of} pictures")
+            raise ValueError(f"albums={one}: {form} takes {of} pictures")
     return counts
 
 
@@ -268,7 +268,9 @@ def _composed(album: _Album, pictures: Sequence[UInt8[Tensor, "3 _ _"]]) -> UInt
     size = pictures[album.number].shape[1:]
     canvas = torch.full_like(pictures[album.number], _GREY)
     for (left, top, right, bottom), picture in zip(_boxes(album), pictures, strict=True):
-        x, y = (slice(*_pixels(ends, of)) for ends, of in (((left, right), size[1]), ((top, bottom), size[0])))
+        x, y = (
+            slice(*_pixels(ends, of)) for ends, of in (((left, right), size[1]), ((top, bottom), size[0]))
+        )
         canvas[:, y, x] = F.resize(picture, [y.stop - y.start, x.stop - x.start], antialias=True)
     return canvas
 

@@ -26,8 +26,8 @@ class Albums(Checked):
             (number of these tokens / number of all tokens of pictures)
 
     R is 1 where attention is spread evenly, however small the part is that is asked about. A reply is a worse one where
-    R is below ``ratio``. Attention is that of the tokens of the reply; tokens of words and attention sinks count nowhere.
-    A token belongs to what is asked about where more than half of its area does.
+    R is below ``ratio``. Attention is that of the tokens of the reply; words and attention sinks count nowhere. A token
+    belongs to what is asked about where more than half of its area does.
 
     A reply that says what the good one says is no worse reply, whatever its attention. So it is with one that differs
     in too few characters, is much longer or shorter, or has a high perplexity.
