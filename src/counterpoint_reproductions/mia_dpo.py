@@ -134,8 +134,8 @@ def run(lab: Lab) -> Iterator[Result]:
     refused = "; ".join(f"{name} {sum(reasons.values())}" for name, reasons in made.refused.items())
     lab.note(
         f"The registered method on {DATA} under the recipe speak, pictures of 96 pixels, {STEPS} steps from one",
-        "run of sft, which also writes the worse replies, at temperature 1. Fine-tuning is dpo with β = 0 and sft = 1, so that",
-        f"all arms see pairs alone. Of sampled test replies {right.measure().estimate:.3f} are right. Rows without a",
-        f"worse reply: {refused}. Replies that are right for another picture: {confused.means()}; right replies:",
-        f"{accuracy.means()}; nats a word where a picture stands alone: {alone.means()}.",
+        "run of sft, which also writes the worse replies, at temperature 1. Fine-tuning is dpo with β = 0 and sft = 1,",
+        f"so that all arms see pairs alone. Of sampled test replies {right.measure().estimate:.3f} are right. Rows",
+        f"without a worse reply: {refused}. Replies that are right for another picture: {confused.means()}; right",
+        f"replies: {accuracy.means()}; nats a word where a picture stands alone: {alone.means()}.",
     )

@@ -73,9 +73,10 @@ def _attention(
     spoken = torch.zeros(mean.shape[:2], dtype=torch.bool, device=mean.device)
     spoken[:, opening + width - 1 : -1] = read[:, REPLY, opening:] > 0
     weights = torch.stack([of[at].mean(0) for of, at in zip(mean, spoken, strict=True)])
-    weights = weights.masked_fill(sinks, torch.nan).unflatten(1, (count, -1))
+    weights = weights.masked_fill(sinks, torch.nan).reshape(len(weights), count, -1)
     h, w = speaker.bridge.grid
-    weights = weights.unflatten(2, (h, w)) if speaker.bridge.placed else weights.nansum(2)[:, :, None, None]
+    placed = weights if speaker.bridge.placed else weights.nansum(2, keepdim=True)
+    weights = placed.reshape(len(weights), count, *((h, w) if speaker.bridge.placed else (1, 1)))
     log_p = model._likelihoods(talk, given)
     lengths = (talk[:, REPLY] > 0).sum(1).clamp_min(1)
     likely = (log_p.sum(1) / lengths).tolist()
