@@ -161,7 +161,7 @@ def test_requests_and_models_without_such_attention_are_refused() -> None:
     resampled = speaking("sft,bridge=resampler,tokens=3", "talk")
     assert resampled.attention(PROMPTS[:1], GOOD[:1])[0].weights.shape == (1, 1, 1)
     stacked = speaking("sft,bridge=crossed,tokens=2", "talk")
-    with pytest.raises(ValueError, match="CrossedBridge changes layers of the language model"):
+    with pytest.raises(ValueError, match="the bridge changes layers of the language model"):
         stacked.attention(PROMPTS[:1], GOOD[:1])
     recurrent = speaking("sft,lm=mamba", "talk")
     with pytest.raises(ValueError, match="has no attention; take a Transformer, such as llama"):

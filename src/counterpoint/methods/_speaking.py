@@ -29,6 +29,7 @@ from ..raw import Conversation, Exchange
 from ..reasons import counted
 from ..types import Batch, Embeddings, Prompt, ReplyAttention
 from ._picture_positions import positions_of
+from ._reply_attention import attention_to_pictures
 from .needs import Needs
 from .tower_method import TowerMethod, paired
 
@@ -262,6 +263,7 @@ class SpeakingMethod(TowerMethod):
                 replies[number] = self.language.chat.decode(of_one)
         return replies
 
+    @torch.no_grad()
     def attention(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> list[ReplyAttention]:
         """Return where in the pictures the model attends as it writes replies, and how likely it finds them.
 
@@ -269,9 +271,33 @@ class SpeakingMethod(TowerMethod):
             ValueError: for prompts without a picture, pictures in earlier turns, a bridge that changes layers, and a
                 language model without attention.
         """
-        from ._reply_attention import reply_attention
+        if any(prompt.picture is None for prompt in prompts):
+            raise ValueError("attention to pictures is asked of prompts with a picture, and one has none")
+        if any(turn.picture is not None for prompt in prompts for turn in prompt.turns):
+            raise ValueError(
+                "attention is that to the pictures of the last request, and an earlier turn has one"
+            )
+        rows = [self._conversation(prompt, reply) for prompt, reply in zip(prompts, replies, strict=True)]
+        made = []
+        for start in range(0, len(rows), _AT_ONCE):
+            talk = self.language.chat(rows[start : start + _AT_ONCE]).to(self._device)
+            talk[:, REPLY] *= talk[:, EXCHANGE] == talk[:, EXCHANGE].amax(1, keepdim=True)
+            patches = self._patches([prompt.picture for prompt in prompts[start : start + _AT_ONCE]])
+            made += self._evaluated(self._attention, patches, talk)
+        return made
 
-        return reply_attention(self, prompts, replies)
+    def _attention(self, patches: Float[Tensor, "b n w"], talk: Int[Tensor, "b 3 L"]) -> list[ReplyAttention]:
+        given, bridge = self.given(patches, talk), self.speaker.bridge
+        weights = attention_to_pictures(self.language, given, talk).float().cpu()
+        weights = weights.reshape(len(talk), len(self.pictures), -1)
+        # Tokens without a place of their own are counted together.
+        grid = bridge.grid if bridge.placed else (1, 1)
+        weights = weights if bridge.placed else weights.nansum(2, keepdim=True)
+        likely = self._likelihoods(talk, given).sum(1) / replied(talk).clamp_min(1)
+        return [
+            ReplyAttention(of.reshape(-1, *grid), value)
+            for of, value in zip(weights, likely.tolist(), strict=True)
+        ]
 
     @torch.no_grad()
     def word_logits(self, prompts: Sequence[Prompt], words: Sequence[str]) -> Float[Tensor, "n w"]:
