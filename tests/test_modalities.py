@@ -26,6 +26,7 @@ LOOKED_AT = (
 ABOUT_PICTURES_OR_WORDS = {
     "data/columns.py": "classes are named in words",
     "data/converting.py": "pictures can be made smaller; with captions alone they need no note of the columns",
+    "data/derived/albums.py": "pictures among others, and conversations about them",
     "data/derived/questions.py": "questions about pictures",
     "data/embeddings.py": "pictures by name, for tasks about them",
     "data/listed/pairs.py": "pictures with captions",
@@ -146,7 +147,6 @@ DECIDES = {
     "cli/index.py": "a text can be typed in a command, a picture has an option of its own",
     "data/base.py": "nouns are of texts",
     "data/benchmarks/qvhighlights.py": "videos with queries",
-    "data/derived/albums.py": "pictures among others, and conversations about them",
     "data/derived/captioned.py": "texts of pictures that a model wrote",
     "data/derived/conversations.py": "the column of conversations, and captions",
     "data/derived/replied.py": "columns of conversations",
