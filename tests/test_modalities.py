@@ -130,6 +130,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/sy_con.py": "prefers pictures where there are other columns too",
     "methods/_rocket.py": "options that name the augmentation of pictures and of texts",
     "methods/best_alignment.py": "speech and what is said",
+    "methods/coconut_slu.py": "speech and what is said",
     "methods/ebm.py": "samples of pixels",
     "methods/conan.py": "keeps the tokens of documents",
     "methods/whitened_cse.py": "prefers texts where there are other columns too",

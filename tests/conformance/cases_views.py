@@ -137,6 +137,49 @@ def cci_loops(objective: Any, *z: Tensor, labels: Tensor, domains: Tensor | None
     return average(losses)
 
 
+def banks(own: bool) -> Callable[[torch.Generator, int, int], Inputs]:
+    """Anchors, a bank and positives of their own; the first example is always an anchor and a positive."""
+
+    def make(g: torch.Generator, n: int, d: int) -> Inputs:
+        masks = [torch.rand(n, generator=g) < 0.6 for _ in range(2)]
+        for mask in masks:
+            mask[0] = True
+        labels = torch.randint(-1, 3, (n,), generator=g)
+        given = {"labels": labels, "anchor_mask": masks[0], "positive_mask": masks[1]}
+        return *(unit(g, n, d) for _ in range(2 + own)), given
+
+    return make
+
+
+def banks_loops(
+    objective: Any,
+    anchors: Tensor,
+    bank: Tensor,
+    own: Tensor | None = None,
+    *,
+    labels: Tensor,
+    anchor_mask: Tensor,
+    positive_mask: Tensor,
+) -> Tensor:
+    n, scale = len(anchors), 1 / objective.temperature
+    losses = []
+    for k in range(n):
+        alike = [j for j in range(n) if j == k or (labels[j] == labels[k] and labels[k] >= 0)]
+        positives = [j for j in alike if positive_mask[j]]
+        if not anchor_mask[k] or not positives:
+            continue
+        terms = []
+        for j in positives:
+            s = scale * total(list(anchors[k] * (bank if own is None else own)[j]))
+            others = [
+                (scale * total(list(anchors[k] * bank[i]))).exp() for i in range(n) if own is None or i != k
+            ]
+            denominator = total(others if own is None else [s.exp(), *others])
+            terms.append(-(s.exp() / denominator).log())
+        losses.append(average(terms))
+    return average(losses)
+
+
 def sbcl_loops(
     objective: Any,
     *z: Tensor,
@@ -321,6 +364,8 @@ CASES = (
     Case("cci", cci_loops, views_with_labels(2), {"temperature": 0.3}, matrices=(2, 2)),
     Case("sbcl", sbcl_loops, with_subclasses, {"temperature": 0.3}, "subclasses", matrices=(1, 2)),
     Case("sbcl", sbcl_loops, views_with_labels(2, lowest=-1), {"temperature": 0.3}, matrices=(1, 2)),
+    Case("supcon-banks", banks_loops, banks(False), {"temperature": 0.3}),
+    Case("supcon-banks", banks_loops, banks(True), {"temperature": 0.3}, "positives", matrices=(2, 2)),
     Case("simcse", simcse_loops, two, {"temperature": warm}),
     Case(
         "simcse",

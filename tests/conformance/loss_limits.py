@@ -293,6 +293,12 @@ LIMITS: Mapping[str, Limit] = {
             ("distinct classes", False, IDS),
         )
     },
+    "supcon-banks, distinct classes → infonce, one way": Limit(
+        partial(L.SupConBanksLoss(TAU), labels=IDS), _one_way
+    ),
+    "supcon-banks, distinct classes, the bank's own positives → infonce, one way": Limit(
+        lambda x, y: L.SupConBanksLoss(TAU)(x, y, y, labels=IDS), _one_way
+    ),
     "whitened-cse, two views → simcse": Limit(L.WhitenedCSELoss(TAU), L.SimCSELoss(TAU)),
 }
 """Limits by name: ``"THING, option → OTHER"``."""

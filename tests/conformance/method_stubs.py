@@ -160,6 +160,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "ccc-wav2vec2": {"seconds": 0.005, "mask_length": 1, "negatives": 5, "cluster_factor": 2},
     # Of stages of single experts, the last stage moves nothing.
     "clip-moe": {"source": "copies", "balance": 1.0},
+    # Data here has rows of few classes, and each task needs some.
+    "coconut-slu": {"tasks": 1},
     "cumo": {"balance": 1.0},
     "distillm-2": {"teacher": "a run of sft"},
     "dito": {"channels": 4},

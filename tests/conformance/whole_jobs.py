@@ -72,6 +72,7 @@ UNTRAINED = {
     "amc": ("it takes a column of maps", "tests/methods/test_amc.py"),
     "blip-2": ("it takes conversations beside texts", "tests/methods/test_blip_2.py"),
     "coavt": ("it takes three columns", "tests/methods/test_coavt.py"),
+    "coconut-slu": ("it takes sounds", "tests/methods/test_coconut_slu.py"),
     "colva": ("it takes two pictures with maps", "tests/methods/test_colva.py"),
     "conan": ("it takes pairs of texts", "tests/methods/test_conan.py"),
     "cumo": ("it takes conversations", "tests/methods/test_cumo.py"),

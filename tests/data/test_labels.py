@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from counterpoint.cli.common.files import FileOptions
 from counterpoint.data import Classes, Data, MixedData, Numbers, Points, Tags
 from counterpoint.data.base import Rows
 from counterpoint.data.fingerprint import Fingerprint
-from counterpoint.data.labels import LabelTypeError, Rare
+from counterpoint.data.labels import LabelTypeError, Rare, Timelines
 from counterpoint.data.listed.labels import labels_of
 from counterpoint.data.loading.loader import Loader
 from counterpoint.data.loading.order import ShuffledOrder
@@ -197,6 +198,20 @@ def test_what_is_no_label_is_said_where_it_is_asked_for(column: dict[str, list[s
         data.label(name)
     with pytest.raises(NotApplicableError, match=f"{name} is none: .*{why}"):
         check_data(_OfNumbers(name), data)
+
+
+def test_lists_of_numbers_are_timelines() -> None:
+    texts = pl.Series(["[0, 1, null, 1]", "[2.5]", None, "[]"])
+    labels, refused = labels_of({"moments": texts, "spans": pl.Series(["[[0, 2.5]]", "[]"] * 2)})
+    (label,) = labels.values()
+    assert isinstance(label, Timelines)
+    nan = math.nan
+    expected = [[0, 1, nan, 1], [2.5, nan, nan, nan], [nan] * 4, [nan] * 4]
+    np.testing.assert_array_equal(label.values, expected)
+    # As they are written beside vectors, they are read again.
+    again, _ = labels_of({"moments": pl.Series(label.texts(np.arange(4)), dtype=pl.String)})
+    np.testing.assert_array_equal(again["moments"].values, label.values)
+    assert refused == {"spans": "lists that hold neither tags nor numbers"}
 
 
 def test_pairs_of_zeros_and_ones_and_of_words_are_no_points() -> None:

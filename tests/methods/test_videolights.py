@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import permutations
 from typing import Any
@@ -11,8 +12,11 @@ import numpy as np
 import pytest
 import torch
 from method_stubs import build, loaded, run
+from torch import Tensor
 
-from counterpoint.evaluation.tasks.moments import detected, highlighted
+from counterpoint.data.source import load_any
+from counterpoint.evaluation.task import subsample_by_hash
+from counterpoint.evaluation.tasks.moments import Moments, detected, highlighted, runs
 from counterpoint.methods._moments import agreement, overlaps, ranked, separated, set_loss, spans_of
 from counterpoint.networks.fusion.moments import SpanFeedback
 from counterpoint.testing._stubs import INPUTS
@@ -140,6 +144,32 @@ def test_moments_are_of_the_raw_clips() -> None:
     assert spans.shape == (6, 4, 3)
     assert ((spans[..., 0] <= spans[..., 1]) & (spans >= 0).all(-1) & (spans <= 1).all(-1)).all()
     assert (~saliency.isnan()).sum(1).tolist() == INPUTS["video"].lengths.tolist()
+
+
+def test_moments_of_a_few_clips_are_for_people_to_compare() -> None:
+    data = load_any("clips:long,train=2,validation=2,test=8")
+
+    class Finder:
+        def find_moments(self, inputs: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+            lengths = inputs["video"].lengths
+            places = torch.arange(int(lengths.max()))
+            saliency = places.float().where(places < lengths[:, None], torch.nan)
+            return torch.tensor([[[0.0, 0.5, 0.9]]]).expand(len(lengths), 1, 3), saliency
+
+    rows = next(iter(data.splits.test.values()))
+    model: Any = Finder()
+    found = Moments()(model, data, rows).moments
+    assert found is not None
+    assert len(found.queries) == len(found.spans) == len(found.saliency) == len(found.true_spans) == 6
+    assert set(found.queries) <= set(data.read("text", rows))
+    chosen = subsample_by_hash(data, rows, 6, "moments")
+    assert found.queries == tuple(data.read("text", rows[chosen]))
+    np.testing.assert_array_equal(found.true_saliency, data.labels["saliency"].values[rows[chosen]])
+    for drawn, true in zip(
+        found.true_spans, runs(torch.from_numpy(data.labels["moments"].values[rows[chosen]])), strict=True
+    ):
+        np.testing.assert_allclose(drawn[: len(true)], true)
+        assert np.isnan(drawn[len(true) :]).all()
 
 
 def test_metrics_are_those_of_hand() -> None:

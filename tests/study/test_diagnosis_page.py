@@ -12,7 +12,7 @@ import pytest
 
 from counterpoint.cli import main
 from counterpoint.diagnostics.report import embeddings, network, patches
-from counterpoint.diagnostics.report.sections import SECTIONS, SLOW
+from counterpoint.diagnostics.report.sections import OF_WORDS, SECTIONS, SLOW
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.report import write_report
 from counterpoint.study.report.diagnosis import FILE, PAGE, conclusion, diagnose_model, not_measured
@@ -58,6 +58,23 @@ def test_patches_alone_have_a_page(trained: Path, tmp_path: Path, capsys: pytest
     page = (tmp_path / PAGE).read_text(encoding="utf-8")
     assert "What patches say" in page
     assert "--what places" in page
+
+
+def test_words_alone_have_a_page(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], pairs: Path, recipe: Recipe
+) -> None:
+    assert main(["diagnose", str(trained), "--what", "words", "--out", str(tmp_path), "--json"]) == 0
+    sections = json.loads(capsys.readouterr().out)["sections"]
+    assert list(sections) == list(OF_WORDS)
+    assert {name for name, section in sections.items() if section["numbers"]} == {"words"}
+    page = Page((tmp_path / PAGE).read_text(encoding="utf-8"))
+    assert len([it for it in page.all("article") if "sample" in it["class"]]) == 12
+    assert "--what words" in page.text
+    run(Run("ntxent,on=images", str(pairs), override(recipe, {"steps": 1})), tmp_path / "blind", test=False)
+    assert main(["diagnose", str(tmp_path / "blind"), "--what", "words"]) == 1
+    message = " ".join(capsys.readouterr().err.split())
+    assert "take one with a joint encoder" in message
+    assert not (tmp_path / "blind" / PAGE).exists()
 
 
 def test_it_leads_with_three_lines_and_groups_was_not_measured() -> None:

@@ -22,14 +22,14 @@ from counterpoint.data.base import Rows
 from counterpoint.data.listed.pairs import Pairs
 from counterpoint.files import DamagedFileError
 from counterpoint.recipes import Recipe, load, override
-from counterpoint.study import label_maps
+from counterpoint.study import label_maps, moments
 from counterpoint.study.design import Design
 from counterpoint.study.layout import run_folder
 from counterpoint.study.report import examples as report_examples
 from counterpoint.study.report import write_report
 from counterpoint.study.report.page import commands
 from counterpoint.study.schema import TrainingSummary
-from counterpoint.types import LabelMaps
+from counterpoint.types import FoundMoments, LabelMaps
 from fixtures.page import Page
 from fixtures.synthetic_study import ARMS, FAILED, write_data, write_study
 
@@ -322,6 +322,33 @@ def test_class_maps_of_arms_stand_side_by_side(
     (run / label_maps.FILE).write_bytes(b"torn")
     assert label_maps.read(run) == {}
     write_report(copy, summary)
+
+
+def test_moments_of_arms_stand_below_the_truth(study: tuple[Path, TrainingSummary], tmp_path: Path) -> None:
+    folder, summary = study
+    copy = shutil.copytree(folder, tmp_path / "study")
+    nan = np.nan
+    for number, arm in enumerate(summary.arms[:2]):
+        found = FoundMoments(
+            ("a red <ball>", "a cat"),
+            np.array([[[0.25, 0.5], [0.75, 1.0]], [[0.0, 0.5], [nan, nan]]]),
+            np.array([[0.0, 1.0, 2.0], [0.0, 1.0, nan]]),
+            np.array([[[0.2, 0.5, 0.9], [0.1, 0.3, 0.1 * number], [0.0, 1.0, 0.2]]] * 2),
+            np.array([[0.5, 0.5, nan], [0.1, 0.9, 0.2]]),
+        )
+        moments.write(run_folder(copy, arm.slug, summary.seeds[0]), {"all": found})
+    back = moments.read(run_folder(copy, summary.arms[0].slug, summary.seeds[0]))["all"]
+    assert back.queries == ("a red <ball>", "a cat")
+    np.testing.assert_array_equal(back.saliency, found.saliency)
+    page = write_report(copy, summary).read_text()
+    section = page.partition('id="moments"')[2].partition("</section>")[0]
+    assert "a red &lt;ball&gt;" in section
+    shown = [html.unescape(text) for text in re.findall(r"<text[^>]*>([^<]*)</text>", section)]
+    assert shown.count("truth") == 2
+    assert {arm.name for arm in summary.arms[:2]} <= set(shown)
+    (run_folder(copy, summary.arms[0].slug, summary.seeds[0]) / moments.FILE).write_bytes(b"torn")
+    assert moments.read(run_folder(copy, summary.arms[0].slug, summary.seeds[0])) == {}
+    assert 'id="moments"' not in write_report(folder, summary).read_text()
 
 
 def test_examples_are_what_the_runs_returned(study: tuple[Path, TrainingSummary]) -> None:

@@ -297,6 +297,26 @@ class ObjectAnnotations(Items):
         """Return the pictures of some items."""
 
 
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom, in shares of the picture's sides."""
+
+
+class LocatedThings(Items):
+    """Pictures and the things that they show, each with its box.
+
+    Attributes:
+        things: of each picture, by name.
+        names: every name that a thing can have, those of no picture too.
+        rows: of the data, one an item.
+    """
+
+    called = "things with boxes"
+
+    things: Sequence[Sequence[tuple[str, Box]]]
+    names: Sequence[str]
+    rows: Int[np.ndarray, " n"]
+
+
 class Instructions(Items):
     """Pictures and what is to be written about each; the kind is the form that is asked for.
 

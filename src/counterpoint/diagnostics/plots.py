@@ -19,7 +19,7 @@ COLOURS = ("#1668b0", "#b65200", "#00806a", "#a3307e", "#73641a", "#5a48b5", "#7
 
 _VARIABLES = {INK: "--ink", SOFT: "--soft", GRID: "--grid"}
 _VARIABLES |= {colour: f"--c{k}" for k, colour in enumerate(COLOURS)}
-_STYLE = {
+STYLE = {
     "axes.edgecolor": GRID,
     "axes.grid": True,
     "axes.labelcolor": SOFT,
@@ -58,7 +58,7 @@ def lines(
         ticks: names of the positions 0, 1, … on x.
     """
     figure, axes = _empty(x, y)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         colour = -1
         for name, (across, up) in curves.items():
             dashed = name.endswith("at the start")
@@ -85,7 +85,7 @@ def lines(
 def bars(values: Mapping[str, float], *, x: str) -> Figure:
     """Draw a bar for each name, from top to bottom, with its value."""
     figure, axes = _empty(x, "", height=0.8 + 0.32 * len(values))
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         names = list(values)
         drawn = axes.barh(names, list(values.values()), color=COLOURS[0], height=0.6)
         texts = [f"{value:.3g}".replace("-", "−") for value in values.values()]
@@ -100,7 +100,7 @@ def bars(values: Mapping[str, float], *, x: str) -> Figure:
 def histograms(groups: Mapping[str, Float[np.ndarray, " _"]], *, x: str) -> Figure:
     """Draw the spread of the values of each group, on the same bins."""
     figure, axes = _empty(x, "share")
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         finite = np.concatenate([np.ravel(v)[np.isfinite(np.ravel(v))] for v in groups.values()])
         edges = np.histogram_bin_edges(finite, bins=40)
         for k, (name, values) in enumerate(groups.items()):
@@ -115,7 +115,7 @@ def histograms(groups: Mapping[str, Float[np.ndarray, " _"]], *, x: str) -> Figu
 def scatter(groups: Mapping[str, Float[np.ndarray, "_ 2"]], *, x: str, y: str, equal: bool = False) -> Figure:
     """Draw a dot for each row of each group; ``equal``: both axes on one scale around a cross at 0."""
     figure, axes = _empty(x, y, height=3.4 if equal else 2.8)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         for k, (name, points) in enumerate(groups.items()):
             axes.scatter(
                 points[:, 0],
@@ -140,7 +140,7 @@ def heat(matrix: Float[np.ndarray, "rows columns"], rows: Sequence[str], columns
     """Draw a matrix of values up to 1, dark for 1 and light for 0 and below, each written into its cell."""
     side = 0.9 + 0.42 * len(columns)
     figure, axes = _empty("", "", width=side + 1.2, height=0.9 + 0.36 * len(rows))
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         axes.imshow(
             matrix,
             cmap=_shades(),
@@ -178,7 +178,7 @@ def contours(at: Float[np.ndarray, " n"], values: Float[np.ndarray, "n n"], *, x
         x, y: what the axes are.
     """
     figure, axes = _empty(x, y, height=3.4)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         shown = np.ma.masked_invalid(values.T)
         low, high = float(shown.min()), float(shown.max())
         steps = low + (high - low) * np.linspace(0, 1, 10)[1:] ** 2
@@ -193,7 +193,7 @@ def contours(at: Float[np.ndarray, " n"], values: Float[np.ndarray, "n n"], *, x
 
 def gallery(rows: Sequence[Sequence[np.ndarray]], columns: Sequence[str]) -> Figure:
     """Draw pictures in rows under headings: ``(H, W, 3)`` in colour, ``(h, w)`` as a map, dark for its highest."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(1.0 * len(columns), 0.3 + 1.0 * len(rows)), layout="constrained")
         grid: Sequence[Sequence[Axes]] = figure.subplots(len(rows), len(columns), squeeze=False).tolist()
         for i, j in np.ndindex(len(rows), len(columns)):
@@ -226,7 +226,7 @@ def class_legend(figure: Figure, names: Sequence[str], shown: Sequence[int], col
     """Name the colours of some classes below a figure, in lines of ``columns`` names."""
     colours = class_colours(names)
     patches = [Patch(color=tuple(colours[k]), label=names[k]) for k in shown]
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure.legend(handles=patches, loc="outside lower center", ncols=columns, fontsize=7)
 
 
@@ -237,7 +237,7 @@ def svg(figure: Figure, name: str) -> str:
     True
     """
     buffer = io.StringIO()
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
         figure.savefig(
             buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
         )
@@ -274,7 +274,7 @@ def _cell(value: float) -> str:
 
 
 def _empty(x: str, y: str, width: float = 5.6, height: float = 2.8) -> tuple[Figure, Axes]:
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.add_subplot()
         axes.set(xlabel=x, ylabel=textwrap.fill(y, _LABEL))

@@ -14,7 +14,7 @@ from ..data.base import Data, Rows
 from ..data.columns import fits
 from ..data.embeddings import EmbeddingCache
 from ..registry import unknown
-from ..types import Assistant, Embedder, LabelMaps, Scores
+from ..types import Assistant, Embedder, FoundMoments, LabelMaps, Scores
 from ._registry import (
     DEFAULT_ANSWERING,
     DEFAULT_CLASSIFYING,
@@ -111,6 +111,15 @@ class RunResults:
             for test, tasks in self.by_test.items()
             for scores in tasks
             if scores.maps is not None
+        }
+
+    def moments(self) -> dict[str, FoundMoments]:
+        """Return the moments of a few clips, by test set; none where no task asks for moments."""
+        return {
+            test: scores.moments
+            for test, tasks in self.by_test.items()
+            for scores in tasks
+            if scores.moments is not None
         }
 
     def value(self, task: str, test: str, metric: str, subset: str = "all") -> float:

@@ -19,6 +19,7 @@ from ..networks.base import FittedInput, ImageTower, Pooling, TextTower, Tower
 from ..networks.batch_norm import BatchNorm1d
 from ..networks.libraries import library_of
 from ..networks.towers.build import build_towers
+from ..networks.towers.joined import JoinedTower
 from ..networks.towers.parts.blocks import residual_blocks
 from ..networks.towers.parts.pixels import Normalise
 from ..networks.weights import TowerSource, restored
@@ -272,6 +273,8 @@ def _stated(name: str, tower: Tower, names: dict[Path, str]) -> StatedTower:
         raise LookupError(
             f"the tower of {name}s was not built by a name, so nothing says how to build it again"
         )
+    if isinstance(tower, JoinedTower):
+        raise LookupError(f"the tower of {name}s is several that are joined, and one name is stated")
     source = TowerSource.parse(tower.name)
     library = _library(source)
     configuration = None if library is None else library.configuration(source)

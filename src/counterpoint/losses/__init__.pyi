@@ -83,6 +83,7 @@ from .soft_infonce import SoftInfoNCELoss as SoftInfoNCELoss
 from .soft_top_k import SoftTopKLoss as SoftTopKLoss
 from .spectral import SpectralLoss as SpectralLoss
 from .supcon import SupConLoss as SupConLoss
+from .supcon_banks import SupConBanksLoss as SupConBanksLoss
 from .supremix import SupReMixLoss as SupReMixLoss
 from .swalip import SwALIPLoss as SwALIPLoss
 from .swalip_prototypes import SwALIPPrototypesLoss as SwALIPPrototypesLoss

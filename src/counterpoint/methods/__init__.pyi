@@ -36,6 +36,7 @@ from .clip_rocket import CLIPRocket as CLIPRocket
 from .clippo import CLIPPO as CLIPPO
 from .coavt import CoAVT as CoAVT
 from .coca import CoCa as CoCa
+from .coconut_slu import CoconutSLU as CoconutSLU
 from .cocoop import CoCoOp as CoCoOp
 from .collossl import ColloSSL as ColloSSL
 from .colva import CoLVA as CoLVA

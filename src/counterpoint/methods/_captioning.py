@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..forms import Count, Positive, Share
 from ..modalities import MODALITIES, resolve
-from ..networks.base import TextTower, Towers
+from ..networks.base import TextTower, Tokenizer, Tower, Towers
 from ..networks.towers.parts.pooling import inside
 from ..pairwise import moments
 from ..pairwise.ranks import Ranks
@@ -23,6 +23,36 @@ from .tower_method import TowerMethod, paired
 
 _AT_ONCE = 256
 """Pictures whose captions are written, or pairs that are scored, at once."""
+
+
+def tokenizer_alone(method: TowerMethod, tower: Tower) -> Tokenizer:
+    """Return the tokenizer of a tower of texts, for a method that has a decoder in place of the tower.
+
+    Raises:
+        ValueError: for a tower with weights to start from, or without a tokenizer.
+    """
+    if not isinstance(tower, TextTower) or tower.pretrained:
+        raise ValueError(
+            f"{type(method).__name__} trains a decoder of its own and takes only the tokenizer of the tower of "
+            f"texts, so the weights of {tower.name!r} would be lost: take --towers.text transformer"
+        )
+    return tower.tokenizer
+
+
+def begins_all(tokenizer: Tokenizer) -> int:
+    """Return 1 where one token begins every text of a tokenizer, else 0."""
+    first = tokenizer(["a", "b"])[:, 0]
+    return int(first[0] == first[1])
+
+
+def mean_over_tokens(likelihood: Float[Tensor, "B 2"]) -> Float[Tensor, ""]:
+    """Return the negative log-likelihood of a token, the mean over the tokens of all ranks.
+
+    Args:
+        likelihood: the sum of the log-probabilities of each text's tokens, and their number.
+    """
+    summed, count = likelihood[:, 0], likelihood[:, 1].detach()
+    return moments.mean(-summed / count.clamp_min(1), count, ranks=Ranks.present())
 
 
 class CaptioningMethod(TowerMethod):
@@ -50,17 +80,10 @@ class CaptioningMethod(TowerMethod):
     def __init__(self, towers: Towers) -> None:
         super().__init__(towers)
         self.picture, self.text = towers
-        reader = towers[self.text]
-        if not isinstance(reader, TextTower) or reader.pretrained:
-            raise ValueError(
-                f"{type(self).__name__} trains a decoder of its own and takes only the tokenizer of the tower of "
-                f"texts, so the weights of {reader.name!r} would be lost: take --towers.text transformer"
-            )
+        self.tokenizer = tokenizer_alone(self, towers[self.text])
         self.views = paired(towers)
-        self.tokenizer = reader.tokenizer
         self.use_input_alone(self.text)
-        first = self.tokenizer(["a", "b"])[:, 0]
-        self.skipped = int(first[0] == first[1])
+        self.skipped = begins_all(self.tokenizer)
         self.length = self.tokenizer.context - self.skipped
 
     @property
@@ -68,8 +91,8 @@ class CaptioningMethod(TowerMethod):
         return self.tokenizer.context
 
     @abstractmethod
-    def patch_states(self, pictures: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P D"]:
-        """Return the states of pictures that the decoder attends to."""
+    def patch_states(self, pictures: Tensor) -> Float[Tensor, "B P D"]:
+        """Return the states of pictures ``(B, 3, H, W)``, or what stands for them, that the decoder attends to."""
 
     @abstractmethod
     def log_likelihood_of_tokens(
@@ -96,8 +119,7 @@ class CaptioningMethod(TowerMethod):
 
     def mean_over_tokens(self, likelihood: Float[Tensor, "B 2"]) -> Float[Tensor, ""]:
         """Return the negative log-likelihood of a token, the mean over the tokens of all ranks."""
-        summed, count = likelihood[:, 0], likelihood[:, 1].detach()
-        return moments.mean(-summed / count.clamp_min(1), count, ranks=Ranks.present())
+        return mean_over_tokens(likelihood)
 
     def embed(self, column: str, inputs: Any, head: str = "default") -> Tensor:
         if column in self.columns and column not in self.embeds:
@@ -120,6 +142,34 @@ class CaptioningMethod(TowerMethod):
         states = self.pair_states(self.picture, pictures)
         self._check_pairs(states, captions)
         return self._evaluated(self._likelihood, states["patches"], self._tokens(captions))
+
+    @torch.no_grad()
+    def token_log_likelihood(self, pictures: Any, captions: Sequence[str]) -> Float[Tensor, "n L"]:
+        """Return the log-likelihood of each token of captions given pictures, and NaN behind the end.
+
+        It predicts a token at a time, so that `log_likelihood` is faster where the sum is enough.
+
+        Args:
+            pictures: as for `embed`, one for each caption; None for a plain grey picture.
+            captions: texts; a text longer than the context is cut.
+
+        Raises:
+            ValueError: for other than one picture for each caption.
+        """
+        targets, mask = self.targets_of(self._tokens(captions).to(self._device))
+        targets, mask = targets[:, : int(mask.sum(1).max())], mask[:, : int(mask.sum(1).max())]
+        if pictures is None:
+            states = self._evaluated(self._of_grey).expand(len(targets), -1, -1)
+        else:
+            of_pictures = self.pair_states(self.picture, pictures)
+            self._check_pairs(of_pictures, captions)
+            states = of_pictures["patches"].to(self._device)
+        tokens = torch.nn.functional.pad(targets, (1, 0), value=self.start)
+        logits = [
+            self._evaluated(self.next_logits, tokens[:, :end], states) for end in range(1, tokens.shape[1])
+        ]
+        likelihood = torch.stack(logits, 1).float().log_softmax(2).gather(2, targets[..., None])[..., 0]
+        return likelihood.masked_fill(~mask, torch.nan).cpu()
 
     @torch.no_grad()
     def caption(
@@ -223,6 +273,11 @@ class CaptioningMethod(TowerMethod):
     def _device(self) -> torch.device:
         return next(self.parameters()).device
 
+    def _of_grey(self) -> Float[Tensor, "1 P W"]:
+        """Return the states of a plain grey picture."""
+        size = self.image_tower.size
+        return self.patch_states(torch.full((1, 3, size, size), 0.5, device=self._device))
+
     def _tokens(self, captions: Sequence[str]) -> Int[Tensor, "n L"]:
         """Return tokens padded to the context, so that those of several calls have one shape."""
         tokens = self.tokenizer(list(captions))
@@ -233,9 +288,7 @@ class CaptioningMethod(TowerMethod):
     ) -> Float[Tensor, "n 2"]:
         """Return `log_likelihood_of_tokens` in parts, on the processor; without states those of a grey picture."""
         if states is None:
-            size = self.image_tower.size
-            grey = self.patch_states(torch.full((1, 3, size, size), 0.5, device=self._device))
-            states = grey.expand(len(tokens), -1, -1)
+            states = self._of_grey().expand(len(tokens), -1, -1)
         parts = []
         for some, of_some in zip(torch.split(states, _AT_ONCE), torch.split(tokens, _AT_ONCE), strict=True):
             targets, mask = self.targets_of(of_some.to(self._device))

@@ -247,19 +247,48 @@ class MatchingMethod(TowerMethod):
         Raises:
             LookupError: for a joint encoder whose patches read words, too.
         """
+        words, patches, size = self._words_and_patches(pictures, phrases)
+        maps = self._evaluated(self.relevant_patches, words, patches)
+        return unit_range(maps).view(len(maps), *size).cpu()
+
+    @torch.no_grad()
+    def word_maps(
+        self, pictures: UInt8[Tensor, "n 3 H W"], captions: Sequence[str]
+    ) -> Float[Tensor, "n L h w"]:
+        """Return which patches of each picture each token of its caption rests on: `relevance`, not scaled.
+
+        Args:
+            pictures: one for each caption.
+            captions: texts, of whose tokens (``tokenizer(captions)``) each has a map.
+
+        Raises:
+            LookupError: for a joint encoder whose patches read words, too.
+        """
+        words, patches, size = self._words_and_patches(pictures, captions)
+        return self._evaluated(self.relevance_of_words, words, patches).unflatten(2, size).cpu()
+
+    def _words_and_patches(
+        self, pictures: UInt8[Tensor, "n 3 H W"], texts: Sequence[str]
+    ) -> tuple[Float[Tensor, "n L D"], Float[Tensor, "n P V"], tuple[int, int]]:
+        """Return the states of words and patches, and how many rows and columns of patches there are."""
         if not self.maps_phrases:
             raise LookupError(
-                f"{type(self).__name__} with fusion=co has no attention of words to patches alone"
+                f"{type(self).__name__} with fusion=co or concat has no attention of words to patches alone"
             )
         grid = self.patch_features(pictures)
-        words = self._evaluated(self.text_tower.states, self.text_tower.tokenizer(phrases).to(self._device))
-        maps = self._evaluated(self.relevant_patches, words, grid.flatten(2).mT)
-        return unit_range(maps).view(len(grid), *grid.shape[2:]).cpu()
+        words = self._evaluated(self.text_tower.states, self.text_tower.tokenizer(texts).to(self._device))
+        return words, grid.flatten(2).mT, (grid.shape[2], grid.shape[3])
 
     def relevant_patches(
         self, words: Float[Tensor, "n L W"], patches: Float[Tensor, "n P V"], create_graph: bool = False
     ) -> Float[Tensor, "n P"]:
         """Return which patches the logit that words and patches belong together rests on, the mean over words."""
+        return pool(self.relevance_of_words(words, patches, create_graph), is_word(words), "mean")
+
+    def relevance_of_words(
+        self, words: Float[Tensor, "n L W"], patches: Float[Tensor, "n P V"], create_graph: bool = False
+    ) -> Float[Tensor, "n L P"]:
+        """Return by word which patches the logit that words and patches belong together rests on."""
         with torch.inference_mode(False), torch.enable_grad():  # an evaluation may be in inference mode
             if patches.is_inference():
                 words, patches = words.clone(), patches.clone()
@@ -268,8 +297,7 @@ class MatchingMethod(TowerMethod):
             with sdpa_kernel(SDPBackend.MATH) if create_graph else nullcontext():
                 states, attention = self.joint(words, patches, attention_of=self.block)
             logits = self.match_head(self.read(states, like=words))[:, 1]
-            of_words = relevance(logits, attention, create_graph)
-        return pool(of_words, is_word(words), "mean")
+            return relevance(logits, attention, create_graph)
 
     @property
     def _device(self) -> torch.device:

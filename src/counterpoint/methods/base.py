@@ -63,7 +63,9 @@ class Method(Checked, nn.Module, ABC):
         names: it reads the names of classes or tags by the text tower of a trained pair, and is refused without one.
         unlabelled: it also reads the training rows without a label, which with ``shots`` are all that were not drawn.
         closed: it is trained in `on_epoch_start` alone, so that a run of it takes no step.
-        regroups: each batch is of one group of the rows, as `groups` says behind every look.
+        regroups: batches are made by groups of the rows, as `groups` says behind every look.
+        group_sampler: the way in which a method that regroups has its rows: each batch of one group, or of all groups
+            alike (``balanced``).
     """
 
     needs: ClassVar[Needs] = Needs()
@@ -92,6 +94,7 @@ class Method(Checked, nn.Module, ABC):
     unlabelled: ClassVar[bool] = False
     closed: ClassVar[bool] = False
     regroups: ClassVar[bool] = False
+    group_sampler: ClassVar[str] = "groups"
 
     @classmethod
     def searched(cls, options: Mapping[str, object]) -> Ranges:
@@ -133,7 +136,7 @@ class Method(Checked, nn.Module, ABC):
         """
 
     def groups(self, ids: Int[Tensor, " N"]) -> Int[Tensor, " N"] | None:
-        """Return the groups of all items on the processor, each batch being of one; None where they make no groups.
+        """Return the groups of all items on the processor, −1 for items of no batch; None where they make no groups.
 
         Asked of methods that regroup, behind every look and where a run goes on: they must follow from buffers.
         """

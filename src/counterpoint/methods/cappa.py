@@ -99,7 +99,7 @@ class CapPa(CaptioningMethod):
     def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         return {"caption": self.mean_over_tokens(z[self.text])}
 
-    def patch_states(self, pictures: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P D"]:
+    def patch_states(self, pictures: Tensor) -> Float[Tensor, "B P D"]:
         return self.image_tower.patches(pictures).flatten(2).mT + self.positions.weight
 
     def log_likelihood_of_tokens(

@@ -141,7 +141,7 @@ class CoCa(CaptioningMethod):
             return self._pooled(inputs)[1]
         return self._lower(*self.targets_of(inputs))[1]
 
-    def patch_states(self, pictures: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P D"]:
+    def patch_states(self, pictures: Tensor) -> Float[Tensor, "B P D"]:
         return self._pooled(pictures)[0]
 
     def log_likelihood_of_tokens(
@@ -157,9 +157,7 @@ class CoCa(CaptioningMethod):
         words, _ = self._lower(tokens[:, 1:], torch.ones_like(tokens[:, 1:], dtype=torch.bool))
         return self.head(self._upper(words, states)[:, -1])
 
-    def _pooled(
-        self, pictures: Float[Tensor, "B 3 H W"]
-    ) -> tuple[Float[Tensor, "B P D"], Float[Tensor, "B D"]]:
+    def _pooled(self, pictures: Tensor) -> tuple[Float[Tensor, "B P D"], Float[Tensor, "B D"]]:
         """Return G and v."""
         patches = self.image_tower.patches(pictures).flatten(2).mT + self.patch_positions.weight
         pooled = self.generative(patches)

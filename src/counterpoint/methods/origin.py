@@ -6,10 +6,11 @@ import re
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..modalities import MODALITIES
 from ..networks.base import Towers
 from ..networks.state.momentum import MomentumCopy
 from ..networks.towers.trained import CheckpointWeights
-from ..networks.weights import TowerSource
+from ..networks.weights import TowerSource, joined_names
 from ..pairwise import Temperature
 from ..reasons import listing
 from .tower_method import TowerMethod, distinct
@@ -37,8 +38,10 @@ def lend_recipe(recipe: Recipe, before: Recipe, modalities: Collection[str], ori
     for modality in names:
         changes |= before.towers.sizes(modality)
     for modality, source in {name: TowerSource.parse(it) for name, it in names.items()}.items():
-        borrowed = not source.library and source.name != "pixels"  # which has no weights of its own
-        changes[modality] = f"{source.name}@{origin}" if borrowed else str(source)
+        # Drawn texts have no weights of their own. Joined towers name several, whose weights the run lends as one.
+        joined = len(joined_names(names[modality], MODALITIES.get(modality).tower_names)) > 1
+        borrowed = not source.library and source.name != "pixels" and not joined
+        changes[modality] = f"{source.name}@{origin}" if borrowed else names[modality]
     widths = recipe.widths.model_copy(update={"embedding": before.widths.embedding})
     towers = recipe.towers.model_copy(update=changes)
     return recipe.model_copy(update={"towers": towers, "widths": widths})

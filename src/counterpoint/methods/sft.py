@@ -61,7 +61,7 @@ class SFT(SpeakingMethod):
     """
 
     family = "speaking"
-    papers = ("deepstack", "evlm", "frozen", "ml-mamba")
+    papers = ("deepstack", "evlm", "frozen", "ml-mamba", "visual-experts-ive")
     needs: ClassVar[Needs] = Needs(2, None, modalities=("image", "talk"), also="image")
     tunable: ClassVar[Ranges] = {}
 

@@ -27,7 +27,7 @@ class DecoderBlock(nn.Module):
 
         x ← x + self(norm(x));   x ← x + cross(norm(x), context);   x ← x + mlp(norm(x))
 
-    The context is not normalised again.
+    The context is not normalised again. Tokens attend to the states in ``seen``, to all unless it is given.
     """
 
     def __init__(self, width: int, heads: int, depth: int) -> None:
@@ -42,7 +42,11 @@ class DecoderBlock(nn.Module):
         self.down = Linear(4 * width, width, std=residual)
 
     def forward(
-        self, x: Float[Tensor, "B L W"], context: Float[Tensor, "B P W"], causal: bool = True
+        self,
+        x: Float[Tensor, "B L W"],
+        context: Float[Tensor, "B P W"],
+        causal: bool = True,
+        seen: Bool[Tensor, "B P"] | None = None,
     ) -> Float[Tensor, "B L W"]:
         of_self, of_cross, of_mlp = self.norms
         q, k, v = self.qkv(of_self(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
@@ -50,7 +54,8 @@ class DecoderBlock(nn.Module):
         x = x + self.out(attended.transpose(1, 2).flatten(2))
         q = self.q(of_cross(x)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         k, v = self.kv(context).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        x = x + self.cross_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        mask = None if seen is None else seen[:, None, None]
+        x = x + self.cross_out(F.scaled_dot_product_attention(q, k, v, mask).transpose(1, 2).flatten(2))
         fed: Tensor = self.down(F.gelu(self.up(of_mlp(x))))
         return x + fed
 
@@ -86,12 +91,16 @@ class CaptionDecoder(nn.Module):
         self.head = ZeroLinear(width, vocabulary)
 
     def forward(
-        self, inputs: Int[Tensor, "B L"], context: Float[Tensor, "B P W"], causal: bool = True
+        self,
+        inputs: Int[Tensor, "B L"],
+        context: Float[Tensor, "B P W"],
+        causal: bool = True,
+        seen: Bool[Tensor, "B P"] | None = None,
     ) -> Float[Tensor, "B L W"]:
         """Return the states that the output layer reads."""
         x = self.token_embedding(inputs) + self.position_embedding.weight[: inputs.shape[1]]
         for block in self.blocks:
-            x = block(x, context, causal)
+            x = block(x, context, causal, seen)
         return self.norm(x)
 
     def log_likelihood(
@@ -100,6 +109,7 @@ class CaptionDecoder(nn.Module):
         mask: Bool[Tensor, "B L"],
         context: Float[Tensor, "B P W"],
         parallel: bool = False,
+        seen: Bool[Tensor, "B P"] | None = None,
     ) -> Float[Tensor, "B 2"]:
         """Return the sum of the log-probabilities of each caption's tokens, and their number.
 
@@ -109,12 +119,13 @@ class CaptionDecoder(nn.Module):
             context: states of the pictures.
             parallel: predicts all tokens at once. Positions up to ``length`` take part, so that the input does not
                 tell how long a caption is.
+            seen: the states that are no padding; all unless given.
         """
         if parallel:
             inputs = targets.new_full((len(targets), self.length), self.mask)
-            states = self(inputs, context, causal=False)[:, : targets.shape[1]]
+            states = self(inputs, context, causal=False, seen=seen)[:, : targets.shape[1]]
         else:
-            states = self(shifted(targets, self.start), context)
+            states = self(shifted(targets, self.start), context, seen=seen)
         return summed_log_likelihood(self.head, states, targets, mask)
 
 

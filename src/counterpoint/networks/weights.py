@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -120,6 +120,38 @@ class TowerSource:
                 ) from error
             what = "could not be built" if self.weights is None else "could not be read, and nothing was kept"
             raise ValueError(f"tower {self} {what}: {_first_lines(error)}") from error
+
+
+def joined_names(text: str, known: Collection[str]) -> tuple[str, ...]:
+    """Return the names of the towers that are joined by +; one where the text names one.
+
+    A + is part of a path where no name of a tower follows it, or where the whole path exists.
+
+    >>> joined_names("vit@runs/a+cnn@runs/b", ["vit", "cnn"]), joined_names("vit@runs/a+b", ["vit", "cnn"])
+    (('vit@runs/a', 'cnn@runs/b'), ('vit@runs/a+b',))
+
+    Args:
+        text: the name of a tower, or of several.
+        known: names of towers of the modality (`counterpoint.modalities.Modality.tower_names`).
+    """
+    first, *rest = text.split("+")
+    names = [first]
+    for part in () if not rest or _exists(text) else rest:
+        # Names are parsed by hand, as what follows a + in a path may be no name of a tower.
+        library, colon, _ = part.partition("@")[0].partition(":")
+        if (f"{library}:NAME" if colon else library) in known:
+            names.append(part)
+        else:
+            names[-1] += f"+{part}"
+    return tuple(names) if len(names) > 1 else (text,)
+
+
+def _exists(tower: str) -> bool:
+    """Return whether the weights of a tower are a path that exists."""
+    try:
+        return TowerSource.parse(tower).path is not None
+    except ValueError:
+        return False
 
 
 @contextmanager

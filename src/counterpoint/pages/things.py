@@ -93,8 +93,8 @@ def _drawn(draw: Callable[[Any], Any]) -> bytes:
     return file.getvalue()
 
 
-def data_uri(picture: UInt8[Tensor, "3 H W"]) -> str:
-    """Encode a picture as a part of a page."""
+def data_uri(picture: UInt8[Tensor, "c H W"]) -> str:
+    """Encode a picture as a part of a page, with a fourth channel for its opacity or without."""
     from PIL import Image
 
     file = io.BytesIO()

@@ -377,6 +377,24 @@ _ALL = (
         },
     ),
     StudyPreset(
+        "moments",
+        "clips with queries or transcripts, and timelines (clips:long, qvhighlights:PATH): what refinement and "
+        "feedback add to finding moments, and attention within the same time alone to finding key frames and "
+        "sentences. Arms of the one kind are asked about moments, those of the other about keys",
+        {
+            "moments, without their parts and with them": (
+                "videolights,refinement=0,feedback=0",
+                "videolights",
+            ),
+            "keys, all attending to all and within the same time": ("a2summ,mask=full", "a2summ"),
+        },
+        "videolights",
+        {
+            "moments": ("mAP", "highlight_mAP"),
+            "keyframes": ("*_AP",),
+        },
+    ),
+    StudyPreset(
         "regions",
         "names for regions: which training on pictures and captions finds the words for a part of a picture; take "
         "--recipe cpu-dense, whose towers keep a fine grid",

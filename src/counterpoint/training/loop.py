@@ -263,14 +263,14 @@ def _batches(
     """
     source = loader.batches(start, steps)
     if method.regroups:
-        loader.regroup(method.groups)
+        loader.regroup(method.groups, method.group_sampler)
     for step in range(start, steps):
         course.reach(step)
         clock = course.clock(loader.order.clock(step, steps))
         if course.starts_epoch(clock, loader.order):
             start_epoch(clock)
             if method.regroups:
-                loader.regroup(method.groups)
+                loader.regroup(method.groups, method.group_sampler)
                 source = loader.batches(step, steps)
         batch, batch_clock = next(source)
         yield batch, course.clock(batch_clock)

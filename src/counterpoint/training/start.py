@@ -89,7 +89,7 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMeth
             f"arm {run.arm!r} makes batches of groups that it finds, and the rows of {data.name!r} come in an order of "
             "their own: give it data that is read at random"
         )
-    steady = remember(method, recipe) if recipe.towers.keep else {}
+    steady = remember(method, recipe, len(rows)) if recipe.towers.keep else {}
     if recipe.compile:
         compile_blocks(method)
     if recipe.recompute:

@@ -41,6 +41,7 @@ from .prompts import Prompt as Prompt
 from .prompts import ReplyAttention as ReplyAttention
 from .prompts import Turn as Turn
 from .scores import Constant as Constant
+from .scores import FoundMoments as FoundMoments
 from .scores import LabelMaps as LabelMaps
 from .scores import Metric as Metric
 from .scores import Scores as Scores

@@ -72,6 +72,27 @@ class LabelMaps:
 
 
 @dataclass(frozen=True)
+class FoundMoments:
+    """The moments of a few clips, true and found, for people to compare.
+
+    Starts and ends are shares of a clip's length. NaN stands where a row has fewer spans or places than another.
+
+    Attributes:
+        queries: what was asked about each clip.
+        true_spans: that the query asks for.
+        true_saliency: of places that are evenly spread over the clip; NaN where it is not known.
+        spans: found, each with its score.
+        saliency: of the frames that the model saw.
+    """
+
+    queries: tuple[str, ...]
+    true_spans: Float[np.ndarray, "k m 2"]
+    true_saliency: Float[np.ndarray, "k L"]
+    spans: Float[np.ndarray, "k q 3"]
+    saliency: Float[np.ndarray, "k T"]
+
+
+@dataclass(frozen=True)
 class Scores:
     """The result of a task: the outcome of every example, and the metrics made from the outcomes.
 
@@ -81,6 +102,7 @@ class Scores:
         metrics: a metric's name to how it is made from ``examples``.
         main: the metrics that verdicts are about, the primary one first; see `Task.main_metrics`.
         maps: of a few examples, where the task gives every pixel a class.
+        moments: of a few examples, where the task asks when something is seen.
     """
 
     task: str
@@ -88,6 +110,7 @@ class Scores:
     metrics: Mapping[str, Metric]
     main: tuple[str, ...] = ()
     maps: LabelMaps | None = None
+    moments: FoundMoments | None = None
 
     def value(self, metric: str, subset: str = "all") -> float:
         """Return the metric over all examples, or over those of one subset; NaN where there is none."""

@@ -20,6 +20,8 @@ COLUMNS = {
     "a list among words": ["red", '["blue"]', "green", None, "red"],
     "points": ["[0.5, 0.25]", None, "[0, 1]", "[0.5, 0.25]", "[1, 1]"],
     "lists of numbers": ["[0.5, 0.25]", "[0.5]", None, "[1, 1]", "[1, 2]"],
+    "timelines": ["[0, 1, null]", "[1]", None, "[]", "[0.5, 2]"],
+    "lists of lists": ["[[0, 1]]", "[1]", None, "[]", "[[2, 3], [4, 5]]"],
     "nothing": [None, None, None, None, None],
     "one": ["a", "a", None, "a", "a"],
 }

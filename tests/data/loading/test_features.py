@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from counterpoint.data.cache import CacheError
-from counterpoint.data.loading.features import Memory, digests
+from counterpoint.data.loading.features import DeterministicView, Memory, digests, let_remember
 from counterpoint.networks import build_towers, tune
-from counterpoint.networks.base import Tower
+from counterpoint.networks.base import ImageTower, TextTower, Tower
 from counterpoint.recipes.schema import Towers
 
 
@@ -132,3 +132,59 @@ def test_a_sound_is_known_whatever_it_is_padded_to() -> None:
     sounds = torch.tensor([[0.1, 0.2, torch.nan], [0.1, 0.2, 0.3]])
     short, long = digests(tower, sounds)
     assert digests(tower, sounds[:1, :2]) == [short] != [long]
+
+
+@pytest.mark.parametrize("name", ["cnn", "vit"])
+def test_patches_are_kept_beside_features(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tower = build_towers(Towers(image=name, text="bag", image_size=16), {"text": ["a red car"]}, 0)["image"]
+    assert isinstance(tower, ImageTower)
+    tune(tower, "frozen")
+    pictures = torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    features, patches, count = tower(pictures), tower.patches(pictures), Counted(tower)
+    let_remember(tower, rows=6)
+    view = DeterministicView(tower)
+    drawn: list[int] = []
+
+    def draw(rows: list[int]) -> Tensor:
+        drawn.extend(rows)
+        return pictures[rows]
+
+    with caplog.at_level("INFO"):
+        for _ in range(2):
+            shown = view([0, 1, 2], draw), view([5, 3, 4], draw)
+            for digest, rows in zip(shown, ([0, 1, 2], [5, 3, 4]), strict=True):
+                torch.testing.assert_close(tower.patches(digest), patches[rows], rtol=2e-3, atol=2e-3)
+    assert drawn == [0, 1, 2, 5, 3, 4]  # whatever is asked for behind two batches
+    assert count.seen == 0
+    (message,) = {record.getMessage() for record in caplog.records if "float16" in record.getMessage()}
+    numbers = patches[0].numel()
+    assert f"{2 * numbers * 6 / 1e6:,.1f} MB for 6 examples" in message
+    torch.testing.assert_close(tower(shown[0]), features[:3])  # not from patches in half precision
+    again, both = tower.summary_and_patches(shown[1])
+    torch.testing.assert_close(again, features[[5, 3, 4]])
+    torch.testing.assert_close(both, patches[[5, 3, 4]], rtol=2e-3, atol=2e-3)
+    with pytest.raises(ValueError, match=r"asks the tower .* for encode_visible, which is not kept"):
+        tower.encode_visible(shown[0], torch.zeros(3, 1, dtype=torch.long))
+
+
+def test_tokens_are_kept_for_texts_of_any_length(tmp_path: Path) -> None:
+    text = build_towers(Towers(image="mlp", image_size=8), {"text": ["a red car", "the sea"]}, 0)["text"]
+    assert isinstance(text, TextTower)
+    tune(text, "frozen")
+    short, both = text.input(["the sea"]), text.input(["the sea", "a red car the sea a red car"])
+    expected = text.states(both)
+    let_remember(text)
+    alone = text.states(short)
+    assert alone.shape[1] == short.shape[1]
+    torch.testing.assert_close(text.states(both), expected, rtol=2e-3, atol=2e-3)
+    torch.testing.assert_close(text.states(both)[0, : short.shape[1]], alone[0], rtol=0, atol=0)
+    torch.testing.assert_close(text(both), text.compute(both), rtol=1e-6, atol=1e-6)
+
+
+def test_what_float16_cannot_hold_is_refused(tmp_path: Path) -> None:
+    tower, _ = frozen()
+    memory = Memory("patches", lambda images: torch.full((len(images), 2, 1, 1), 1e6))
+    with pytest.raises(ValueError, match="too large for float16"):
+        memory(tower, torch.rand(2, 3, 8, 8))

@@ -116,6 +116,20 @@ def test_another_model_and_a_copy_see_the_inputs_themselves(
 
 
 @pytest.mark.parametrize(
+    "arm", ["albef,words=0,queue=0,alpha=0,text=reader", "cappa,parallel=0,text=transformer"]
+)
+def test_methods_that_read_patches_have_them_from_memory(
+    arm: str, weights: Path, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
+    for name, keep in (("kept", True), ("plain", False)):
+        asked = recipe(weights, **{"towers.keep": keep, "log_every": 1, "towers.vocabulary": 300})
+        run(Run(arm, str(pairs), asked), tmp_path / name, test=False)
+    assert losses(tmp_path / "kept") == pytest.approx(losses(tmp_path / "plain"), rel=1e-3)
+    assert list((tmp_path / "cache").glob("features/*/*/patches/*.npy"))
+
+
+@pytest.mark.parametrize(
     ("arm", "message"),
     [("ebm", "ebm changes the pictures"), ("m-dyr", "towers.keep where pictures are mixed")],
 )

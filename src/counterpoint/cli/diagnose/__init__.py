@@ -13,6 +13,7 @@ PARTS = {
     "inside": ("inside", "InsideOptions"),
     "all": ("inside", "InsideOptions"),
     "places": ("inside", "InsideOptions"),
+    "words": ("inside", "InsideOptions"),
     "lens": ("lens", "LensOptions"),
     "language": ("language", "LanguageOptions"),
     "states": ("states", "StatesOptions"),

@@ -14,7 +14,8 @@ from rich.console import RenderableType
 from ...forms import FORM, Positional
 
 _WHAT = (
-    "Of a run: `inside`, `all` with the slow measurements, or what its patches say (`places`). "
+    "Of a run: `inside`, `all` with the slow measurements, what its patches say (`places`), or what the words of "
+    "texts rest on (`words`). "
     "Of a model that answers: the support of a reply (`lens`), its `language`, its `states`, examples "
     "`in-context`."
 )
@@ -30,7 +31,7 @@ class DiagnoseOptions:
 
     # The help of fields that other forms inherit is given in full: the text below a field stays with its own class.
     what: Annotated[
-        Literal["inside", "all", "places", "lens", "language", "states", "in-context"],
+        Literal["inside", "all", "places", "words", "lens", "language", "states", "in-context"],
         Field(description=_WHAT),
     ] = "inside"
     json: Annotated[bool, Field(description="Print the numbers as JSON instead of sentences.")] = False

@@ -23,6 +23,8 @@ class InsideOptions(DiagnoseOptions):
     ``--what inside`` measures spread, gap, attention and layers. ``--what all`` also measures what takes gradients many
     times: inversion, and the curvature of the loss. It takes about five times as long. ``--what places`` draws what the
     patches of twelve pictures say, the answers of a segmenter, and what a masked model makes of hidden patches.
+    ``--what words`` draws which patches each word of twelve texts rests on, the captions that a captioner writes beside
+    the true ones, and the queries whose right answer a joint score lifts or loses.
     """
 
     model: Annotated[str, Positional()]
@@ -37,7 +39,7 @@ class InsideOptions(DiagnoseOptions):
 
 def diagnose(options: InsideOptions, command: Sequence[str], notify: Notify) -> Diagnosis:
     """Examine a run and write its page."""
-    from ...diagnostics.report.sections import OF_PLACES, SECTIONS
+    from ...diagnostics.report.sections import OF_PLACES, OF_WORDS, SECTIONS
     from ...study.report.diagnosis import PAGE, diagnose_model, not_measured
 
     notify("reading the model and the data")
@@ -60,7 +62,7 @@ def diagnose(options: InsideOptions, command: Sequence[str], notify: Notify) -> 
         options.out,
         notify=progressed,
         slow=options.what == "all",
-        names=OF_PLACES if options.what == "places" else SECTIONS,
+        names={"places": OF_PLACES, "words": OF_WORDS}.get(options.what, SECTIONS),
     )
     sections = values["sections"]
     measured = [f"• {s['title']}: {s['sentence']}" for s in sections.values() if s["numbers"]]

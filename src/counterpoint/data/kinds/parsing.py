@@ -18,6 +18,7 @@ from ..collections import COLLECTIONS
 from ..derived import captioned, voxels
 from ..derived.albums import AlbumData, albums_of, with_albums
 from ..derived.conversations import COLUMN, ConversationData, talk_of, with_talk
+from ..derived.detected import DetectedData, Tools, tools_of, with_tools
 from ..derived.gaps import Gap, gaps_of, with_gaps
 from ..derived.missing import MissingValuesData
 from ..derived.mixed import MixedData
@@ -65,6 +66,11 @@ def parse(source: str) -> DataResolver:
         parsed = parse(whole)
         rest = with_albums(parsed.rest, forms)
         return _Albums(source, parsed.head, parsed.path, rest, whole=parsed, forms=forms)
+    whole, tools = tools_of(source)
+    if tools:
+        parsed = parse(whole)
+        rest = with_tools(parsed.rest, tools)
+        return _Detected(source, parsed.head, parsed.path, rest, whole=parsed, tools=tools)
     whole, parts_of_talk = talk_of(source)
     if parts_of_talk:
         parsed = parse(whole)
@@ -194,6 +200,30 @@ class _Albums(DataResolver):
 
     def open(self, form: int | Fit) -> Data:
         return AlbumData(self.whole.open(form), self.forms)
+
+    @property
+    def options(self) -> SourceOptions:
+        return self.whole.options
+
+    def records(self, ledger: Ledger) -> Records | None:
+        return self.whole.records(ledger)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class _Detected(DataResolver):
+    """Data whose requests state detections.
+
+    Attributes:
+        whole: without them.
+        tools: that detect.
+    """
+
+    whole: DataResolver
+    tools: Tools
+
+    def open(self, form: int | Fit) -> Data:
+        return DetectedData(self.whole.open(form), self.tools)
 
     @property
     def options(self) -> SourceOptions:

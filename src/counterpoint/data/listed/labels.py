@@ -39,6 +39,7 @@ class LabelFormat:
         names: of its classes or tags, in the order of their numbers; none of other kinds.
         lists: texts are lists, as JSON has them.
         rare: the classes or tags that are left out; None where all have names.
+        places: of timelines, the most that a row has.
     """
 
     kind: Kind
@@ -46,6 +47,13 @@ class LabelFormat:
     names: tuple[str, ...] = ()
     lists: bool = False
     rare: Rare | None = None
+    places: int = 0
+
+    def unknown(self, rows: int) -> Values:
+        """Return the values of rows of which nothing is known."""
+        if self.kind == "timelines":
+            return np.full((rows, self.places), np.nan)
+        return unknown_values(self.kind, len(self.names), rows)
 
     def values(self, columns: Mapping[str, pl.Series], rows: int) -> Values:
         """Read the values of rows.
@@ -56,7 +64,7 @@ class LabelFormat:
         """
         missing = pl.repeat(None, rows, dtype=pl.String, eager=True)
         texts = [columns.get(column, missing) for column in self.columns]
-        values = unknown_values(self.kind, len(self.names), rows)
+        values = self.unknown(rows)
         known = texts[0].is_not_null().to_numpy()
         told = texts[0].drop_nulls()
         if self.kind == "classes":
@@ -65,6 +73,10 @@ class LabelFormat:
             ).to_numpy()
         elif self.kind == "tags":
             values[known] = tag_values(tags_in(told, lists=self.lists), self.names)
+        elif self.kind == "timelines":
+            for row, text in zip(np.flatnonzero(known), told, strict=True):
+                numbers = json.loads(text)
+                values[row, : len(numbers)] = [np.nan if one is None else one for one in numbers]
         elif self.lists:
             values[known] = np.array([json.loads(text) for text in told]).reshape(-1, 2)
         else:
@@ -111,6 +123,7 @@ def labels_by(
     numbers      of which some are not whole, or more than `MOST_CLASSES`, or that are said to be some; NaN is no value
     points       lists of two numbers, or two columns ``x`` and ``y`` (the label ``point``), ``NAME_x`` and ``NAME_y``
                  (the label ``NAME``); shares of width and height
+    timelines    other lists of numbers, one for each of some places in time, evenly spread; null is not known
     ===========  ===================================================================================================
 
     Args:
@@ -233,11 +246,13 @@ def _frequent(
 
 
 def _several(name: str, survey: Survey, least: int | None) -> LabelFormat:
-    """Return the way in which a column of lists is read: as points where each is of two numbers, else as tags."""
+    """Return the way in which a column of lists is read: as points where all have two numbers, as timelines or tags."""
     if survey.lists and survey.points:
         return LabelFormat("points", (name,), lists=True)
+    if survey.lists and survey.places:
+        return LabelFormat("timelines", (name,), lists=True, places=survey.places)
     if survey.lists and not survey.words:
-        raise ValueError("lists that hold neither tags nor two numbers")
+        raise ValueError("lists that hold neither tags nor numbers")
     tags = survey.listed if survey.lists else survey.parted
     if tags is None:
         raise ValueError(f"more than {MOST_TAGS:,} tags")

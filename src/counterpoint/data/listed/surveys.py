@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self, final
 
@@ -34,6 +34,7 @@ class Survey:
         lists: all are lists.
         points: all lists are of two numbers.
         words: all lists are of texts.
+        places: the numbers of the longest list, of which some may be null; None where a list holds anything else.
         listed: the tags in lists with the rows that have each; None of more than `MOST_TAGS`.
         parted: the tags in texts, `SEVERAL` between them, with the rows that have each; None of more than `MOST_TAGS`,
             and of texts that are not counted and have no `SEVERAL`.
@@ -50,6 +51,7 @@ class Survey:
     lists: bool
     points: bool
     words: bool
+    places: int | None
     listed: Mapping[str, int] | None
     parted: Mapping[str, int] | None
 
@@ -70,6 +72,7 @@ class Survey:
             lists is not None,
             all(len(each) == 2 and all(map(_is_number, each)) for each in lists or ()),
             all(isinstance(one, str) for each in lists or () for one in each),
+            None if lists is None else _places(lists),
             _counted(
                 ([one for one in each if isinstance(one, str)] for each in lists or ()), counts["count"]
             ),
@@ -93,6 +96,7 @@ class Survey:
             self.lists and other.lists,
             self.points and other.points,
             self.words and other.words,
+            None if self.places is None or other.places is None else max(self.places, other.places),
             listed,
             parted,
         )
@@ -165,6 +169,13 @@ def _sum(one: Mapping[str, int], two: Mapping[str, int]) -> Counter[str]:
 def _few(rows: Counter[str]) -> Mapping[str, int] | None:
     """Return the rows of each tag; None where there are more tags than are counted."""
     return rows if len(rows) <= MOST_TAGS else None
+
+
+def _places(lists: Sequence[Sequence[Any]]) -> int | None:
+    """Return the length of the longest list; None where one holds what is neither a number nor null."""
+    if not all(one is None or _is_number(one) for each in lists for one in each):
+        return None
+    return max(map(len, lists), default=0)
 
 
 def _is_number(value: object) -> bool:

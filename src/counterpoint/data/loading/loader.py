@@ -157,11 +157,14 @@ class Loader:
         keys = view_room.key(self.order.seed, epoch, self.data.ids_of(rows), "shared caption")
         return resolve(share)(raw, self.augmentation, keys)
 
-    def regroup(self, groups: Callable[[Int[Tensor, " N"]], Int[Tensor, " N"] | None]) -> None:
-        """Make each batch from now on of one group of rows; of all rows where there are no groups.
+    def regroup(
+        self, groups: Callable[[Int[Tensor, " N"]], Int[Tensor, " N"] | None], sampler: str = "groups"
+    ) -> None:
+        """Make batches from now on by groups of rows, each of one group; of all rows where there are no groups.
 
         Args:
             groups: from the ids of all rows to their groups, or to None.
+            sampler: another one than that of batches of one group.
 
         Raises:
             ValueError: where no group fills a batch.
@@ -170,9 +173,9 @@ class Loader:
         group_ids = groups(torch.from_numpy(self.data.ids_of(rows)))
         self.order = self._began
         if group_ids is not None:
-            whole = Sampler("groups")
+            drawn = Sampler.parse(sampler)
             self.order = SampledOrder(
-                rows, group_ids.numpy(), whole, self._began.batch_size, self._began.seed
+                rows, group_ids.numpy(), drawn, self._began.batch_size, self._began.seed
             )
 
     def batches(self, start: int, steps: int) -> Iterator[tuple[Batch, StepInfo]]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from ...files import DamagedFileError, write_table, writing
 from ...room import allocate
 from ...types import Kind
-from ..labels import Label, Rare, Values, label_of, unknown_values
+from ..labels import Label, Rare, Values, label_of
 from ..listed.labels import MANY, TEMPLATES, LabelFormat, bounded, labels_by
 from ..listed.surveys import Survey
 from ..sources import Records
@@ -113,7 +113,7 @@ def write_labels(
 
     def write(name: str, reading: LabelFormat) -> Values:
         files[name] = f"label-{len(files)}.npy"
-        blank = unknown_values(reading.kind, len(reading.names), 1)
+        blank = reading.unknown(1)
         with writing(folder / files[name]) as part:
             rows = np.lib.format.open_memmap(
                 part, "w+", blank.dtype, (count + len(held_out), *blank.shape[1:])

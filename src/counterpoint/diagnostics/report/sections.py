@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Collection, Iterator
 
-from . import embeddings, network, patches, predictions
+from . import embeddings, network, patches, predictions, reranking, words
 from .patch_features import patch_features
 from .subject import DiagnosticSection, Subject
 
@@ -22,6 +22,9 @@ SECTIONS: dict[str, tuple[str, Callable[[Subject], DiagnosticSection]]] = {
     "places": ("What patches say", patch_features),
     "masked": ("What is hidden", predictions.masked),
     "segmenter": ("Classes of pixels", predictions.segmenter),
+    "words": ("What words rest on", words.word_maps),
+    "captions": ("Captions", words.captions),
+    "reranked": ("What re-ranking changes", reranking.reranked),
     "fourier": ("Frequencies by depth", network.frequencies),
     "attention": ("How far heads look", network.attention_distance),
     "offsets": ("Heads that look aside", network.offset_heads),
@@ -41,6 +44,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Subject], DiagnosticSection]]] = {
 COSTS: dict[str, float] = {
     "spread": 1.0,
     "classes": 1.6,
+    "reranked": 4.0,
     "inversion": 12.0,
     "hessian": 17.0,
     "landscape": 11.0,
@@ -52,6 +56,9 @@ Measured with the default towers on the test rows of ``emoji``. A forecast needs
 
 OF_PLACES = ("places", "masked", "segmenter")
 """Diagnostics that draw what is said of the places of pictures."""
+
+OF_WORDS = ("words", "captions", "reranked")
+"""Diagnostics that draw what is said of the words of texts."""
 
 SLOW = frozenset({"inversion", "hessian", "landscape"})
 """Diagnostics that take gradients many times. Together they cost four fifths of all."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -29,6 +29,46 @@ BATCH = 32
 
 
 @dataclass(frozen=True)
+class MarkedWord:
+    """A word of a text.
+
+    Attributes:
+        strength: of its colour, from 0 to 1.
+        note: what is said of it where a reader points at it.
+    """
+
+    text: str
+    strength: float = 0.0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class WordMap:
+    """A map over a picture, from 0 to 1, with the word that it belongs to and a note below."""
+
+    word: str
+    note: str
+    values: Float[Tensor, "h w"]
+
+
+@dataclass(frozen=True)
+class DiagnosticCard:
+    """One example of a section.
+
+    Attributes:
+        title: what it is.
+        pictures: each with its name.
+        lines: of text, each with its name.
+        maps: over the first picture.
+    """
+
+    title: str
+    pictures: Sequence[tuple[str, UInt8[Tensor, "3 H W"]]] = ()
+    lines: Sequence[tuple[str, Sequence[MarkedWord]]] = ()
+    maps: Sequence[WordMap] = ()
+
+
+@dataclass(frozen=True)
 class DiagnosticSection:
     """One diagnostic.
 
@@ -37,6 +77,7 @@ class DiagnosticSection:
         sentence: what the numbers say.
         numbers: by name; NaN where undefined.
         figure: the plot; None, with no numbers, where the diagnostic does not apply, which ``sentence`` explains.
+        cards: examples.
     """
 
     name: str
@@ -44,6 +85,7 @@ class DiagnosticSection:
     sentence: str
     numbers: Mapping[str, float]
     figure: Figure | None
+    cards: Sequence[DiagnosticCard] = ()
 
 
 @dataclass(frozen=True)
@@ -180,6 +222,18 @@ class Subject:
             if self.features.shared[column] == "image":
                 return column
         raise ValueError("the data has no pictures")
+
+    def captioned(self, most: int) -> tuple[Rows, list[str]]:
+        """Return some rows with a picture and a text, evenly spaced, and the first text of each.
+
+        Raises:
+            ValueError: for data without pictures or texts, or a model that takes no pictures.
+        """
+        if "image" not in self.model.columns or "text" not in self.data.columns:
+            raise ValueError("the model and the data must both have pictures, and the data texts")
+        has_both = self.data.present("image", self.test) & self.data.present("text", self.test)
+        rows = spaced(self.test[has_both], most)
+        return rows, [str(self.data.evaluation_texts("text", int(row))[0]) for row in rows]
 
     @cached_property
     def label(self) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, final
 
 import numpy as np
@@ -14,13 +16,23 @@ from ...data.base import Data, Rows
 from ...data.embeddings import uncached
 from ...data.labels import Timelines
 from ...data.timelines import lengths_of, resampled
-from ...types import Embedder, FindsMoments, Metric, Scores
+from ...types import Embedder, FindsMoments, FoundMoments, Metric, Scores
 from ..several import average_precision
 from ..statistic import mean
-from ..task import EmbedderTask, NotApplicableError, check_columns, check_labels, check_rows, scores
+from ..task import (
+    EmbedderTask,
+    NotApplicableError,
+    check_columns,
+    check_labels,
+    check_rows,
+    scores,
+    subsample_by_hash,
+)
 
 BATCH = 64
 """Rows that are asked about at once."""
+SHOWN = 6
+"""Clips whose timelines stand in the report of a study."""
 OVERLAPS = tuple((50 + 5 * k) / 100 for k in range(10))
 """The least IoU of a span with a true one, of which mAP is the mean."""
 
@@ -64,6 +76,7 @@ class Moments(EmbedderTask):
             spans += of_part[0].double().cpu()
             saliency += of_part[1].double().cpu()
         outcomes: dict[str, np.ndarray] = {}
+        truth: list[Tensor] = [torch.zeros(0, 2, dtype=torch.float64)] * len(rows)
         if "moments" in known:
             truth = runs(torch.from_numpy(data.labels["moments"].values[rows]))
             of_rows = [detected(one, true) for one, true in zip(spans, truth, strict=True)]
@@ -85,7 +98,29 @@ class Moments(EmbedderTask):
                 for k, name in enumerate(("highlight_mAP", "HIT@1"))
             }
         metrics = {name: Metric(name, mean) for name in outcomes}
-        return scores(self.name, data, rows, outcomes, metrics)
+        made = scores(self.name, data, rows, outcomes, metrics)
+        return replace(made, moments=self._shown(data, rows, truth, spans, saliency))
+
+    def _shown(
+        self,
+        data: Data,
+        rows: Rows,
+        truth: Sequence[Tensor],
+        spans: Sequence[Tensor],
+        saliency: Sequence[Tensor],
+    ) -> FoundMoments:
+        """Return the moments of a few clips, which are chosen by the hash of their ids."""
+        chosen = subsample_by_hash(data, rows, SHOWN, self.name).tolist()
+        label = data.labels.get("saliency")
+        known = np.full((len(chosen), 1), np.nan) if label is None else label.values[rows[chosen]]
+        of_spans, of_truth, of_frames = (
+            torch.nn.utils.rnn.pad_sequence(
+                [some[k].double() for k in chosen], batch_first=True, padding_value=torch.nan
+            ).numpy()
+            for some in (spans, truth, saliency)
+        )
+        queries = tuple(str(query) for query in data.read("text", rows[chosen]))
+        return FoundMoments(queries, of_truth, known, of_spans, of_frames)
 
     def check_model(self, model: Any, data: Any) -> None:
         if not self.can_ask(model):

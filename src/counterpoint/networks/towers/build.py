@@ -17,12 +17,13 @@ from ...registry import unknown
 from ..base import INPUTS, FittedInput, ImageTower, TextTower, Tokenizer, Tower
 from ..init import initialise
 from ..libraries import library_of
-from ..weights import TowerSource, is_restored
+from ..weights import TowerSource, is_restored, joined_names
 from .boxes import BoxPerceptron
 from .built_in import IMAGE_TOWERS
 from .chat import Chat
 from .drawn import DrawnText
 from .embedder import PictureEmbedder, TalkEmbedder, TextEmbedder
+from .joined import JoinedTower
 from .language import RANDOM, LanguageTower, Llama
 from .maps import MapPatches, MapSquare
 from .parts.attentive import SeriesTransformer
@@ -132,6 +133,7 @@ def build_towers(
 
     - images: ``cnn``, ``vit``, ``vit-crop``, ``vit-map``, ``vit-windows``, ``mlp``, ``patches``, ``sparse``,
       ``timm:NAME[@hub|@package|@PATH]``
+      Several are joined by ``+`` (``vit@RUN+cnn@RUN``), see `counterpoint.networks.towers.joined.JoinedTower`
     - text: ``transformer``, ``reader``, ``bag``, ``transformers:NAME[@hub|@package|@PATH]``,
       ``sentence-transformers:NAME[@hub|@PATH]``; ``pixels`` draws the text, and is the tower of pictures itself
     - pictures, texts and conversations: ``lm``, a ``vit``, a linear bridge and a ``llama``, read at the last token of a
@@ -201,7 +203,10 @@ def build_tower(modality: str, start: Start) -> Tower:
     Raises:
         UnknownNameError: for a name that is not known; the message gives the nearest one.
     """
-    kind, source = MODALITIES.get(modality), TowerSource.parse(start.name)
+    kind = MODALITIES.get(modality)
+    if len(names := joined_names(start.name, kind.tower_names)) > 1:
+        return _joined(modality, names, start)
+    source = TowerSource.parse(start.name)
     if source.form not in kind.tower_names:
         raise unknown(f"{modality} tower", str(source), kind.tower_names)
     library = library_of(source)
@@ -217,6 +222,20 @@ def build_tower(modality: str, start: Start) -> Tower:
         if not tower.weights_set:
             initialise(tower, start.seed, modality)
             tower.weights_set = True
+    tower.name = start.name
+    return tower
+
+
+def _joined(modality: str, names: Sequence[str], start: Start) -> Tower:
+    """Build several towers as one."""
+    towers = [build_tower(modality, replace(start, name=name)) for name in names]
+    of_pictures = [tower for tower in towers if isinstance(tower, ImageTower)]
+    if len(of_pictures) < len(towers):
+        raise ValueError(f"{modality} towers {start.name}: towers of pictures alone are joined by +")
+    tower = JoinedTower(of_pictures)
+    if not tower.weights_set:
+        initialise(tower, start.seed, modality)
+        tower.weights_set = True
     tower.name = start.name
     return tower
 

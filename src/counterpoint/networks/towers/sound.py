@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ...raw import Waves, ends
@@ -172,6 +172,21 @@ def normalised(
         centred = levels - (levels * mask).sum((1, 2), keepdim=True) / count
         deviation = ((centred * mask).square().sum((1, 2), keepdim=True) / count + _EPS).sqrt()
         return centred / deviation, frames
+
+
+def inside_sound(states: Float[Tensor, "B T W"]) -> Bool[Tensor, "B T"]:
+    """Return which states are of a sound: all but those behind its end, which are zero, and the first one always."""
+    own = (states != 0).any(-1)
+    return own | (torch.arange(states.shape[1], device=states.device) == 0)
+
+
+def mean_of_states(states: Float[Tensor, "B T W"]) -> Float[Tensor, "B W"]:
+    """Return the mean of the states of each sound, without those behind its end.
+
+    >>> mean_of_states(torch.tensor([[[1.0], [3.0], [0.0]]])).item()
+    2.0
+    """
+    return states.sum(1) / inside_sound(states).sum(1, keepdim=True)
 
 
 class SoundTower(Tower, ABC):

@@ -89,6 +89,8 @@ def diagnose_model(
     for section in diagnose(subject, slow, names):
         sections.append(section)
         notify(section.title, sum(costs[done.name] for done in sections) / sum(costs.values()))
+    if names is not SECTIONS and not any(section.numbers for section in sections):
+        raise ValueError(not_measured({s.name: _entry(s) for s in sections}).removesuffix("."))
     diagnosis: dict[str, Any] = {
         "format": 1,
         "run": str(reference),
@@ -97,9 +99,7 @@ def diagnose_model(
         "data": examined.name,
         "test": test,
         "rows": len(subject.rows),
-        "sections": {
-            s.name: {"title": s.title, "sentence": s.sentence, "numbers": dict(s.numbers)} for s in sections
-        },
+        "sections": {s.name: _entry(s) for s in sections},
     }
     diagnosis["conclusion"] = conclusion(
         diagnosis["sections"], [(side.thing, side.things) for side in subject.sides]
@@ -118,6 +118,11 @@ def diagnose_model(
         attribution=examined.attribution,
     )
     return cleaned
+
+
+def _entry(section: DiagnosticSection) -> dict[str, Any]:
+    """Return what the JSON file holds of a section."""
+    return {"title": section.title, "sentence": section.sentence, "numbers": dict(section.numbers)}
 
 
 def conclusion(

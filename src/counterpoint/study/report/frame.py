@@ -9,14 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from ...diagnostics.plots import svg
-from ...diagnostics.report import DiagnosticSection
+from ...diagnostics.report import DiagnosticCard, DiagnosticSection
 from ...pages.page import environment, fill
+from ...pages.things import data_uri
 from ...reasons import counted
 from . import words
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_HOT, _OPAQUE = (209, 52, 21), 190
+"""The colour of maps over pictures, and the opacity of their highest value, of 255."""
 
 
 def write_page(path: Path, template: str, **content: Any) -> Path:
@@ -35,9 +41,29 @@ def drawn(
             "sentence": section.sentence,
             "numbers": numbers[section.name]["numbers"],
             "plot": svg(section.figure, section.name) if section.figure is not None else "",
+            "cards": [_card(card) for card in section.cards],
         }
         for section in sections
     ]
+
+
+def _card(card: DiagnosticCard) -> dict[str, Any]:
+    """Return a card as a template shows it: pictures as data URIs, maps as transparent pictures over the first one."""
+    return {
+        "title": card.title,
+        "pictures": [(name, data_uri(picture)) for name, picture in card.pictures],
+        "lines": card.lines,
+        "maps": [(one.word, one.note, _transparent(one.values)) for one in card.maps],
+    }
+
+
+def _transparent(values: Float[Tensor, "h w"]) -> str:
+    """Return a map as a picture in one colour, the more opaque the higher."""
+    height, width = values.shape
+    pixels = torch.empty(4, height, width, dtype=torch.uint8)
+    pixels[:3] = torch.tensor(_HOT, dtype=torch.uint8)[:, None, None]
+    pixels[3] = (values.clamp(0, 1) * _OPAQUE).round().byte()
+    return data_uri(pixels)
 
 
 @cache

@@ -27,6 +27,7 @@ from . import charts, words
 from .examples import gallery
 from .frame import write_page
 from .maps import label_maps
+from .timelines import timelines
 
 _COLOURS = 8
 """Number of the colours of arms, one each; later arms repeat the colours with a dashed line."""
@@ -70,6 +71,7 @@ def content(folder: Path, summary: TrainingSummary) -> dict[str, Any]:
         "page_costs": charts.costs(summary.arms, charts.training(summary.arms)),
         "gallery": gallery(folder, summary),
         "label_maps": label_maps(folder, summary),
+        "timelines": timelines(folder, summary),
         "diagnostics": _diagnostics(summary.arms),
         "diagnoses": _diagnoses(folder, summary),
         "needed": words.needed(first) if len(first) <= FEW else [],

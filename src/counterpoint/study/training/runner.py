@@ -42,7 +42,7 @@ from ...training.trackers import check as check_trackers
 from ...training.trained import trained_rows
 from ...trust import given
 from ...types import Assistant, NonFiniteLossError
-from .. import label_maps
+from .. import label_maps, moments
 from ..gate import asked_of, check_asked, check_batch, check_folder, check_model
 from ..opened import open_data
 
@@ -245,8 +245,8 @@ def train(
 def score(method: Method, data: Data, folder: Path, tasks: Sequence[str] | None = None) -> None:
     """Evaluate a model on every test set and write ``scores.json``, ``examples.parquet`` and ``diagnostics.json``.
 
-    A task that gives pixels classes leaves ``maps.npz`` as well. A model that no task can ask about its data has
-    diagnostics alone.
+    A task that gives pixels classes leaves ``maps.npz`` as well, and one that asks for moments ``moments.npz``. A model
+    that no task can ask about its data has diagnostics alone.
     """
     if tasks is not None:
         tasks = [task.name for task in asked_of(method, [create(name) for name in tasks])]
@@ -259,6 +259,8 @@ def score(method: Method, data: Data, folder: Path, tasks: Sequence[str] | None 
         write_table(folder / "examples.parquet", with_keys(results.examples(), data))
     if maps := results.maps():
         label_maps.write(folder, maps)
+    if found := results.moments():
+        moments.write(folder, found)
     write_json(folder / "diagnostics.json", inside)
 
 

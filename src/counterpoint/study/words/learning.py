@@ -10,7 +10,7 @@ from ...files import run_of
 from ...methods.arm import Arm, is_fixed
 from ...modalities import MODALITIES, PAIR
 from ...networks.libraries import modalities_of
-from ...networks.weights import TowerSource
+from ...networks.weights import TowerSource, joined_names
 from ...spec import Spec
 from ...training.folder import is_checkpoint, is_run
 from ...training.run import Run
@@ -77,7 +77,11 @@ def _label(arm: Arm, labels: str) -> str:
 def _trained_before(run: Run, arm: Arm, reads: Mapping[str, str]) -> Iterator[str]:
     """Yield the towers and models with weights that an arm starts from or is taught by, and what they learned from."""
     towers = {**run.recipe.towers.names, **arm.towers}
-    of_reads = (towers.get(modality, "") for modality in reads.values())
+    of_reads = (
+        name
+        for modality in reads.values()
+        for name in joined_names(towers.get(modality, ""), MODALITIES.get(modality).tower_names)
+    )
     of_options = (name for value in arm.options.values() for name in value.split("+"))
     for named in (arm.origin, *of_reads, *of_options):
         weights = TowerSource.parse(named).weights if "@" in named else named

@@ -26,7 +26,8 @@ from ...files import (
     write_table,
 )
 from ...methods.arm import Arm
-from ...networks.weights import TowerSource
+from ...modalities import MODALITIES
+from ...networks.weights import TowerSource, joined_names
 from ..folder import is_run, remedy
 from ..run import OtherRunError, Run
 
@@ -169,7 +170,10 @@ def _weights_of(run: Run) -> list[Path]:
     """Return where the weights are that a run begins with; those that are gone, or have only a name, have no place."""
     arm = Arm.parse(run.arm)
     towers = {**run.recipe.towers.names, **arm.towers}
-    paths = [path for tower in towers.values() if (path := _path_of(tower)) is not None]
+    names = [
+        name for it, tower in towers.items() for name in joined_names(tower, MODALITIES.get(it).tower_names)
+    ]
+    paths = [path for name in names if (path := _path_of(name)) is not None]
     origin = Path(arm.origin)
     return [*paths, origin] if arm.origin and origin.exists() else paths
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...data.loading.features import DeterministicView, Memory
+from ...data.loading.features import DeterministicView, Memory, let_remember
 from ...data.views.transforms import transforms
 from ...methods.frozen import Teacher, TeacherTower
 from ...methods.tower_method import TowerMethod
@@ -17,8 +17,13 @@ PLAIN = "plain"
 """The view of every modality that shows an example as it is."""
 
 
-def remember(method: TowerMethod, recipe: Recipe) -> dict[str, DeterministicView]:
+def remember(method: TowerMethod, recipe: Recipe, rows: int = 0) -> dict[str, DeterministicView]:
     """Let frozen towers and teachers answer from memory; return the views that need not be drawn again, by name.
+
+    Args:
+        method: whose towers.
+        recipe: of the run.
+        rows: examples that are trained on, by which the size of what is kept is told.
 
     Raises:
         ValueError: if no tower is frozen and the method has no teacher, if either is shown views that are never twice
@@ -54,7 +59,9 @@ def remember(method: TowerMethod, recipe: Recipe) -> dict[str, DeterministicView
                 f"towers.keep: {noun_of(view.modality)} are looked at through {view.augmentation!r}, which is never "
                 f"twice the same; {mend}leave keep out"
             )
-    for tower in (*frozen.values(), *teachers):
+    for tower in frozen.values():
+        let_remember(tower, rows)
+    for tower in teachers:
         tower.memory = Memory()
     if method.consults or any(isinstance(part, MomentumCopy) for part in method.modules()):
         return {}  # another model, or a copy, is shown the inputs themselves

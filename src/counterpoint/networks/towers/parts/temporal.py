@@ -23,6 +23,18 @@ def mean_inside(states: Float[Tensor, "B C T"], inside: Bool[Tensor, "B T"]) -> 
     return (states * mask).sum(2) / mask.sum(2).clamp_min(1)
 
 
+def positions_of_times(count: int, width: int) -> Float[Tensor, "count width"]:
+    """Return fixed positions of times: sines and cosines of falling frequencies.
+
+    >>> positions_of_times(2, 3).tolist()[0]
+    [0.0, 0.0, 1.0]
+    """
+    half = (width + 1) // 2
+    frequencies = 10_000 ** -(torch.arange(half, dtype=torch.float64) / half)
+    angles = torch.arange(count, dtype=torch.float64)[:, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], 1)[:, :width].float()
+
+
 class TimeNorm(nn.LayerNorm):
     """Layer normalisation over the channels at each time."""
 

@@ -20,11 +20,13 @@ from .....registry import unknown
 from ....base import Rows, SomeItems
 from ....items import (
     Associations,
+    Box,
     Choices,
     Comparisons,
     Correspondences,
     Instructions,
     Items,
+    LocatedThings,
     MinimalPairs,
     ObjectAnnotations,
     Questions,
@@ -36,7 +38,7 @@ from ..concepts import CONCEPTS
 from ..config import SceneConfig
 from ..pixels.render import draw, pictures
 from ..rows import SceneRows
-from ..scene import Scene, Thing
+from ..scene import UNIT, Scene, Thing
 from ..words.captions import short
 from ..words.grammar import Appearance, grammar
 from ..words.referring import groups, noun_phrase
@@ -58,6 +60,7 @@ PAPERS = {
     "concept-association-bias": ("SceneAssociations",),
     "count-to-ten": ("SceneChoices",),
     "inpaintcoco": ("SceneMinimalPairs",),
+    "visual-experts-ive": ("SceneThings",),
 }
 
 COUNTED = range(2, 11)
@@ -77,7 +80,7 @@ def items_of(
     Args:
         world: whose.
         form: `MinimalPairs`, `Choices`, `Associations`, `Regions`, `Correspondences`, `Questions`, `Comparisons`,
-            `ObjectAnnotations` or `Instructions`.
+            `ObjectAnnotations`, `LocatedThings` or `Instructions`.
         rows: of the world; those with nothing to ask about are passed over.
         kinds: which kinds. Unless given: all `EDITS` of squares and, of choices, in a world whose things are all the
             same ``"count"``, else all `EDITS`; of regions ``"object"``, plain names; all `QUESTIONS`, which
@@ -295,6 +298,27 @@ class SceneAnnotations(RowPictures, ObjectAnnotations):
         self.attribution = world.attribution
 
 
+@final
+class SceneThings(LocatedThings):
+    """The things of scenes, clutter too, with the squares that their emoji fill."""
+
+    def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
+        self.rows = np.asarray(rows, np.int64)
+        self.ids, self.kinds = world.ids[self.rows], ["objects"] * len(self.rows)
+        self.things = [
+            [(thing.concept, _shares(thing)) for thing in world.scene(int(row))] for row in self.rows
+        ]
+        self.names = list(
+            dict.fromkeys(name for row in self.rows for name in world.config(int(row)).concepts)
+        )
+        self.attribution = world.attribution
+
+
+def _shares(thing: Thing) -> Box:
+    left, top, right, bottom = thing.box
+    return left / UNIT, top / UNIT, right / UNIT, bottom / UNIT
+
+
 _FORMS: dict[type[Items], tuple[Callable[..., Any], Sequence[str]]] = {
     MinimalPairs: (SceneMinimalPairs, EDITS),
     Choices: (SceneChoices, CHOICES),
@@ -305,5 +329,6 @@ _FORMS: dict[type[Items], tuple[Callable[..., Any], Sequence[str]]] = {
     Comparisons: (SceneComparisons, COMPARISONS),
     QuestionVariants: (SceneQuestionVariants, QUESTIONS),
     ObjectAnnotations: (SceneAnnotations, ANNOTATIONS),
+    LocatedThings: (SceneThings, ANNOTATIONS),
     Instructions: (SceneInstructions, tuple(INSTRUCTIONS)),
 }
