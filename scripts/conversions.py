@@ -59,12 +59,13 @@ def made(spec: str) -> TowerMethod:
 
 def main() -> int:
     notes: dict[str, int] = {}
-    print("| model |", " | ".join(LAYOUTS.names()), "|")
-    print("| --- |", " | ".join("---" for _ in LAYOUTS.names()), "|")
+    layouts = [name for name in LAYOUTS.names() if not LAYOUTS.get(name).replies]
+    print("| model |", " | ".join(layouts), "|")
+    print("| --- |", " | ".join("---" for _ in layouts), "|")
     for row, (kind, spec_of) in enumerate(MODELS.items()):
         with tempfile.TemporaryDirectory() as folder:
             spec = spec_of(Path(folder) / "model")
-            cells = [_cell(made(spec), name, Path(folder) / f"out-{row}", notes) for name in LAYOUTS.names()]
+            cells = [_cell(made(spec), name, Path(folder) / f"out-{row}", notes) for name in layouts]
         print(f"| {kind} |", " | ".join(cells), "|", flush=True)
     print()
     for note, number in notes.items():

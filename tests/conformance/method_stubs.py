@@ -178,6 +178,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "mlcd": {"clusters": 10, "positives": 3, "share": 1.0},
     # Words are short vectors, so that the distance in their unit is too steep for a plain gradient step.
     "p-former": {"regression": 0.01},
+    "painter": {"width": 4, "blocks": 2, "text_width": 8, "text_layers": 1},
     "sepclr": {"salient": 1.0, "silence": 1.0},
     # Else there are no further losses yet.
     "siglip-2": {"last": 1.0},

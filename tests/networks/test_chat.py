@@ -75,3 +75,16 @@ def test_a_template_that_gives_a_reply_no_place_is_refused(template: str, messag
     tokenizer.chat_template = template
     with pytest.raises(ValueError, match=message):
         Chat(tokenizer, 64)
+
+
+def test_a_template_that_writes_pictures_is_saved_with_its_word(tmp_path: Path) -> None:
+    row = (Exchange("What?", "A cat."), Exchange("Where?", "Here."))
+    tokenizer = Chat.fit([[row]], vocabulary=280, context=40).tokenizer
+    chat = Chat(tokenizer, 40, "<image>")
+    assert torch.equal(chat([row]), Chat(tokenizer, 40)([row])), (
+        "the word itself is no token of a conversation"
+    )
+    chat.save(tmp_path / "chat.json")
+    again = Chat.load(tmp_path / "chat.json")
+    assert again.image == "<image>"
+    assert torch.equal(again([row]), chat([row]))

@@ -50,7 +50,7 @@ class Planning(Lab):
         begun = {TUNING_SEED, *own} if len(comparison.rates) > 1 else own
         for arm in comparison.arms.values():
             for origin, seed in re.findall(
-                rf"{re.escape(str(self.folder))}/([^/]+)/runs/[^/]+/seed-([^,\"]+)", arm
+                rf"{re.escape(str(self.folder))}/([^/]+)/runs/[^/]+/seed-([^,+\"]+)", arm
             ):
                 missing = (begun if seed == "{seed}" else {int(seed)}) - self.planned[origin]
                 assert not missing, (

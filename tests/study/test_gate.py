@@ -240,7 +240,7 @@ def test_data_may_be_a_path(pairs: Path) -> None:
 
 
 def test_what_python_may_give_are_the_fields_of_the_forms() -> None:
-    assert set(DesignOptions.__annotations__) == {*fields_of(Design)} - {"arms"}
+    assert set(DesignOptions.__annotations__) == {*fields_of(Design)} - {"arms", "added"}
     derived = {"arms", "model", "image_size", "weights"}
     assert set(DecodingOptions.__annotations__) == {*fields_of(DecodingDesign)} - derived
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -276,6 +276,23 @@ class QuestionVariants(Questions, Generic[S]):
         """Return whether the answer of an item is still right after a change, and still has to be seen."""
 
 
+class FactCounts(NamedTuple):
+    """Statements of a description beside what a picture shows; what is said twice counts once.
+
+    Attributes:
+        true, false: how many hold, and how many do not.
+        undecided: those that speak of one thing where there are several.
+        recalled: how many of the picture's facts are among those that hold.
+        facts: of the picture.
+    """
+
+    true: int
+    false: int
+    undecided: int
+    recalled: int
+    facts: int
+
+
 class ObjectAnnotations(Items):
     """Pictures and what there is to mention in them.
 
@@ -315,6 +332,20 @@ class LocatedThings(Items):
     things: Sequence[Sequence[tuple[str, Box]]]
     names: Sequence[str]
     rows: Int[np.ndarray, " n"]
+
+
+class StatedFacts(Items):
+    """Pictures, and a judge of what descriptions of them say."""
+
+    called = "facts"
+
+    @abstractmethod
+    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
+        """Return the pictures of some items."""
+
+    @abstractmethod
+    def judge(self, position: int, description: str) -> FactCounts:
+        """Return how many statements of a description of an item's picture hold."""
 
 
 class Instructions(Items):

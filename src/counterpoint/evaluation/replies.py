@@ -6,7 +6,7 @@ import re
 import string
 from collections.abc import Iterator, Sequence
 
-from ..data.items import YES_OR_NO, ObjectAnnotations, Question, Questions
+from ..data.items import YES_OR_NO, ObjectAnnotations, Question, Questions, StatedFacts
 from ..types import Assistant, Prompt
 from .item_scores import batches
 
@@ -17,7 +17,7 @@ _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eigh
 
 
 def prompts_of(
-    items: Questions | ObjectAnnotations,
+    items: Questions | ObjectAnnotations | StatedFacts,
     texts: Sequence[str],
     neutral: Sequence[str] | None = None,
     *,
@@ -41,7 +41,7 @@ def prompts_of(
 
 def replies_to(
     assistant: Assistant,
-    items: Questions | ObjectAnnotations,
+    items: Questions | ObjectAnnotations | StatedFacts,
     texts: Sequence[str],
     neutral: Sequence[str] | None = None,
     *,

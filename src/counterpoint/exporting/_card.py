@@ -116,7 +116,7 @@ def write_card(
     scores = _scores(origin)
     parts = [
         f"# {Path(location).name}",
-        _what(model, origin, name, compared.differences),
+        _what(model, origin, layout, name, compared.differences),
         "## Load it",
         _loading(model, layout, location, compared, on_hub=on_hub),
         *_section("Left out", [f"- {phrase}" for phrase in left_out]),
@@ -145,13 +145,24 @@ def _section(title: str, lines: Sequence[str]) -> list[str]:
     return [f"## {title}", "\n".join(lines)] if lines else []
 
 
-def _what(model: TowerMethod, origin: Origin, name: str, differences: Mapping[str, float]) -> str:
+def _what(
+    model: TowerMethod, origin: Origin, layout: Layout, name: str, differences: Mapping[str, float]
+) -> str:
     modalities = " and ".join(dict.fromkeys(noun_of(model.tower(column).modality) for column in model.embeds))
     shared = ", into one space" if model.shares_space else ""
     made = f"trained as `{origin.reference}`" if origin.run is not None else f"`{origin.reference}`"
     names = {tower.modality: tower.name for tower in map(model.tower, model.embeds) if tower.name}
     towers = "; ".join(f"{modality}: `{_plain(name)}`" for modality, name in names.items())
     compared = ", ".join(f"{modality} {value:.0e}" for modality, value in differences.items())
+    if layout.replies:
+        named = "; ".join(
+            f"{tower.modality}: `{_plain(tower.name)}`" for tower in map(model.tower, model.columns)
+        )
+        return (
+            f"A model that replies to requests about pictures: {made}, in the layout {name}.\n\n- towers: {named}\n"
+            f"- fingerprint: `{model.fingerprint}`\n"
+            f"- read back and compared with the model; largest difference of logits at unit norm: {compared}"
+        )
     sizes = [f"embeddings of {model.width} numbers at unit norm"]
     sizes += [f"pictures of {model.picture_size} pixels"] if model.picture_size else []
     sizes += [f"texts of at most {model.context} tokens"] if model.context else []
@@ -376,7 +387,9 @@ def _metadata(
         license=licence,
         library_name=layout.library,
         tags=tags + ([Arm.parse(origin.run.arm).method] if origin.run is not None else []),
-        pipeline_tag=_PIPELINES.get(tuple(sorted(modalities)), "feature-extraction"),
+        pipeline_tag="image-text-to-text"
+        if layout.replies
+        else _PIPELINES.get(tuple(sorted(modalities)), "feature-extraction"),
         model_name=Path(location).name,
         eval_results=results or None,
     )

@@ -71,7 +71,8 @@ def compare(model: TowerMethod, layout: Layout, folder: Path) -> ExportCompariso
     extreme: dict[str, float] = {}
     opened: dict[str, float] = {}
     for modality in layout.modalities(model):
-        column = next(name for name in model.embeds if model.tower(name).modality == modality)
+        names = [*model.embeds, *model.columns]  # those of conversations, which a model may write alone
+        column = next(name for name in names if model.tower(name).modality == modality)
         sample = resolve(MODALITIES.get(modality).sample)
         if sample is None:
             raise ValueError(f"there are no samples of the modality {modality!r} to compare embeddings on")

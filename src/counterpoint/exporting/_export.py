@@ -99,7 +99,7 @@ def export(
     check_writable(folder)
     for package, extra in target.packages.items():
         require(package, extra)
-    model = opened(reference)
+    model = opened(reference, merged=target.merges)
     if why := target.refusal(model):
         raise ValueError(f"{os.fspath(reference)} cannot be exported to {layout}: {why}")
     custom = target.custom_code(model)
@@ -136,9 +136,15 @@ def export(
     return exported
 
 
-def opened(reference: str | os.PathLike[str]) -> TowerMethod:
-    """Load a model as layouts take it: on the processor, its low-rank updates within the weights that they are of."""
-    return _merged(load(reference).cpu().eval())
+def opened(reference: str | os.PathLike[str], merged: bool = False) -> TowerMethod:
+    """Load a model as layouts take it, on the processor.
+
+    Args:
+        reference: a model as `counterpoint.load` takes it.
+        merged: puts low-rank updates into the weights that they are of.
+    """
+    model = load(reference).cpu().eval()
+    return _merged(model) if merged else model
 
 
 def _merged(model: TowerMethod) -> TowerMethod:
@@ -193,14 +199,16 @@ def _read_back(model: TowerMethod, target: Layout, folder: Path, layout: str) ->
 
 
 def possibilities(model: TowerMethod) -> dict[str, Possibility]:
-    """Return whether each layout can hold a model, by the layout's name."""
+    """Return whether each layout can hold a model, by the layout's name; low-rank updates are merged on the way."""
     found = {}
-    for name in LAYOUTS.names():
-        layout: Layout = LAYOUTS.get(name)()
+    layouts: dict[str, Layout] = {name: LAYOUTS.get(name)() for name in LAYOUTS.names()}
+    for name, layout in sorted(layouts.items(), key=lambda item: item[1].merges):
+        if layout.merges:
+            _merged(model)
         missing = [package for package in layout.packages if find_spec(package) is None]
         refusal = (
             missing_package(missing[0], layout.packages[missing[0]]) if missing else layout.refusal(model)
         )
         needs = not refusal and layout.needs_counterpoint(model)
         found[name] = Possibility(refusal, needs)
-    return found
+    return {name: found[name] for name in layouts}

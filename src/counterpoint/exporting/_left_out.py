@@ -17,11 +17,11 @@ _KEPT = ("towers", "objective")
 def left_out(model: TowerMethod, layout: Layout) -> list[str]:
     """Return what an export leaves out of a model, a phrase each; nothing is left out that is not said."""
     phrases = [] if layout.keeps_heads else [f"the head {name!r}" for name in model.heads[1:]]
-    heads = _parts_of_heads(model)
+    heads = set() if layout.replies else _parts_of_heads(model)
     phrases += [
         f"{name} ({type(part).__name__}), which only training uses"
         for name, part in model.named_children()
-        if name not in (*_KEPT, *heads) and _has_state(part)
+        if name not in (*_KEPT, *heads, *layout.keeps) and _has_state(part)
     ]
     if model.dropout:
         phrases.append("dropout in the text tower, which only training uses")

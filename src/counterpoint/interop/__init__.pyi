@@ -1,7 +1,9 @@
 from .fracast import FracastLoader as FracastLoader
+from .llava import LlavaLayout as LlavaLayout
 from .onnx import OnnxLayout as OnnxLayout
 from .open_clip import OpenClipLayout as OpenClipLayout
 from .open_clip import OpenClipLoader as OpenClipLoader
+from .peft import PeftLayout as PeftLayout
 from .resemblyzer import ResemblyzerLoader as ResemblyzerLoader
 from .run import RunLoader as RunLoader
 from .safetensors import SafetensorsLayout as SafetensorsLayout

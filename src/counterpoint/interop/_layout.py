@@ -24,6 +24,9 @@ class Layout(ABC):
         packages: the optional packages that it needs, each with the extra that installs it.
         keeps_scale: it has a place for the scale and the bias of similarities.
         keeps_heads: it has a place for every head; else only the first one is kept.
+        keeps: the names of further parts of a model that it has a place for.
+        merges: low-rank updates stand within the weights that they are of when it is given a model.
+        replies: what it holds replies to requests, and is compared by logits in place of embeddings.
         library: that reads it, by the hub's name.
         ours: this package reads it.
     """
@@ -32,6 +35,9 @@ class Layout(ABC):
     packages: ClassVar[Mapping[str, str]] = {}
     keeps_scale: ClassVar[bool] = False
     keeps_heads: ClassVar[bool] = False
+    keeps: ClassVar[tuple[str, ...]] = ()
+    merges: ClassVar[bool] = True
+    replies: ClassVar[bool] = False
     library: ClassVar[str]
     ours: ClassVar[bool] = False
 

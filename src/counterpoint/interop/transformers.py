@@ -38,6 +38,8 @@ from ._quiet import quiet
 from ._sentence_encoder import dense_of, pooling_of
 from ._sequences import clip_encoder, series_encoder, sound_encoder
 from ._tokenizer import TransformersTokenizer
+from ._vision import vision_tower
+from ._whole import language_of_llava
 
 
 class TransformersTower(TextTower):
@@ -228,10 +230,11 @@ def _default_pooling(kind: str) -> Pooling:
     return "end" if causal else "mean"
 
 
-def language_tower(source: TowerSource, context: int, seed: int) -> LanguageTower:
+def language_tower(source: TowerSource, start: Start) -> LanguageTower:
     """Build ``transformers:NAME@PATH``, ``@hub`` or ``@package``: a causal language model with its tokenizer.
 
-    Without weights, NAME is a folder or hub name whose configuration and tokenizer are taken.
+    Without weights, NAME is a folder or hub name whose configuration and tokenizer are taken. Of a LLaVA, it is its
+    language model.
 
     Raises:
         ValueError: for weights that are missing, a kind of model without weights, a model that writes no text, and a
@@ -243,11 +246,13 @@ def language_tower(source: TowerSource, context: int, seed: int) -> LanguageTowe
     if files is None:
         raise ValueError(f"language model {source}: name a folder, transformers:NAME@PATH")
     with source.reading():
+        if files.config.get("model_type") == "llava":
+            return language_of_llava(source, files, start)
         tokenizer = transformers.AutoTokenizer.from_pretrained(**files.arguments)
-        chat = Chat(tokenizer, context)
+        chat = Chat(tokenizer, start.sizes.talk_context)
         if source.weights is None:
             config = transformers.AutoConfig.from_pretrained(**files.arguments)
-            with seeded(seed, str(source)):
+            with seeded(start.seed, str(source)):
                 model = transformers.AutoModelForCausalLM.from_config(config)
         else:
             model = transformers.AutoModelForCausalLM.from_pretrained(**files.arguments, dtype=torch.float32)
@@ -495,10 +500,12 @@ class TransformersLoader(TowerLoader):
         if modality == "video":
             return clip_encoder(source, sizes.image_size, sizes.video_frames, start.seed)
         if modality == "talk":
-            return language_tower(source, sizes.talk_context, start.seed)
+            return language_tower(source, start)
         if modality == "series":
             return series_encoder(source, sizes.series_steps, start.seed, start.standardised)
         if modality == "image":
+            if "talk" in start.modalities:  # a language model reads patches, and no embedding of the whole
+                return vision_tower(source, start, _preprocessing)
             if not is_pair(source):
                 ModelFiles.of(source)  # raises the error of a folder that is missing
                 raise unknown("image tower", str(source), MODALITIES.get("image").tower_names)

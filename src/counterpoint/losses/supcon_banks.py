@@ -21,8 +21,8 @@ class SupConBanksLoss(PairwiseLoss):
     positives p:
 
         without positives:  loss = mean_k mean_{j∈P(k)}  log Σ_i exp(<a_k, b_i>/τ) − <a_k, b_j>/τ
-        with positives:     loss = mean_k mean_{j∈P(k)}  log [exp(<a_k, p_j>/τ) + Σ_{i≠k} exp(<a_k, b_i>/τ)]
-                                                         − <a_k, p_j>/τ
+        with positives:     loss = mean_k mean_{j∈P(k)}  log [exp(<a_k, p_j>/τ) + N_k] − <a_k, p_j>/τ
+        N_k = Σ_{i≠k} exp(<a_k, b_i>/τ)
 
     Without positives of their own, the positives are rows of the bank. The mean over k is over the examples of
     ``anchor_mask``. An anchor without a positive is left out of it, and the loss is 0 where all are. An example

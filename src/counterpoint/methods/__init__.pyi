@@ -112,6 +112,7 @@ from .needs import Needs as Needs
 from .negclip import NegCLIP as NegCLIP
 from .next_token import NextToken as NextToken
 from .p_former import PFormer as PFormer
+from .painter import Painter as Painter
 from .pcd import PCD as PCD
 from .pixpro import PixPro as PixPro
 from .prior import PRIOR as PRIOR

@@ -265,7 +265,8 @@ class MatchingMethod(TowerMethod):
             LookupError: for a joint encoder whose patches read words, too.
         """
         words, patches, size = self._words_and_patches(pictures, captions)
-        return self._evaluated(self.relevance_of_words, words, patches).unflatten(2, size).cpu()
+        maps = self._evaluated(self.relevance_of_words, words, patches)
+        return maps.view(*maps.shape[:2], *size).cpu()
 
     def _words_and_patches(
         self, pictures: UInt8[Tensor, "n 3 H W"], texts: Sequence[str]

@@ -21,6 +21,7 @@ from .fitting import fitting
 from .head import loss_in_file, of_folder
 from .needs import columns_asked
 from .tower_names import say_taken, tower_names
+from .whole_model import bridge_of, lend_bridge, parts_of, whole_model
 
 if TYPE_CHECKING:
     from ..pairwise import Loss
@@ -42,11 +43,13 @@ class Arm:
     ``clip``                                  a method
     ``slip,ssl_weight=0.5``                   options after commas
     ``lit,image=timm:resnet18@FILE``          ``image=`` and ``text=`` name other towers than the recipe's
+    ``sft,lm=…,tune=lora,rank=16,dora=true``  low-rank updates of a language model, of a rank and a scale (``alpha``)
     ``open_clip:ViT-B-32@FILE,tune=lora``     CLIP from a pretrained pair; also ``timm:…``, ``transformers:…``,
                                               ``sentence-transformers:…``, of which some are pairs
     ``transformers:FOLDER``, ``FOLDER``       the same of a folder with its weights, as `counterpoint.load` takes it
     ``timm:resnet18@FILE,tune=none``          a pretrained tower as it is, on its column alone; of a pair
                                               ``open_clip:ViT-B-32@FILE,on=images,tune=none``
+    ``sft,from=FOLDER``                       a method that goes on from a LLaVA of transformers, or ``tiny-vlm``
     ``clip,from=RUN``                         a method that goes on from a run of your own: from its towers
                                               and their sizes, its vocabulary, its heads
     ``cnn@RUN``                               CLIP from the image tower of a run of your own; so ``text=bag@RUN`` …
@@ -92,6 +95,7 @@ class Arm:
     origin: str = ""
     shots: int | None = None
     wise: float | None = None
+    whole: Path | None = None
 
     @classmethod
     def parse(cls, text: str) -> Arm:
@@ -113,6 +117,8 @@ class Arm:
         tune, sampler, origin = options.pop("tune", None), options.pop("sampler", ""), options.pop("from", "")
         shots = _shots(text, options.pop("shots", None))
         wise = _wise(text, options.pop("wise", None))
+        if (whole := whole_model(origin)) is not None:
+            towers, origin = parts_of(f"arm {text!r}", whole, options, towers), ""
         if origin and not Path(origin).expanduser().is_dir() and (embedded := modalities_of(origin)):
             # A library's pair has no run to go on from: its towers are named.
             towers, origin = {**dict.fromkeys(embedded, origin), **towers}, ""
@@ -136,7 +142,19 @@ class Arm:
             raise ValueError(f"arm {text!r}: lit's mode says what is tuned; leave tune={tune} out")
         streams(sampler or NATURAL)  # an error here and not in a run
         return cls(
-            str(spec), method, options, towers, tune, loss, columns, labels, sampler, origin, shots, wise
+            str(spec),
+            method,
+            options,
+            towers,
+            tune,
+            loss,
+            columns,
+            labels,
+            sampler,
+            origin,
+            shots,
+            wise,
+            whole,
         )
 
     @property
@@ -284,7 +302,7 @@ class Arm:
 
         constructor = self._constructor()
         if isinstance(constructor, type) and issubclass(constructor, Method):
-            ranges = constructor.searched(read(self.method, constructor, self.options))
+            ranges = constructor.searched(read(self.method, constructor, self._of_method(self.options)[0]))
         else:  # a loss of the user's own may say nothing
             ranges = getattr(constructor, "tunable", {})
         return {name: bounds for name, bounds in ranges.items() if name not in self.options}
@@ -326,11 +344,15 @@ class Arm:
         from .dual_encoder import begin_as_identity
         from .options import read
         from .origin import lend_heads, lend_towers
-        from .pretrained import as_wide, check_bare, check_pretrained, is_pair, pretrained
+        from .pretrained import as_wide, check_bare, check_bridge, check_pretrained, is_pair, pretrained
 
         constructor = self._constructor()
         kind = self.method if self.loss is None else self.loss[1]
-        options = read(kind, constructor, self.stated(recipe))
+        way = self.tune or recipe.towers.tune
+        of_method, low_rank = self._of_method(self.stated(recipe), way)
+        if self.whole is not None and "bridge" in signature(constructor).parameters:
+            of_method = {**of_method, "bridge": bridge_of(self.whole)}
+        options = read(kind, constructor, of_method)
         reads, embeds = self.reads(columns), self.embeds(columns)
         built = {**embeds, TEXT: TEXT} if self.kind.names and TEXT not in embeds.values() else embeds
         named = tower_names(
@@ -370,9 +392,9 @@ class Arm:
         if pair:
             recipe = as_wide(recipe, towers)
         # Before the method is built: momentum copies are made of towers that have adapters, or are frozen, already.
-        if (way := self.tune or recipe.towers.tune) is not None and self.method != "lit":
+        if way is not None and self.method != "lit":
             for tower in pretrained(tuned):
-                tune(tower, "frozen" if way == "none" else way, seed=seed)
+                tune(tower, "frozen" if way == "none" else way, seed=seed, **low_rank)
         try:
             method = assemble(kind, constructor, towers, recipe, target, **options)
         except LookupError as error:
@@ -386,6 +408,8 @@ class Arm:
         if pair:
             begin_as_identity(method)  # after all weights are drawn
         heads = lend_heads(weights, method, lent, self.options) if weights else set()
+        if self.whole is not None and not is_restored():
+            lend_bridge(method, self.whole, f"arm {self.spec!r}")
         if (
             before
             and self.kind.names
@@ -406,8 +430,10 @@ class Arm:
         if self.sampler:
             method.sampler = self._sampler(constructor)
         if self.tune == "none":
-            if not (pair or self.origin):
+            if not (pair or self.origin or self.whole):
                 check_bare(method, f"arm {self.spec!r}")
+            if before and self.speaks:
+                check_bridge(method, heads, f"arm {self.spec!r}")
             method.requires_grad_(False)
         return method
 
@@ -455,7 +481,17 @@ class Arm:
         """
         from .options import read
 
-        read(self.method if self.loss is None else self.loss[1], self._constructor(), self.options)
+        of_method, _ = self._of_method(self.options)
+        read(self.method if self.loss is None else self.loss[1], self._constructor(), of_method)
+
+    def _of_method(
+        self, options: Mapping[str, str], way: str | None = "lora"
+    ) -> tuple[dict[str, str], dict[str, Any]]:
+        """Return the options of the method itself, and those of low-rank updates where towers are tuned that way."""
+        from .low_rank import split_low_rank
+
+        way = self.tune or way
+        return split_low_rank(f"arm {self.spec!r}", self._constructor(), options, way)
 
     def _constructor(self) -> Any:
         if self.loss is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from ..networks.base import Tower, Towers
@@ -10,6 +11,8 @@ from .tower_method import TowerMethod, distinct
 
 if TYPE_CHECKING:
     from ..recipes.schema import Recipe
+
+_BRIDGES = "bridge_projections."
 
 
 def pretrained(towers: Towers) -> list[Tower]:
@@ -44,4 +47,15 @@ def check_bare(method: TowerMethod, named: str) -> None:
         raise ValueError(
             f"{named}: tune=none trains nothing, so it needs a pretrained tower by itself, timm:NAME@FILE, a "
             "pretrained pair of towers with a common space, for example open_clip:ViT-B-32@FILE, or from=RUN"
+        )
+
+
+def check_bridge(method: TowerMethod, read: Collection[str], named: str) -> None:
+    """Raise a `ValueError` where a method that nothing is trained of has a bridge that its run did not give."""
+    names = (name for name in method.state_dict() if name.startswith(_BRIDGES))
+    wanted = {".".join(name.split(".")[:2]) for name in names}
+    if not wanted <= {*read}:
+        raise ValueError(
+            f"{named}: tune=none trains nothing, and the run that it goes on from has no such bridge: give the "
+            "options of that run's arm (bridge=…, tokens=…)"
         )

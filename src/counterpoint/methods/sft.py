@@ -64,6 +64,7 @@ class SFT(SpeakingMethod):
     papers = ("deepstack", "evlm", "frozen", "ml-mamba", "visual-experts-ive")
     needs: ClassVar[Needs] = Needs(2, None, modalities=("image", "talk"), also="image")
     tunable: ClassVar[Ranges] = {}
+    packs: ClassVar[bool] = True
 
     def __init__(
         self,

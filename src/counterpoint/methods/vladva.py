@@ -44,7 +44,7 @@ class _SoftPrompt(nn.Module):
     def __init__(self, language: LanguageTower, text: str) -> None:
         super().__init__()
         chat = Chat(
-            language.chat.tokenizer, _LONGEST
+            language.chat.tokenizer, _LONGEST, language.chat.image
         )  # the context of conversations may be shorter than a prompt
         talk = chat([prompt("", text)])
         tokens = talk[:, TOKEN, chat.opening : int((talk[:, EXCHANGE] > 0).sum())]

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..pairwise.inputs import upcast
 from .base import ImageTower
 from .bridges.base import Bridge, ChangeBehind, Given, Seen
+from .packing import packed_mask, packed_positions
 from .towers.chat import EXCHANGE, REPLY, TOKEN
 from .towers.language import LanguageTower, trimmed
 
@@ -78,6 +79,7 @@ class Speaker:
         given: Given | None,
         *,
         hidden: bool | Bool[Tensor, "B n"] = False,
+        packed: Int[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B L W"]:
         """Return the state of each token of conversations, behind a picture or without one.
 
@@ -86,10 +88,15 @@ class Speaker:
             given: what is read of pictures; None for conversations without one.
             hidden: which of the picture's tokens, or all of them, no other token attends to in any layer. Positions
                 stay as they are.
+            packed: the number of each token's exchange (0 for padding), where these stand behind one picture and do
+                not see each other; else each sees those in front of it.
         """
-        if given is None:
+        if given is None and packed is None:
             return self.language.token_states(self.language.embed(tokens))
-        return self.without_pictures(self.sequence_states(tokens, given, hidden=hidden), given)
+        if given is None:
+            given = Given(self.language.embed(tokens)[:, :0])
+        whole = self.sequence_states(tokens, given, hidden=hidden, packed=packed)
+        return self.without_pictures(whole, given)
 
     def without_pictures(self, states: Float[Tensor, "B M W"], given: Given) -> Float[Tensor, "B L W"]:
         """Return the states of the tokens of conversations alone."""
@@ -102,6 +109,7 @@ class Speaker:
         given: Given,
         *,
         hidden: bool | Bool[Tensor, "B n"] = False,
+        packed: Int[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B M W"]:
         """Return the state of each token of conversations and of the pictures in them; see `states`."""
         embedded = self.language.embed(tokens)
@@ -109,19 +117,21 @@ class Speaker:
         parts = (embedded[:, :opening], given.tokens.to(embedded.dtype), embedded[:, opening:])
         # A hidden picture is read in no layer either.
         before = {n: partial(_behind, change, opening) for n, change in given.before.items() if not hidden}
-        whole, mask = torch.cat(parts, 1), None
+        whole, mask, positions = torch.cat(parts, 1), None, None
+        if packed is not None and (packed.is_meta or bool((packed > 1).any())):
+            positions, mask = packed_positions(packed, opening, count), packed_mask(packed, opening, count)
         length, of_picture = whole.shape[1], slice(opening, opening + count)
         if hidden is not False:
             every = torch.ones(len(whole), count, dtype=torch.bool, device=whole.device)
             hidden = every if hidden is True else hidden
-            mask = torch.ones(length, length, dtype=torch.bool, device=whole.device).tril()
-            mask = mask.repeat(len(whole), 1, 1)
+            causal = torch.ones(length, length, dtype=torch.bool, device=whole.device).tril()
+            mask = causal.repeat(len(whole), 1, 1) if mask is None else mask
             # A picture's token keeps itself, so that no softmax is without a key.
             itself = torch.eye(length, dtype=torch.bool, device=whole.device)[:, of_picture]
             mask[:, :, of_picture] &= ~hidden[:, None] | itself
         of_pictures = torch.zeros(length, dtype=torch.bool, device=whole.device)
         of_pictures[of_picture] = True
-        return self.language.token_states(whole, mask=mask, before=before, of_pictures=of_pictures)
+        return self.language.token_states(whole, positions, mask, before, of_pictures)
 
     def reply_states(
         self,
@@ -130,6 +140,7 @@ class Speaker:
         *,
         hidden: bool = False,
         states: Float[Tensor, "B t W"] | None = None,
+        packed: bool = False,
     ) -> tuple[Float[Tensor, "n W"], Int[Tensor, " n"], Bool[Tensor, "B L"]]:
         """Return the state that predicts each token of a reply, these tokens, and their places.
 
@@ -138,12 +149,14 @@ class Speaker:
             given: what is read of pictures; None for conversations without one.
             hidden: as for `states`.
             states: of the trimmed conversations, where they are known.
+            packed: the exchanges of a conversation stand behind one picture and do not see each other.
         """
         read = trimmed(talk)
         # The end of a prompt is its last token; no reply begins right behind a picture.
         spoken = read[:, REPLY, 1:] > 0
         if states is None:
-            states = self.states(read[:, TOKEN], given, hidden=hidden)
+            numbers = read[:, EXCHANGE] if packed else None
+            states = self.states(read[:, TOKEN], given, hidden=hidden, packed=numbers)
         states = states[:, :-1][spoken]
         return states, read[:, TOKEN, 1:][spoken], F.pad(spoken, (1, talk.shape[2] - read.shape[2]))
 
@@ -152,12 +165,13 @@ class Speaker:
         talk: Int[Tensor, "B 3 L"],
         given: Given | None,
         states: Float[Tensor, "B t W"] | None = None,
+        packed: bool = False,
     ) -> Float[Tensor, "B L"]:
         """Return the log-probability of each token of a reply; 0 for all other tokens.
 
         Logits are computed where replies stand, and no others. The arguments are those of `reply_states`.
         """
-        states, tokens, where = self.reply_states(talk, given, states=states)
+        states, tokens, where = self.reply_states(talk, given, states=states, packed=packed)
         wrong = F.cross_entropy(upcast(self.language.head(states)), tokens, reduction="none")
         return wrong.new_zeros(where.shape).masked_scatter(where, -wrong)
 

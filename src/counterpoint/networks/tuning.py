@@ -6,6 +6,7 @@ import re
 
 from torch import nn
 
+from ..forms import Count, Positive
 from ..registry import require, unknown
 from .base import Tower
 from .init import seeded
@@ -14,20 +15,31 @@ from .towers.parts.blocks import residual_blocks
 MODES = ("frozen", "full", "lora", "biases")
 
 
-def tune(tower: Tower, mode: str, *, rank: int = 8, seed: int = 0) -> None:
+def tune(
+    tower: Tower,
+    mode: str,
+    *,
+    rank: Count = 8,
+    alpha: Positive | None = None,
+    dora: bool = False,
+    seed: int = 0,
+) -> None:
     """Set which weights of a tower move, in place.
 
     - ``"full"``: all of them.
     - ``"frozen"``: none; and the tower stays in evaluation mode, dropout and batch statistics too, whatever
       its parent is told.
-    - ``"lora"``: W + 2·B A in place of W in every linear layer (every convolution, if there is none), A and B
-      of rank ``rank``, and B zero at the start, so that features start as they were.
+    - ``"lora"``: W + (alpha / rank) B A in place of W in every linear layer (every convolution, if there is none), A
+      and B of rank ``rank``, and B zero at the start, so that features start as they were. With ``dora`` this weight
+      has a magnitude of its own for each output, which begins as that of W and moves too.
     - ``"biases"``: the biases of every layer, those of norms too (BitFit).
 
     Args:
         tower: the tower to change.
         mode: one of the four.
         rank: of the low-rank updates.
+        alpha: twice the rank unless given, so that the update is 2·B A.
+        dora: decomposes weights into magnitude and direction.
         seed: of their start.
 
     Raises:
@@ -35,12 +47,13 @@ def tune(tower: Tower, mode: str, *, rank: int = 8, seed: int = 0) -> None:
         MissingPackageError: for ``"lora"`` without the package ``peft``.
         ValueError: for ``"lora"`` on a tower that has it already, and ``"biases"`` on one without any.
 
-    Source: LiT (arXiv 2111.07991) for locking; LoRA (arXiv 2106.09685); BitFit (arXiv 2106.10199).
+    Source: LiT (arXiv 2111.07991) for locking; LoRA (arXiv 2106.09685); DoRA (arXiv 2402.09353);
+    BitFit (arXiv 2106.10199).
     """
     if mode not in MODES:
         raise unknown("tuning mode", mode, MODES)
     if mode == "lora":
-        _add_lora(tower, rank, seed)
+        _add_lora(tower, rank, alpha or 2 * rank, dora, seed)
     elif mode == "biases":
         _move_biases(tower)
     else:
@@ -50,7 +63,7 @@ def tune(tower: Tower, mode: str, *, rank: int = 8, seed: int = 0) -> None:
     tower.weights_set = True
 
 
-def _add_lora(tower: Tower, rank: int, seed: int) -> None:
+def _add_lora(tower: Tower, rank: int, alpha: float, dora: bool, seed: int) -> None:
     peft = require("peft", "peft")
     if any("lora_" in name for name, _ in tower.named_parameters()):
         raise ValueError("this tower has low-rank updates already; tune it once")
@@ -65,7 +78,14 @@ def _add_lora(tower: Tower, rank: int, seed: int) -> None:
     ]
     convolutions = [name for name, m in tower.named_modules() if isinstance(m, nn.Conv2d) and m.groups == 1]
     targets = "|".join(map(re.escape, attention + linear or convolutions))
-    config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets)
+    if not targets:
+        raise ValueError(f"the {tower.modality} tower {tower.name} has no layers that low-rank updates fit")
+    if dora and attention:
+        raise ValueError(
+            f"dora: the {tower.modality} tower {tower.name} has attention layers of torch, whose weights peft does "
+            "not decompose: leave dora out"
+        )
+    config = peft.LoraConfig(r=rank, lora_alpha=alpha, use_dora=dora, target_modules=targets)
     with seeded(seed, "lora"):
         peft.inject_adapter_in_model(config, tower)
     for name, parameter in tower.named_parameters():

@@ -85,6 +85,8 @@ class Towers(Section):
     """Steps of a series that are seen."""
     talk_context: Count = 96
     """Tokens of a conversation that are read."""
+    talk_exchanges: Count = 1
+    """Exchanges of a row that are read behind one picture in a step of training; each sees the picture and itself."""
     talk_width: Count = 128
     """Width of a small language model."""
     talk_layers: Count = 2
@@ -113,7 +115,9 @@ class Towers(Section):
         further = {"text": ("context", "vocabulary"), "talk": ("vocabulary",), "video": image}.get(
             modality, ()
         )
-        own = [name for name in type(self).model_fields if name.startswith(f"{modality}_")]
+        # How a model is trained is no size of it.
+        fields = type(self).model_fields.keys() - {"talk_exchanges"}
+        own = [name for name in type(self).model_fields if name in fields and name.startswith(f"{modality}_")]
         return {name: getattr(self, name) for name in (*own, *further)}
 
 

@@ -17,7 +17,7 @@ from ..data.derived.mixture import together
 from ..data.kinds.written import MIXED
 from ..execution.folders import unwritable
 from ..files import FORMAT, DamagedFileError, read_yaml, write_yaml
-from ..forms import FORM, Margin, Names, Natural, ParsedField, Positional, Seeds, validated
+from ..forms import FORM, ComputedField, Margin, Names, Natural, ParsedField, Positional, Seeds, validated
 from ..methods.arm import Arm, is_fixed
 from ..reasons import listing
 from ..recipes import Recipe, override, parse
@@ -41,7 +41,7 @@ FOLDS = 4
 """Parts of the shots, at most, each of which is held out of a run of every trial of a search."""
 _JUDGES = ("classification", "multi_label", "zero_shot", "probe")
 
-_JOINED = {"arms", "seeds"}
+_JOINED = ("arms", "seeds", "added")
 """Parts of a design that a folder's study can get more of."""
 _REPORTED = {"margin", "title"}
 """Parts of a design that no run depends on: a finished study can be given others."""
@@ -197,7 +197,7 @@ class FolderDesign(ABC):
         old, new = ({**study.plain(), "data": without_budget(study.data)} for study in (existing, self))
         # Of both, as a design leaves out labels where it has none.
         differing = [
-            key for key in new | old if key not in _JOINED | _REPORTED and old.get(key) != new.get(key)
+            key for key in new | old if key not in {*_JOINED, *_REPORTED} and old.get(key) != new.get(key)
         ]
         if differing:
             raise OtherStudyError(
@@ -207,8 +207,11 @@ class FolderDesign(ABC):
         whole: Any = self  # a dataclass, as all of its kinds are
         return replace(
             whole,
-            arms=_union(existing.arms, self.arms),
-            seeds=_union(existing.seeds, self.seeds),
+            **{
+                key: _union(getattr(existing, key), getattr(self, key))
+                for key in _JOINED
+                if hasattr(whole, key)
+            },
             title=self.title or existing.title,
         )
 
@@ -250,6 +253,9 @@ class Design(FolderDesign):
 
     Arms, data, recipe, budget, search and seeds make the runs what they are. The margin is read by the summary
     alone, and a finished study can be given another.
+
+    Attributes:
+        added: the arms that joined by themselves, see `counterpoint.study.as_it_came`.
     """
 
     kind = "training"
@@ -286,6 +292,7 @@ class Design(FolderDesign):
     """Model that every arm goes on from: a run's folder, or open_clip:ViT-B-32@FILE."""
     title: str = ""
     """Title of the report page; the question of the study unless given."""
+    added: Annotated[Names, ComputedField()] = ()
 
     def __post_init__(self) -> None:
         if not self.arms:
@@ -366,6 +373,7 @@ class Design(FolderDesign):
             "tasks": list(self.tasks),
             **({"labels": self.labels} if self.labels else {}),
             **({"title": self.title} if self.title else {}),
+            **({"added": list(self.added)} if self.added else {}),
             "recipe": self.recipe.model_dump(),
         }
 

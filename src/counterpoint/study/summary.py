@@ -26,6 +26,7 @@ from ..training.record.provenance import rows_of
 from ..training.run import Run, RunState
 from ..types import Target
 from .agreement import check_examples
+from .as_it_came import added_in_words
 from .design import ArmPlan, Design
 from .layout import run_folder, trial_folder, trial_runs
 from .numbers import CLEAN, OF_SOME, name_of
@@ -180,6 +181,7 @@ def summarise(results: StudyResults[FinishedRun], design: Design) -> TrainingSum
         tuning=tuple(_searches(folder, plans)) if design.tune else (),
         warnings=(
             *_leaks(arms),
+            *added_in_words(design),
             *_warnings(results),
             *warnings_of(endings, tuned=design.tune > 0),
             *cut_in_words({arm: cost.cut_captions for arm, cost in costs.items() if cost}),

@@ -64,7 +64,7 @@ def of_every_kind(number: int) -> dict[str, Any]:
         "y": number // 2 % 2,
         "spot_x": 12.5 + number / 8,
         "spot_y": 3.5,
-        "seen": [number % 2, None, 0.5][: 1 + number % 3] if number % 11 else None,
+        "seen": json.dumps([number % 2, None, 0.5][: 1 + number % 3]) if number % 11 else None,
         "only": "one",
         "mixed": number if number < 200 else "many",
         "url": f"https://example.org/{number}",

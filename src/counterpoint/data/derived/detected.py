@@ -135,10 +135,10 @@ class DetectedData(DerivedData):
                 self._stated[row] = self._text(row, self.tools.detected(things, items.names, draws), draws)
         return [self._stated[int(row)] for row in rows]
 
-    def _text(self, row: int, found: Sequence[tuple[str, Box]], draws: Rng) -> str:
+    def _text(self, row: int, detected: Sequence[tuple[str, Box]], draws: Rng) -> str:
         if row in self._train and draws.happens("emptied", self.tools.emptied):
             return ""
-        said = (f"{name} [{', '.join(f'{side:.1f}' for side in box)}]" for name, box in found)
+        said = (f"{name} [{', '.join(f'{side:.1f}' for side in box)}]" for name, box in detected)
         return f"Detected: {', '.join(said) or 'nothing'}. "
 
     def read(self, column: str, rows: Rows) -> Any:

@@ -39,7 +39,7 @@ class LabelFormat:
         names: of its classes or tags, in the order of their numbers; none of other kinds.
         lists: texts are lists, as JSON has them.
         rare: the classes or tags that are left out; None where all have names.
-        places: of timelines, the most that a row has.
+        longest: of timelines, the most numbers that a row has.
     """
 
     kind: Kind
@@ -47,12 +47,12 @@ class LabelFormat:
     names: tuple[str, ...] = ()
     lists: bool = False
     rare: Rare | None = None
-    places: int = 0
+    longest: int = 0
 
     def unknown(self, rows: int) -> Values:
         """Return the values of rows of which nothing is known."""
         if self.kind == "timelines":
-            return np.full((rows, self.places), np.nan)
+            return np.full((rows, self.longest), np.nan)
         return unknown_values(self.kind, len(self.names), rows)
 
     def values(self, columns: Mapping[str, pl.Series], rows: int) -> Values:
@@ -123,7 +123,8 @@ def labels_by(
     numbers      of which some are not whole, or more than `MOST_CLASSES`, or that are said to be some; NaN is no value
     points       lists of two numbers, or two columns ``x`` and ``y`` (the label ``point``), ``NAME_x`` and ``NAME_y``
                  (the label ``NAME``); shares of width and height
-    timelines    other lists of numbers, one for each of some places in time, evenly spread; null is not known
+    timelines    other lists of numbers, as texts have them, one for each of some places in time, which are evenly
+                 spread; null is not known
     ===========  ===================================================================================================
 
     Args:
@@ -249,8 +250,8 @@ def _several(name: str, survey: Survey, least: int | None) -> LabelFormat:
     """Return the way in which a column of lists is read: as points where all have two numbers, as timelines or tags."""
     if survey.lists and survey.points:
         return LabelFormat("points", (name,), lists=True)
-    if survey.lists and survey.places:
-        return LabelFormat("timelines", (name,), lists=True, places=survey.places)
+    if survey.lists and survey.longest:
+        return LabelFormat("timelines", (name,), lists=True, longest=survey.longest)
     if survey.lists and not survey.words:
         raise ValueError("lists that hold neither tags nor numbers")
     tags = survey.listed if survey.lists else survey.parted

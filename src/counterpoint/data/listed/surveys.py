@@ -34,7 +34,7 @@ class Survey:
         lists: all are lists.
         points: all lists are of two numbers.
         words: all lists are of texts.
-        places: the numbers of the longest list, of which some may be null; None where a list holds anything else.
+        longest: the numbers of the longest list, of which some may be null; None where a list holds anything else.
         listed: the tags in lists with the rows that have each; None of more than `MOST_TAGS`.
         parted: the tags in texts, `SEVERAL` between them, with the rows that have each; None of more than `MOST_TAGS`,
             and of texts that are not counted and have no `SEVERAL`.
@@ -51,7 +51,7 @@ class Survey:
     lists: bool
     points: bool
     words: bool
-    places: int | None
+    longest: int | None
     listed: Mapping[str, int] | None
     parted: Mapping[str, int] | None
 
@@ -72,7 +72,7 @@ class Survey:
             lists is not None,
             all(len(each) == 2 and all(map(_is_number, each)) for each in lists or ()),
             all(isinstance(one, str) for each in lists or () for one in each),
-            None if lists is None else _places(lists),
+            None if lists is None else _longest(lists),
             _counted(
                 ([one for one in each if isinstance(one, str)] for each in lists or ()), counts["count"]
             ),
@@ -96,7 +96,7 @@ class Survey:
             self.lists and other.lists,
             self.points and other.points,
             self.words and other.words,
-            None if self.places is None or other.places is None else max(self.places, other.places),
+            None if self.longest is None or other.longest is None else max(self.longest, other.longest),
             listed,
             parted,
         )
@@ -171,7 +171,7 @@ def _few(rows: Counter[str]) -> Mapping[str, int] | None:
     return rows if len(rows) <= MOST_TAGS else None
 
 
-def _places(lists: Sequence[Sequence[Any]]) -> int | None:
+def _longest(lists: Sequence[Sequence[Any]]) -> int | None:
     """Return the length of the longest list; None where one holds what is neither a number nor null."""
     if not all(one is None or _is_number(one) for each in lists for one in each):
         return None

@@ -1,4 +1,4 @@
-"""Views of conversations: one exchange of each row, its request perhaps edited."""
+"""Views of conversations: one exchange of each row or several, their requests perhaps edited."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from jaxtyping import UInt64
 from torch import Tensor
 
 from ...networks.base import Input
+from ...networks.towers.chat import Chat
 from ...raw import Conversation, Exchange
 from .captions import CaptionOptions, TextView, text
 from .keys import uniform
@@ -21,7 +22,7 @@ _NONE = (Exchange("", ""),)
 @final
 @dataclass(frozen=True)
 class ConversationView:
-    """One exchange of each row, drawn by the row's key.
+    """One exchange of each row, drawn by the row's key, or as many as the input packs behind one picture.
 
     Attributes:
         request: the view of the request; the reply stays as it is.
@@ -30,17 +31,31 @@ class ConversationView:
     request: TextView
 
     def __call__(self, raw: Sequence[Conversation], keys: UInt64[np.ndarray, " n"], input: Input) -> Tensor:
-        """Return a tower's input of one exchange of each row.
+        """Return a tower's input of exchanges of each row; a row with fewer than are packed gives all of its own.
 
         Raises:
             ValueError: if the keys are not one for each row.
         """
         if len(keys) != len(raw):
             raise ValueError(f"keys must be one per row: got {len(keys)} for {len(raw)} rows")
+        packed = input.exchanges if isinstance(input, Chat) else 1
         draws = uniform(keys, "exchange")[:, 0].tolist()
-        drawn = [(row or _NONE)[int(u * len(row))] for row, u in zip(raw, draws, strict=True)]
-        requests = self.request.apply([[one.request] for one in drawn], keys)
-        return input([(Exchange(request, one.reply),) for request, one in zip(requests, drawn, strict=True)])
+        firsts = [int(u * len(row)) for row, u in zip(raw, draws, strict=True)]
+        if packed == 1:
+            drawn = [[(row or _NONE)[first]] for row, first in zip(raw, firsts, strict=True)]
+        else:
+            orders = uniform(keys, "further exchanges", max(1, *map(len, raw))).argsort(1)
+            drawn = [
+                [row[first], *(row[n] for n in order if n < len(row) and n != first)][:packed]
+                if row
+                else [*_NONE]
+                for row, first, order in zip(raw, firsts, orders.tolist(), strict=True)
+            ]
+        counts = [len(of_row) for of_row in drawn]
+        flat = [[one.request] for of_row in drawn for one in of_row]
+        edited = iter(self.request.apply(flat, np.repeat(keys, counts)))
+        rows = [tuple(Exchange(next(edited), one.reply) for one in of_row) for of_row in drawn]
+        return input.pack(rows) if isinstance(input, Chat) and packed > 1 else input(rows)
 
 
 def talk(name: str, augmentation: CaptionOptions) -> ConversationView:

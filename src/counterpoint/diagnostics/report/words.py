@@ -136,7 +136,7 @@ def _similarities(subject: Subject, pictures: Tensor, texts: Sequence[str]) -> l
     for grid, of_text in zip(patches, words, strict=True):
         z = embedded[start : start + len(of_text)]
         start += len(of_text)
-        near = subject.model.similarity(grid.flatten(0, 1), z).T.unflatten(1, grid.shape[:2])
+        near = subject.model.similarity(grid.flatten(0, 1), z).T.reshape(len(z), *grid.shape[:2])
         of_texts.append(
             [
                 WordMap(word, f"{float(one.max()):.2f}", _scaled(one))

@@ -12,6 +12,7 @@ from .compa import CompA as CompA
 from .concept_association_bias import ConceptAssociationBias as ConceptAssociationBias
 from .count_to_ten import CountBench as CountBench
 from .explanation import Explanation as Explanation
+from .facts import Facts as Facts
 from .few_shot import FewShot as FewShot
 from .fidelity import Fidelity as Fidelity
 from .flagged import Flagged as Flagged

@@ -223,6 +223,8 @@ def build_tower(modality: str, start: Start) -> Tower:
             initialise(tower, start.seed, modality)
             tower.weights_set = True
     tower.name = start.name
+    if isinstance(tower, LanguageTower):
+        tower.chat.exchanges = start.sizes.talk_exchanges
     return tower
 
 

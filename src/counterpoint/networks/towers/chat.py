@@ -40,6 +40,10 @@ class Chat:
     Args:
         tokenizer: of transformers, with a chat template.
         context: the most tokens of a conversation.
+        image: the word for a picture in a template that writes pictures; the picture stands in its place.
+
+    Attributes:
+        exchanges: of a row that training reads behind one picture; see `pack`.
 
     Raises:
         ValueError: for a tokenizer without a chat template or an end token, and for a template in which a prompt is not
@@ -53,8 +57,9 @@ class Chat:
     """
 
     file = "chat.json"
+    exchanges: int = 1
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, context: int) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, context: int, image: str = "") -> None:
         if not tokenizer.chat_template:
             raise ValueError(
                 "its tokenizer has no chat template, which says how a request and a reply are written: set "
@@ -62,15 +67,17 @@ class Chat:
             )
         if tokenizer.eos_token_id is None:
             raise ValueError("its tokenizer has no end token (eos_token), which ends a reply")
-        self.tokenizer, self.context = tokenizer, context
+        self.tokenizer, self.context, self.image = tokenizer, context, image
         self._written: dict[Conversation, list[tuple[int, int, int]]] = {}
         self.end = int(tokenizer.eos_token_id)
         self.padding = self.end if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
         self.vocabulary = len(tokenizer)
-        rendered = self._render([("user", _MARK)], prompt=True)
-        self._opening, found, _ = rendered.partition(_MARK)
-        if not found:
+        rendered = self._rendered([("user", _MARK)], prompt=True)
+        if _MARK not in rendered:
             raise ValueError("its chat template leaves the request out")
+        self._opening, found, _ = rendered.partition(image or _MARK)
+        if not found:
+            raise ValueError(f"its chat template leaves the picture ({image}) out")
         self.opening = len(self._split(self._opening))
         *_, (later, reply) = self._pieces(((_MARK, "one"), (_MARK, "two")))
         self._later = self._split(later.partition(_MARK)[0])
@@ -113,6 +120,24 @@ class Chat:
             written = self._tokens(conversation)[: self.context]
             if written:
                 row[:, : len(written)] = torch.tensor(written).T
+        return tokens
+
+    def pack(self, rows: Sequence[Conversation]) -> Int[Tensor, "B 3 M"]:
+        """Return exchanges behind one opening as tokens, each as it is when it stands alone.
+
+        The second channel beyond the opening is that of each exchange alone, the third its number from 1. Exchanges are
+        cut at the context one by one, and a row of one exchange is what a call gives.
+        """
+        most = max(map(len, rows), default=1) or 1
+        length = self.opening + most * (self.context - self.opening)
+        tokens = torch.zeros(len(rows), 3, length, dtype=torch.long)
+        tokens[:, TOKEN] = self.padding
+        for row, exchanges in zip(tokens, rows, strict=True):
+            written = self._tokens(exchanges[:1])[: self.context]
+            for number, exchange in enumerate(exchanges[1:], 2):
+                alone = self._tokens((exchange,))[self.opening : self.context]
+                written = [*written, *((token, reply, number) for token, reply, _ in alone)]
+            row[:, : len(written)] = torch.tensor(written).T
         return tokens
 
     def join(self, conversations: Sequence[Int[Tensor, "3 _"]]) -> Int[Tensor, "3 n"]:
@@ -188,7 +213,16 @@ class Chat:
             written = whole
 
     def _render(self, turns: Sequence[tuple[str, str]], prompt: bool = False) -> str:
-        messages = [{"role": role, "content": text} for role, text in turns]
+        written = self._rendered(turns, prompt)
+        return written.replace(self.image, "", 1) if self.image else written
+
+    def _rendered(self, turns: Sequence[tuple[str, str]], prompt: bool) -> str:
+        """Return what the template writes, with the word for the picture where there is one."""
+        messages: list[dict[str, Any]] = [{"role": role, "content": text} for role, text in turns]
+        if self.image:
+            for number, message in enumerate(messages):
+                shown = [] if number else [{"type": "image"}]
+                message["content"] = [*shown, {"type": "text", "text": message["content"]}]
         return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt))
 
     def _split(self, text: str) -> list[int]:
@@ -199,6 +233,7 @@ class Chat:
         stated = {
             "context": self.context,
             "template": self.tokenizer.chat_template,
+            **({"picture": self.image} if self.image else {}),
             "special": {name: getattr(self.tokenizer, name) for name in _SPECIAL},
             "tokenizer": json.loads(self.tokenizer.backend_tokenizer.to_str()),
         }
@@ -219,6 +254,6 @@ class Chat:
             backend = Tokenizer.from_str(json.dumps(stated["tokenizer"]))
             tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **stated["special"])
             tokenizer.chat_template = stated["template"]
-            return cls(tokenizer, int(stated["context"]))
+            return cls(tokenizer, int(stated["context"]), str(stated.get("picture", "")))
         except Exception as error:  # tokenizers raises its own
             raise ValueError(f"{path} is not a chat tokenizer: {error}") from error

@@ -21,6 +21,7 @@ from ...spec import Spec, of_seed
 from ...training.run import RunState
 from ...training.trackers import check as check_trackers
 from ..agreement import check_made_of_the_same
+from ..as_it_came import with_models_as_they_came
 from ..design import ArmPlan, Design, DesignOptions, filled_by_user
 from ..gate import askable, check_gpus, prepare
 from ..layout import run_folder, trial_folder
@@ -111,6 +112,7 @@ def conduct(
         check_gpus(needs)
     path = folder_of(folder, [short_name(design.data), *(Spec.parse(arm).slug for arm in design.arms)])
     there = Design.read(path, design.margin)
+    design = with_models_as_they_came(design, there)
     known = {} if there is None else read_plans(path)
     ready = prepare(design, path, existing=there, known=known)
     design = ready.design

@@ -95,6 +95,8 @@ def _trained_before(run: Run, arm: Arm, reads: Mapping[str, str]) -> Iterator[st
 def _elsewhere(tower: str) -> str:
     """Return what a library's tower was trained on, as far as the library says it."""
     source = TowerSource.parse(tower)
+    if (source.library, source.name) == ("transformers", "llava"):  # a whole model, which an arm goes on from
+        return "pictures and conversations"
     if source.library != "timm":
         return _nouns({modality: modality for modality in modalities_of(tower)}) or "other data"
     import timm

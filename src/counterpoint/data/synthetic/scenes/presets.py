@@ -104,6 +104,42 @@ _LONELY = (
 )
 """Concepts that go with no other one."""
 
+_PAINTED = SceneConfig(
+    objects=(1, 2),
+    concepts=(
+        *(
+            "cat",
+            "elephant",
+            "duck",
+            "fish",
+            "banana",
+            "mushroom",
+            "car",
+            "rocket",
+            "key",
+            "umbrella",
+            "guitar",
+        ),
+        *("bell", "shirt", "tree", "chair", "kite"),
+    ),
+    colours=("red", "yellow", "green", "blue", "purple"),
+    sizes=("large",),
+    tinted=1.0,
+    relations=0.0,
+    unsaid="size",
+)
+_SUBJECTS = (
+    ("rabbit", "bus"),
+    ("pig", "drum"),
+    ("snail", "crown"),
+    ("turtle", "hat"),
+    ("horse", "rose"),
+    ("apple", "hammer"),
+    ("strawberry", "train"),
+    ("teapot", "butterfly"),
+)
+"""Pairs of concepts that `_PAINTED` has not."""
+
 _ALL = (
     ScenePreset(
         "basic",
@@ -317,6 +353,23 @@ _ALL = (
             relations=0.0,
         ),
         album=True,
+    ),
+    ScenePreset(
+        "painter",
+        "what the small painter learns: one or two large things of sixteen concepts, each dyed in one of five colours",
+        _PAINTED,
+        train=20_000,
+        pixels=32,
+    ),
+    ScenePreset(
+        "subjects",
+        "two large things that scenes:painter never shows, always together, with a map of what stands where",
+        _PAINTED.model_copy(update={"concepts": _SUBJECTS[0], "objects": (2, 2)}),
+        train=8,
+        validation=8,
+        test=64,
+        pixels=32,
+        maps=("classes",),
     ),
 )
 PRESETS: dict[str, ScenePreset] = {preset.name: preset for preset in _ALL}

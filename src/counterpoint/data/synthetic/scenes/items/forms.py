@@ -24,6 +24,7 @@ from ....items import (
     Choices,
     Comparisons,
     Correspondences,
+    FactCounts,
     Instructions,
     Items,
     LocatedThings,
@@ -32,6 +33,7 @@ from ....items import (
     Questions,
     QuestionVariants,
     Regions,
+    StatedFacts,
 )
 from ....rng import Rng
 from ..concepts import CONCEPTS
@@ -39,6 +41,7 @@ from ..config import SceneConfig
 from ..pixels.render import draw, pictures
 from ..rows import SceneRows
 from ..scene import UNIT, Scene, Thing
+from ..words.assertions import judged
 from ..words.captions import short
 from ..words.grammar import Appearance, grammar
 from ..words.referring import groups, noun_phrase
@@ -70,6 +73,7 @@ ASSOCIATIONS = ("colour",)
 REGIONS = ("object", "look")
 CORRESPONDENCES = ("object",)
 ANNOTATIONS = ("objects",)
+FACTS = ("facts",)
 
 
 def items_of(
@@ -80,11 +84,12 @@ def items_of(
     Args:
         world: whose.
         form: `MinimalPairs`, `Choices`, `Associations`, `Regions`, `Correspondences`, `Questions`, `Comparisons`,
-            `ObjectAnnotations`, `LocatedThings` or `Instructions`.
+            `ObjectAnnotations`, `LocatedThings`, `StatedFacts` or `Instructions`.
         rows: of the world; those with nothing to ask about are passed over.
         kinds: which kinds. Unless given: all `EDITS` of squares and, of choices, in a world whose things are all the
             same ``"count"``, else all `EDITS`; of regions ``"object"``, plain names; all `QUESTIONS`, which
-            absurd and tagged ones are not among; all `INSTRUCTIONS`. Contents have one kind, ``"objects"``.
+            absurd and tagged ones are not among; all `INSTRUCTIONS`. Contents have one kind, ``"objects"``, and so have
+            facts, ``"facts"``.
 
     Raises:
         UnknownNameError: for a kind that the form does not have.
@@ -299,11 +304,11 @@ class SceneAnnotations(RowPictures, ObjectAnnotations):
 
 
 @final
-class SceneThings(LocatedThings):
+class SceneThings(RowPictures, LocatedThings):
     """The things of scenes, clutter too, with the squares that their emoji fill."""
 
     def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
-        self.rows = np.asarray(rows, np.int64)
+        self.world, self.rows = world, np.asarray(rows, np.int64)
         self.ids, self.kinds = world.ids[self.rows], ["objects"] * len(self.rows)
         self.things = [
             [(thing.concept, _shares(thing)) for thing in world.scene(int(row))] for row in self.rows
@@ -319,6 +324,19 @@ def _shares(thing: Thing) -> Box:
     return left / UNIT, top / UNIT, right / UNIT, bottom / UNIT
 
 
+@final
+class SceneFacts(RowPictures, StatedFacts):
+    """Scenes, and the truth of what English descriptions say of them."""
+
+    def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
+        self.world, self.rows = world, np.asarray(rows, np.int64)
+        self.ids, self.kinds = world.ids[self.rows], ["facts"] * len(self.rows)
+        self.attribution = world.attribution
+
+    def judge(self, position: int, description: str) -> FactCounts:
+        return judged(description, self.world.scene(int(self.rows[position])))
+
+
 _FORMS: dict[type[Items], tuple[Callable[..., Any], Sequence[str]]] = {
     MinimalPairs: (SceneMinimalPairs, EDITS),
     Choices: (SceneChoices, CHOICES),
@@ -330,5 +348,6 @@ _FORMS: dict[type[Items], tuple[Callable[..., Any], Sequence[str]]] = {
     QuestionVariants: (SceneQuestionVariants, QUESTIONS),
     ObjectAnnotations: (SceneAnnotations, ANNOTATIONS),
     LocatedThings: (SceneThings, ANNOTATIONS),
+    StatedFacts: (SceneFacts, FACTS),
     Instructions: (SceneInstructions, tuple(INSTRUCTIONS)),
 }

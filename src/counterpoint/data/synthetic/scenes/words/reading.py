@@ -42,12 +42,12 @@ def read(text: str) -> QuestionMeaning | None:
         if match:
             slots = match.groupdict()
             things = tuple(
-                _concepts()[slots[name]]
+                concepts_by_noun()[slots[name]]
                 for k in (0, 1)
                 for name in (f"one{k}", f"many{k}", f"counted{k}", f"a{k}", f"the{k}")
                 if name in slots
             )
-            value = _values(form).get(slots["v"], "") if "v" in slots else ""
+            value = values_by_word(form).get(slots["v"], "") if "v" in slots else ""
             if "n" in slots:
                 value = str(_WORDS.numbers.index(slots["n"]))
             return QuestionMeaning(form, things, value)
@@ -55,7 +55,7 @@ def read(text: str) -> QuestionMeaning | None:
 
 
 @cache
-def _concepts() -> dict[str, str]:
+def concepts_by_noun() -> dict[str, str]:
     """Map every noun, singular or plural, to its concept."""
     return {
         form: concept
@@ -66,7 +66,7 @@ def _concepts() -> dict[str, str]:
 
 
 @cache
-def _values(form: QueryForm) -> dict[str, str]:
+def values_by_word(form: QueryForm) -> dict[str, str]:
     """Map every word for a colour, a size or a relation to the name of the same value in annotations."""
     if form == "colour":
         return {colour: colour for colour in _WORDS.colours}
@@ -85,7 +85,7 @@ def _pattern(form: QueryForm, template: str) -> re.Pattern[str]:
     def one_of(words: Sequence[str]) -> str:
         return "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
 
-    names, parts = one_of(list(_concepts())), []
+    names, parts = one_of(list(concepts_by_noun())), []
     for part in re.split(r"(\{\w+\})", template):
         slot = part.strip("{}")
         if not part.startswith("{"):
@@ -97,7 +97,7 @@ def _pattern(form: QueryForm, template: str) -> re.Pattern[str]:
         elif slot == "n":
             parts.append(f"(?P<n>{one_of(_WORDS.numbers)})")
         elif slot == "v":
-            parts.append(f"(?P<v>{one_of(list(_values(form)))})")
+            parts.append(f"(?P<v>{one_of(list(values_by_word(form)))})")
         else:
             article = "an? " if slot.startswith("a") else "the " if slot.startswith("the") else ""
             parts.append(f"{article}(?P<{slot}>{names})")
@@ -123,17 +123,17 @@ def meaning(asked: QuestionMeaning, option: str) -> tuple[Statement, bool] | Non
 
 def _choice(asked: QuestionMeaning, option: str) -> Statement | None:
     if asked.form == "which":
-        concept = _concepts().get(option.split(" ", 1)[-1])
+        concept = concepts_by_noun().get(option.split(" ", 1)[-1])
         return Statement("exists", (concept,)) if concept else None
     if asked.form == "how many":
         known = option in _WORDS.numbers
         return Statement("exactly", asked.things, str(_WORDS.numbers.index(option))) if known else None
     if asked.form == "where":
         phrase, _, other = option.rpartition(" the ")
-        kind, concept = _values("relation").get(phrase), _concepts().get(other)
+        kind, concept = values_by_word("relation").get(phrase), concepts_by_noun().get(other)
         return Statement("relation", (*asked.things, concept), kind) if kind and concept else None
     aspect: Form = "colour" if asked.form == "what colour" else "size"
-    value = _values(aspect).get(option)
+    value = values_by_word(aspect).get(option)
     return Statement(aspect, asked.things, value) if value else None
 
 
