@@ -110,7 +110,7 @@ def make_replies(
             on_replies(count)
 
         writing = TranscriptAssistant(assistant, transcript, answered)
-        ids, asked = _asked(data, data.splits.train[:rows], seed)
+        ids, asked = requests_of(data, data.splits.train[:rows], seed)
         columns: dict[str, list[str | None]] = {}
         for name, maker in makers.items():
             made = maker(writing, asked, seed)
@@ -125,8 +125,8 @@ def make_replies(
     return manifest
 
 
-def _asked(data: Data, rows: np.ndarray, seed: int) -> tuple[list[int], list[ReplyRequest]]:
-    """Return the ids of rows with a picture and a conversation, and one request of each."""
+def requests_of(data: Data, rows: np.ndarray, seed: int) -> tuple[list[int], list[ReplyRequest]]:
+    """Return the ids of rows with a picture and a conversation, and one request of each, drawn by the seed."""
     ids, asked = [], []
     rows = rows[data.present("image", rows) & data.present(COLUMN, rows)]
     parts = {int(row): data.asked_part(int(row)) for row in rows}
