@@ -42,7 +42,7 @@ class SpeakingMethod(ReplyingMethod):
         options: of the bridge's own; None leaves it to the bridge.
 
     Attributes:
-        packs: it can read several exchanges of a row behind one picture in a step (``talk_exchanges``).
+        packs: it can read several exchanges of a row behind its pictures in a step (``talk_exchanges``).
 
     Raises:
         UnknownNameError: for a bridge that there is none of.
