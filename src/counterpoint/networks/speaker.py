@@ -88,7 +88,7 @@ class Speaker:
             given: what is read of pictures; None for conversations without one.
             hidden: which of the picture's tokens, or all of them, no other token attends to in any layer. Positions
                 stay as they are.
-            packed: the number of each token's exchange (0 for padding), where these stand behind one picture and do
+            packed: the number of each token's exchange (0 for padding), where these stand behind the pictures and do
                 not see each other; else each sees those in front of it.
         """
         if given is None and packed is None:
@@ -149,7 +149,7 @@ class Speaker:
             given: what is read of pictures; None for conversations without one.
             hidden: as for `states`.
             states: of the trimmed conversations, where they are known.
-            packed: the exchanges of a conversation stand behind one picture and do not see each other.
+            packed: the exchanges of a conversation stand behind its pictures and do not see each other.
         """
         read = trimmed(talk)
         # The end of a prompt is its last token; no reply begins right behind a picture.
