@@ -314,10 +314,6 @@ class ObjectAnnotations(Items):
         """Return the pictures of some items."""
 
 
-Box = tuple[float, float, float, float]
-"""Left, top, right and bottom, in shares of the picture's sides."""
-
-
 class LocatedThings(Items):
     """Pictures and the things that they show, each with its box.
 
