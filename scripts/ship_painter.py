@@ -4,7 +4,7 @@
     python scripts/ship_painter.py runs/painter src/counterpoint/networks/files/tiny-painter
 
 A painter passes if a classifier, which is trained here on other scenes, names the thing of at least 0.80 of its
-drawings and the colour of 0.70, and if the map of a noun covers the thing that it names with an intersection over union of 0.3.
+drawings and the colour of 0.70, and if the map of a noun covers its thing with an intersection over union of 0.3.
 """
 
 from __future__ import annotations
