@@ -41,8 +41,8 @@ class Knowing(RandomPainter):
 def test_attention_inside_the_own_class_does_not_leak_and_covers_it() -> None:
     task = create("drawn,pictures=0")
     right, swapped = (task(Knowing(1, attends), DATA, ROWS) for attends in ((1, 2), (2, 1)))
-    assert (right.value("leak"), right.value("overlap")) == (0, 1)
-    assert (swapped.value("leak"), swapped.value("overlap")) == (1, 0)
+    assert [right.value(name) for name in ("leak", "inside", "overlap")] == [0, 1, 1]
+    assert [swapped.value(name) for name in ("leak", "inside", "overlap")] == [1, 0, 0]
     assert task.main_metrics(DATA) == ("leak",)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar, TypedDict
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from ..generation import LearnedWords, Reading, classes_of
 from ..networks.base import Input, Towers
-from ..networks.painter import STEPS, PaintingNetwork
+from ..networks.painter import NAME, STEPS, PaintingNetwork, default_path
 from ..networks.towers.maps import MapSquare
 from ..networks.towers.parts.pixels import Square
 from ..pairwise import moments
@@ -22,7 +23,7 @@ from ..recipes.schema import Recipe
 from ..registry import load
 from ..types import Batch, Embeddings, StepInfo
 from .needs import Needs
-from .painter import NOISE, TIME
+from .painter import NOISE, TIME, Painter
 from .tower_method import TowerMethod, paired
 
 ERRORS, MAPS = "errors.", "maps."
@@ -61,7 +62,7 @@ class Personal(TowerMethod):
     Args:
         towers: of pictures and of maps, of which the inputs alone are used.
         recipe: unused.
-        painter: the run of `Painter`; ``from=RUN`` says it.
+        painter: the run of `Painter`, or a pipeline that it wrote, as ``tiny-painter`` is; ``from=RUN`` says it.
         prompt: of all pictures, with new words in angle brackets; unless given, ``a <NAME>`` for each class of the map,
             joined with "and", or ``a <one>``.
         like: the words of the painter that the new ones begin as, with + between them; unless given, their vectors are
@@ -78,7 +79,6 @@ class Personal(TowerMethod):
     family = "images"
     needs: ClassVar[Needs] = Needs(1, 2, modalities=("image",), more="map")
     optional: ClassVar[tuple[str, ...]] = ("map",)
-    tokenized: ClassVar[tuple[str, ...]] = ("image", "map")
     draws = True
     keys: ClassVar[bool] = False
 
@@ -198,12 +198,15 @@ def drawn_noise(pictures: Float[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "B 3 
 
 
 def painter_of(name: str) -> PaintingNetwork:
-    """Return the network of a run of `Painter`.
+    """Return the network of a run of `Painter`, or of a pipeline that it wrote; ``tiny-painter`` is one of these.
 
     Raises:
         ValueError: for what cannot be read, and another model.
     """
+    folder = default_path() if name == NAME else Path(name).expanduser()
     try:
+        if name == NAME or (folder / "model_index.json").is_file():
+            return PaintingNetwork.load(folder)
         # By name, as rooms import downwards only.
         model = load("counterpoint.models:load")(name)
     except (OSError, ValueError) as error:
@@ -211,7 +214,6 @@ def painter_of(name: str) -> PaintingNetwork:
             f"painter={name!r} cannot be read: {error}. Name a run of painter, with --from or in the arm with "
             "from=RUN; a run that has begun needs the same one"
         ) from None
-    network = getattr(model, "painter", None)
-    if not isinstance(network, PaintingNetwork) or isinstance(model, Personal):
+    if not isinstance(model, Painter):
         raise ValueError(f"painter={name!r} is no run of painter: new words are learned from one that draws")
-    return network
+    return model.painter

@@ -52,6 +52,7 @@ class Drawn(PainterTask):
     On test pictures with a map, of the map of each word, from 0 to 1:
 
     - ``leak``: its mean over the pixels of other classes but the first, which is the background.
+    - ``inside``: its mean over the pixels of the word's class.
     - ``overlap``: of the cells above 1/2 with those of the word's class, intersection over union.
 
     An example is a drawing, or a word on a test picture.
@@ -120,18 +121,19 @@ class Drawn(PainterTask):
         attended = painter.attention_of_words(data.read(_pictures_of(data), rows))
         pixels = centre_square(maps.pixels)
         attended = F.interpolate(attended, pixels.shape[1:], mode="bilinear")
-        leaks, overlaps = [], []
+        leaks, insides, overlaps = [], [], []
         for position, number in enumerate(classes_of(words, maps.classes)):
             own = pixels == number
             seen, others = attended[:, position], (pixels > 0) & (pixels != UNKNOWN) & ~own
             leaks.append(_mean_in(seen, others))
+            insides.append(_mean_in(seen, own))
             over = seen > 0.5
             union = (over | own).sum((1, 2))
             share = (over & own).sum((1, 2)) / union
             overlaps.append(torch.where(own.flatten(1).any(1), share, torch.nan))
         ids = data.ids[rows][:, None] * _MOST_WORDS + np.arange(len(words))
         named = [str(it) for it in data.subsets[rows] for _ in words]
-        flat = {"leak": leaks, "overlap": overlaps}
+        flat = {"leak": leaks, "inside": insides, "overlap": overlaps}
         return _Part(
             ids.ravel(),
             named,
@@ -170,6 +172,7 @@ METRICS = {
     "companion": Metric("companion", higher_is_better=False),
     "rest": Metric("rest", chance=1 / len(COLOURS)),
     "leak": Metric("leak", higher_is_better=False),
+    "inside": Metric("inside"),
     "overlap": Metric("overlap"),
 }
 WHOLE = "whole pictures"

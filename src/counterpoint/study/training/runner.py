@@ -279,8 +279,8 @@ def validation_numbers(method: Method, data: Data) -> dict[str, float]:
     For a model that draws new words where these attend. For a classifier of several columns those of the classes that
     it learns. Else a probe of the label that training learns from, where the data names one, whether or not the method
     learns from labels, so that all are tuned alike. Else retrieval for a method of several columns, and for one of one
-    column a probe of classes, of tags or of numbers, whatever there is first. Empty for data without a validation set, and for
-    data of one column without labels.
+    column a probe of classes, of tags or of numbers, whatever there is first. Empty for data without a validation set,
+    and for data of one column without labels.
     """
     several = sum(column in data.columns for column in method.embeds) > 1
     if isinstance(method, Assistant):
