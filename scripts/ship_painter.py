@@ -67,7 +67,9 @@ def judge_of(things: list[str], colours: list[str], side: int) -> nn.Module:
 
 
 @torch.no_grad()
-def drawn(painter: PaintingNetwork, things: list[str], colours: list[str]) -> dict[str, float]:
+def drawn(
+    painter: PaintingNetwork, judge: nn.Module, things: list[str], colours: list[str]
+) -> dict[str, float]:
     """Return the shares of drawings whose thing and whose colour the judge names."""
     asked = [pair for _, pair in zip(range(DRAWINGS), product(colours * 3, things), strict=False)]
     texts = [f"a {colour} {thing}" for colour, thing in asked]
@@ -77,9 +79,7 @@ def drawn(painter: PaintingNetwork, things: list[str], colours: list[str]) -> di
             for k in range(0, len(texts), 40)
         ]
     )
-    of_things, of_colours = judge_of(things, colours, painter.size)(2 * drawings - 1).split(
-        [len(things), len(colours)], 1
-    )
+    of_things, of_colours = judge(2 * drawings - 1).split([len(things), len(colours)], 1)
     thing = torch.tensor([things.index(it) for _, it in asked])
     colour = torch.tensor([colours.index(it) for it, _ in asked])
     return {
@@ -131,7 +131,8 @@ def main() -> int:
     painter = method.painter.eval()
     config = Scenes.parse("scenes:painter").config(0)
     things, colours = list(config.concepts), [str(colour) for colour in config.colours]
-    measured = {**drawn(painter, things, colours), "overlap": overlap(painter)}
+    judge = judge_of(things, colours, painter.size)
+    measured = {**drawn(painter, judge, things, colours), "overlap": overlap(painter)}
     print(json.dumps({name: round(value, 3) for name, value in measured.items()}))
     if any(measured[name] < least for name, least in LEAST.items()):
         print(f"below what is needed: {LEAST}", file=sys.stderr)
