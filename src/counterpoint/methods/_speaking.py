@@ -119,6 +119,11 @@ class SpeakingMethod(ReplyingMethod):
         return tower
 
     @property
+    def packed(self) -> bool:
+        """Rows hold several exchanges behind one picture, which do not see each other."""
+        return self.language.chat.exchanges > 1
+
+    @property
     def speaker(self) -> Speaker:
         """The picture tower, the bridge and the language model as one."""
         bridge = self.bridge_projections[self.picture]
@@ -138,8 +143,7 @@ class SpeakingMethod(ReplyingMethod):
     def encode(self, batch: Batch) -> Embeddings:
         speaker = self.speaker
         patches = speaker.patches(batch[self.picture])
-        packed = self.language.chat.exchanges > 1
-        log_p = speaker.log_p(batch[self.talk], speaker.given(patches), packed=packed)
+        log_p = speaker.log_p(batch[self.talk], speaker.given(patches), packed=self.packed)
         return {self.picture: patches.mean(1), self.talk: log_p}
 
     def passes(self) -> dict[str, float]:
