@@ -158,8 +158,8 @@ class Speaker:
     ) -> Float[Tensor, "B L"]:
         """Return the log-probability of each token of a reply; 0 for all other tokens.
 
-        Logits are computed where replies stand, and no others, in tiles where there are many. The arguments are those of
-        `reply_states`.
+        Logits are computed where replies stand, and no others, in tiles where there are many (`token_log_p`). The
+        arguments are those of `reply_states`.
         """
         states, tokens, where = self.reply_states(talk, given, states=states, packed=packed)
         log_p = self.language.log_p(states, tokens)
