@@ -18,7 +18,7 @@ REFUTED = "words are bound as often by a language model that is trained along, o
 SHARE = effects.convention("share", reason="the card has no figures for binding, which are from memory")
 TESTABLE = effects.level("0.8, below which the card calls the test void; chosen here", "convention")
 
-TUNED, UNTRAINED, FROZEN = "language model trained along", "nothing trained", "language model frozen"
+TUNED, BRIDGE, FROZEN = "language model trained along", "bridge alone", "language model frozen"
 READ, STEPS, TESTED = 1400, 400, 2000
 FILE = Path(__file__).parent / "lab" / "data_talks.py"
 DATA, FEW = f"{FILE}:SINGLE_THINGS", f"{FILE}:FEW_SINGLE_THINGS"
@@ -31,7 +31,7 @@ def on(readers: Path) -> dict[str, str]:
     of = f'sft,columns=image+talk,lm="transformers:reader@{readers}",bridge=pooled,tokens=2'
     return {
         TUNED: f"{of},tune=full",
-        UNTRAINED: f"{of},tune=none",
+        BRIDGE: f"{of},tune=frozen,tune_image=frozen",
         FROZEN: f"{of},tune=frozen,tune_image=full",
     }
 
@@ -70,15 +70,17 @@ def run(lab: Lab) -> Iterator[Result]:
     )
     yield from secondary(
         above(text[READ, 1], 0.8, name="accuracy in text, 1 example of two words"),
-        above(one[FROZEN] - one[UNTRAINED], name="accuracy with 1 example, frozen − nothing trained"),
+        above(
+            one[FROZEN] - one[BRIDGE], name="accuracy with 1 example, frozen − bridge alone on a random tower"
+        ),
         above(three[FROZEN] - one[FROZEN], name="accuracy, frozen, 3 examples − 1"),
         above(again[FROZEN] - one[FROZEN], name="accuracy, frozen, 1 example three times − once"),
         below(nats[TUNED] - nats[FROZEN], name="nats a word, trained along − frozen"),
     )
     lab.note(
         f"The registered method on pictures of one of twelve things, under the recipe speak with a cnn, {STEPS} steps",
-        f"of 32. A language model of three layers for each seed learned to bind in {READ} steps on texts, a third of them",
-        "on strings and turns that come again, as training on conversations alone bound nothing.",
+        f"of 32. A language model of three layers for each seed learned to bind in {READ} steps on texts, of which a",
+        "third are strings and turns that come again.",
         f"Accuracy with 1 example: {one.means()}; with 3: {three.means()}; with 1, three times: {again.means()}.",
         f"Replies that are one of the two words: {named.means()}. Nats a word: {nats.means()}.",
     )

@@ -18,6 +18,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from counterpoint.evaluation.tasks.binding import REQUEST, WORDS
+from counterpoint.interop._quiet import quiet
 from counterpoint.networks.init import seeded
 
 from .descent import minimise
@@ -99,7 +100,9 @@ def language_model() -> Any:
 
 
 def trained_reader(steps: int, tested: int, seed: int) -> Arrays:
-    """Train the language model on texts, a third of the steps on what comes again; return its weights and what it binds.
+    """Train the language model on texts; return its weights and what it binds.
+
+    A third of the steps are on strings and turns that come again.
 
     Args:
         steps: of the training.
@@ -139,6 +142,7 @@ def bound(model: Any, rng: np.random.Generator, shots: int, tested: int) -> Int[
     return (likeliest == np.array(names)).astype(int)
 
 
+@quiet()
 def write(weights: np.ndarray, folder: Path) -> None:
     """Write the language model and its tokenizer, as transformers reads them."""
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
