@@ -60,12 +60,13 @@ def token_log_p(
     if len(tokens) <= rows:
         logits = shaped_logits(upcast(head(states)), scale, cap)
         return -F.cross_entropy(logits, tokens, reduction="none")
-    kind, weight, bias = states.device.type, head.weight, head.bias
+    kind, parts = states.device.type, (states, head.weight, head.bias)
     if torch.is_autocast_enabled(kind):
         lower = torch.get_autocast_dtype(kind)
-        states, weight, bias = (it if it is None else it.to(lower) for it in (states, weight, bias))
+        parts = tuple(it if it is None else it.to(lower) for it in parts)
+    apply: Any = _TiledLogP.apply
     with torch.autocast(kind, enabled=False):
-        log_p: Tensor = _TiledLogP.apply(states, weight, bias, tokens, rows, scale, cap)
+        log_p: Tensor = apply(*parts, tokens, rows, scale, cap)
     return log_p
 
 
@@ -102,7 +103,7 @@ class _TiledLogP(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override] # torch leaves it open
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         states, weight, bias, tokens, of_states, *of_head = ctx.saved_tensors
         if of_states is not None:
             of_states = of_states * grad[:, None].to(of_states.dtype)

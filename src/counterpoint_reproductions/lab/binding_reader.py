@@ -7,7 +7,6 @@ conversations: on these alone it would give one of the names that came before, w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,7 @@ def strings(rng: np.random.Generator) -> list[int]:
 
 
 def turns(
-    rng: np.random.Generator, things: Sequence[int], said: Sequence[int], other: float = 0.0
+    rng: np.random.Generator, things: Int[np.ndarray, " n"], said: Int[np.ndarray, " n"], other: float = 0.0
 ) -> list[int]:
     """Draw turns in which each thing has one word; a share of them are of other things."""
     row: list[int] = []
