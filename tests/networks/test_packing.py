@@ -121,8 +121,25 @@ def test_the_loss_counts_tokens_of_all_exchanges() -> None:
     torch.testing.assert_close(method.losses(z, batch, LATE)["nll"], -z["talk"].sum() / count)
 
 
+@pytest.mark.parametrize("arm", ["cal,low=0.01,high=0.2,window=9", "cumo", "llava-uhd-v2,tokens=1"])
+def test_losses_of_packed_exchanges_are_those_of_exchanges_alone(arm: str) -> None:
+    """Terms about pictures alone see each picture once, and here as often as others."""
+    method, plain = build(arm), build(arm, packed=1)
+    plain.load_state_dict(method.state_dict())
+    chat, pictures = method.language.chat, method.inputs["image"](PICTURES).double()
+    every = chat([row[n : n + 1] for row in ROWS for n in range(3)])
+    alone = Batch(torch.arange(12), {"image": pictures.repeat_interleave(3, 0), "talk": every}, {}, {})
+    found, expected = (
+        it.losses({**it.targets(batch), **it.encode(batch)}, batch, LATE)
+        for it, batch in ((method, batch_of(method, chat.pack(ROWS))), (plain, alone))
+    )
+    assert found.keys() == expected.keys()
+    for name, value in found.items():
+        torch.testing.assert_close(value, expected[name])
+
+
 def test_what_reads_one_exchange_refuses_more() -> None:
-    with pytest.raises(ValueError, match="talk_exchanges=3: CAL reads one exchange behind a picture"):
-        build("cal")
+    with pytest.raises(ValueError, match="talk_exchanges=3: NextToken reads one exchange behind a picture"):
+        build("next-token,lm=llama")
     with pytest.raises(ValueError, match="the language model 'mamba' reads one exchange"):
         build("sft,lm=mamba")

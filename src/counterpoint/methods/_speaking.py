@@ -119,6 +119,11 @@ class SpeakingMethod(ReplyingMethod):
         return tower
 
     @property
+    def packed(self) -> bool:
+        """Rows hold several exchanges behind one picture, which do not see each other."""
+        return self.language.chat.exchanges > 1
+
+    @property
     def speaker(self) -> Speaker:
         """The picture tower, the bridge and the language model as one."""
         bridge = self.bridge_projections[self.picture]
@@ -137,8 +142,7 @@ class SpeakingMethod(ReplyingMethod):
 
     def encode(self, batch: Batch) -> Embeddings:
         patches = self._patches_of(batch)
-        packed = self.language.chat.exchanges > 1
-        log_p = self.speaker.log_p(batch[self.talk], self.speaker.given(patches), packed=packed)
+        log_p = self.speaker.log_p(batch[self.talk], self.speaker.given(patches), packed=self.packed)
         return {**self._means(patches), self.talk: log_p}
 
     def _patches_of(self, batch: Batch, prefix: str = "") -> Float[Tensor, "B n w"]:

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..pairwise.inputs import upcast
 from .base import ImageTower
 from .bridges.base import Bridge, ChangeBehind, Given, Seen
 from .packing import packed_mask, packed_positions
@@ -169,17 +168,18 @@ class Speaker:
     ) -> Float[Tensor, "B L"]:
         """Return the log-probability of each token of a reply; 0 for all other tokens.
 
-        Logits are computed where replies stand, and no others. The arguments are those of `reply_states`.
+        Logits are computed where replies stand, and no others, in tiles where there are many (`token_log_p`). The
+        arguments are those of `reply_states`.
         """
         states, tokens, where = self.reply_states(talk, given, states=states, packed=packed)
-        wrong = F.cross_entropy(upcast(self.language.head(states)), tokens, reduction="none")
-        return wrong.new_zeros(where.shape).masked_scatter(where, -wrong)
+        log_p = self.language.log_p(states, tokens)
+        return log_p.new_zeros(where.shape).masked_scatter(where, log_p)
 
     def logits_behind(
         self, tokens: Int[Tensor, "B L"], given: Given | None, hidden: bool | Bool[Tensor, "B m"] = False
     ) -> Float[Tensor, "B V"]:
         """Return the logits of the token behind some tokens; see `states`."""
-        return upcast(self.language.head(self.states(tokens, given, hidden=hidden)[:, -1]))
+        return self.language.logits(self.states(tokens, given, hidden=hidden)[:, -1])
 
     def next_logits(
         self,
@@ -212,7 +212,7 @@ class Speaker:
         # Texts and pictures take turns behind the first text.
         kinds = [first.new_full((part.shape[1],), n % 2) for n, part in enumerate([first, *parts])]
         whole, of_pictures = torch.cat([first, *parts], 1), torch.cat(kinds) > 0
-        return upcast(self.language.head(self.language.token_states(whole, of_pictures=of_pictures)[:, -1]))
+        return self.language.logits(self.language.token_states(whole, of_pictures=of_pictures)[:, -1])
 
 
 def _behind(change: ChangeBehind, opening: int, states: Float[Tensor, "B L W"]) -> Float[Tensor, "B L W"]:

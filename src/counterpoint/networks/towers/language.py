@@ -11,10 +11,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from ...pairwise.inputs import upcast
 from ...registry import unknown
 from ..base import Tower
 from ..init import seeded
 from ..state_space import PROJECTIONS, SelectiveMixer, SplitLinear, routed
+from ..token_likelihood import shaped_logits, token_log_p
 from .chat import EXCHANGE, TOKEN, Chat
 from .parts.blocks import residual_blocks
 
@@ -63,6 +65,24 @@ class LanguageTower(Tower):
         head = self.model.get_output_embeddings()
         assert isinstance(head, nn.Linear)
         return head
+
+    @property
+    def logit_shape(self) -> tuple[float, float | None]:
+        """The scale of the logits, and the cap that their hyperbolic tangent keeps them below, if any."""
+        config = self.model.config
+        scale = float(getattr(config, "logit_scale", None) or 1.0)
+        scale /= float(getattr(config, "logits_scaling", None) or 1.0)
+        cap = getattr(config, "final_logit_softcapping", None)
+        return scale, float(cap) if cap else None
+
+    def logits(self, states: Float[Tensor, "*n W"]) -> Float[Tensor, "*n V"]:
+        """Return the logits of the token behind each state."""
+        return shaped_logits(upcast(self.head(states)), *self.logit_shape)
+
+    def log_p(self, states: Float[Tensor, "n W"], tokens: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Return the log-probability of each token behind its state, in tiles where there are many logits."""
+        scale, cap = self.logit_shape
+        return token_log_p(self.head, states, tokens, scale=scale, cap=cap)
 
     def embed(self, tokens: Int[Tensor, "B L"]) -> Float[Tensor, "B L W"]:
         """Return the vectors of tokens."""
