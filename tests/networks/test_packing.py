@@ -23,7 +23,7 @@ ROWS = [tuple(Exchange(request, reply) for request in REQUESTS) for reply in GOO
 COLUMNS = {"image": "image", "talk": "talk"}
 
 
-def build(arm: str = "sft", packed: int = 3, **towers: Any) -> Any:
+def build(arm: str = "sft", packed: int | str = 3, **towers: Any) -> Any:
     changes = {"talk_exchanges": packed, **towers}
     recipe = RECIPE.model_copy(update={"towers": RECIPE.towers.model_copy(update=changes)})
     columns = dict(COLUMNS, second="image") if "second" in arm else COLUMNS
@@ -110,6 +110,21 @@ def test_a_row_gives_as_many_exchanges_as_are_packed() -> None:
     every = view(rows, keys, chat)
     texts = {chat.decode(every[0, TOKEN][every[0, EXCHANGE] == number]) for number in (1, 2, 3)}
     assert len(texts) == 3
+
+
+def test_a_whole_row_comes_in_its_order_and_later_exchanges_see_earlier_ones() -> None:
+    method, keys = build(packed="whole"), key(0, 0, np.arange(4), "talk")
+    chat, rows = method.language.chat, [ROWS[0][:2], ROWS[1][:1], (), ROWS[3][1:]]
+    tokens = talk("plain", RECIPE.augmentation)(rows, keys, chat)
+    assert torch.equal(tokens, chat([row or (Exchange("", ""),) for row in rows]))
+    log_p = method.encode(batch_of(method, tokens))["talk"]
+    assert torch.equal(log_p, build("sft", 1).encode(batch_of(method, tokens))["talk"])
+    other = tokens.clone()
+    other[:, TOKEN, chat.opening] += 1
+    later = (tokens[0, EXCHANGE] == 2) & (tokens[0, REPLY] > 0)
+    changed = method.encode(batch_of(method, other))["talk"][0] - log_p[0]
+    assert changed[later].abs().min() > 1e-9
+    build("sft,lm=mamba", packed="whole")  # reads in order, as it does any conversation
 
 
 def test_the_loss_counts_tokens_of_all_exchanges() -> None:

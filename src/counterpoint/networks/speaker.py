@@ -102,6 +102,11 @@ class Speaker:
         opening = self.language.chat.opening
         return torch.cat([states[:, :opening], states[:, opening + given.tokens.shape[1] :]], 1)
 
+    def embedded(self, tokens: Int[Tensor, "B L"], given: Given) -> Float[Tensor, "B M W"]:
+        """Return the vectors of the tokens of conversations and of the pictures in them, in their order."""
+        embedded, opening = self.language.embed(tokens), self.language.chat.opening
+        return torch.cat([embedded[:, :opening], given.tokens.to(embedded.dtype), embedded[:, opening:]], 1)
+
     def sequence_states(
         self,
         tokens: Int[Tensor, "B L"],
@@ -111,12 +116,10 @@ class Speaker:
         packed: Int[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B M W"]:
         """Return the state of each token of conversations and of the pictures in them; see `states`."""
-        embedded = self.language.embed(tokens)
+        whole, mask, positions = self.embedded(tokens, given), None, None
         opening, count = self.language.chat.opening, given.tokens.shape[1]
-        parts = (embedded[:, :opening], given.tokens.to(embedded.dtype), embedded[:, opening:])
         # A hidden picture is read in no layer either.
         before = {n: partial(_behind, change, opening) for n, change in given.before.items() if not hidden}
-        whole, mask, positions = torch.cat(parts, 1), None, None
         if packed is not None and (packed.is_meta or bool((packed > 1).any())):
             positions, mask = packed_positions(packed, opening, count), packed_mask(packed, opening, count)
         length, of_picture = whole.shape[1], slice(opening, opening + count)
