@@ -150,7 +150,8 @@ def test_labels_of_every_kind_are_those_of_same_rows_in_a_table(every: Path, tab
         if name != "spot"  # whose rows come in another order
     }
     assert data.findings()["columns that are no labels"].startswith(
-        "duration (1 value), mixed (201 values, of which most have fewer than 2 examples), only (1 value), spot (the point of row 1 lies"
+        "duration (1 value), mixed (201 values, of which most have fewer than 2 examples), only (1 value), "
+        "spot (the point of row 1 lies"
     )
 
 
