@@ -129,7 +129,7 @@ def test_masks_behind_one_cache_have_the_losses_of_whole_prompts(answer: str) ->
     for mask, loss in zip(masks, losses, strict=True):
         where = torch.zeros(1, start + len(reply) - 1 + given.tokens.shape[1], dtype=torch.bool)
         where[0, -len(reply)] = True
-        with method.attention.replaced(method.values, mask, where):
+        with method.attention_heads.replaced(method.values, mask, where):
             states = method.speaker.sequence_states(talk[None, 0, : start + len(reply) - 1], given)
         logits = method.language.head(states[0, -len(reply) :])
         torch.testing.assert_close(loss, F.cross_entropy(logits, reply), check_dtype=False)
@@ -146,7 +146,7 @@ def test_the_mean_is_of_the_last_token_behind_examples() -> None:
     turns = [TALKS["talk"][shown][0], Exchange(TALKS["talk"][asked][0].request, "")]
     row = chat([tuple(turns)])[0]
     tokens = row[0, row[2] > 0]
-    with method.attention.recorded() as outputs:
+    with method.attention_heads.recorded() as outputs:
         method.speaker.next_logits(tokens[None], patches[asked][None])
     torch.testing.assert_close(means, torch.stack([of_layer[0, -1] for of_layer in outputs]))
 

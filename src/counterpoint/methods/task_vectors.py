@@ -112,10 +112,10 @@ class TaskVectors(SpeakingMethod):
         self.examples, self.prompts, self.show = examples, prompts, pictures
         self.held, self.steps, self.masks, self.lr, self.start = held, steps, masks, lr, start
         self.drawn, self.judged, self.answer, self.heads_of = drawn, judged, answer, heads
-        self.attention = AttentionHeads(self.language)
-        shape = (self.attention.layers, self.attention.count)
+        self.attention_heads = AttentionHeads(self.language)
+        shape = (self.attention_heads.layers, self.attention_heads.count)
         self.most = shape[0] * shape[1] if most is None else most
-        self.register_buffer("values", torch.zeros(*shape, self.attention.width))
+        self.register_buffer("values", torch.zeros(*shape, self.attention_heads.width))
         self.register_buffer("chosen", torch.zeros(shape, dtype=torch.bool))
         self._length = 1
         self.requires_grad_(False)
@@ -138,7 +138,7 @@ class TaskVectors(SpeakingMethod):
         most = self.held + self.prompts * (self.examples + 1)
         rows = torch.randperm(count, generator=generator)[:most]
         talk, patches = rows_with_replies(self, examples, rows)
-        self.values.copy_(self._means(talk[self.held :], patches[self.held :], generator))
+        self.values.copy_(self._mean_outputs(talk[self.held :], patches[self.held :], generator))
         if self.heads_of == "all":
             self.chosen.fill_(True)
             return
@@ -148,7 +148,7 @@ class TaskVectors(SpeakingMethod):
         self.chosen.copy_(mask)
 
     @torch.no_grad()
-    def _means(
+    def _mean_outputs(
         self, talk: Int[Tensor, "n 3 L"], patches: Float[Tensor, "n p w"], generator: torch.Generator
     ) -> Float[Tensor, "layers H d"]:
         """Return the mean output of each head at the last token of requests behind examples."""
@@ -168,7 +168,7 @@ class TaskVectors(SpeakingMethod):
                 begins = [int((joined[EXCHANGE] == n).int().argmax()) for n in range(1, len(order) + 1)]
                 at = tuple(begin + (chat.turn_opening if begin else chat.opening) for begin in begins)
                 shown = patches[order].flatten(0, 1)[None]
-            with self.attention.recorded() as outputs:
+            with self.attention_heads.recorded() as outputs:
                 super().next_logits(joined[None, TOKEN], self.shown(shown, joined[None]), at)
             total += torch.stack([output[0, -1] for output in outputs])
         return total / self.prompts
@@ -202,7 +202,7 @@ class TaskVectors(SpeakingMethod):
         whole = self.speaker.embedded(talk[None, TOKEN, : stop - 1], given)
         where = torch.zeros(len(masks), stop - start, dtype=torch.bool)
         where[:, 0] = True  # the last token of the request
-        around = self.attention.replaced(self.values, masks, where)
+        around = self.attention_heads.replaced(self.values, masks, where)
         states = self.language.last_states(whole, stop - start, len(masks), around)
         logits = upcast(self.language.head(states))
         targets = talk[TOKEN, start:stop].expand(len(masks), -1)
@@ -216,7 +216,7 @@ class TaskVectors(SpeakingMethod):
         hidden: bool | Bool[Tensor, "b k"] = False,
     ) -> Float[Tensor, "b V"]:
         new = tokens.shape[1] - self._length + 1  # the last token of the request, and those behind it
-        with self.attention.replaced(self.values, self.chosen, new):
+        with self.attention_heads.replaced(self.values, self.chosen, new):
             return super().next_logits(tokens, shown, at, hidden)
 
     def _prompted(
@@ -232,7 +232,7 @@ class TaskVectors(SpeakingMethod):
         count = 0 if given is None else given.tokens.shape[1]
         of_picture = spoken.new_zeros(len(spoken), count)
         where = torch.cat([spoken[:, :opening], of_picture, spoken[:, opening:]], 1)
-        with self.attention.replaced(self.values, self.chosen, where):
+        with self.attention_heads.replaced(self.values, self.chosen, where):
             return super()._likelihoods(talk, given)
 
     def encode(self, batch: Batch) -> Embeddings:

@@ -45,7 +45,7 @@ class Chat:
         image: the word for a picture in a template that writes pictures; the picture stands in its place.
 
     Attributes:
-        exchanges: of a row that training reads behind one picture: one, several that do not see each other (see
+        exchanges: of a row that training reads behind its pictures: one, several that do not see each other (see
             `pack`), or ``whole``.
 
     Raises:
