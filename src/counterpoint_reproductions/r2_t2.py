@@ -73,10 +73,8 @@ def run(lab: Lab) -> Iterator[Result]:
     small = f"{FILE}:FEW"
     towers = lab.study(replace(TOWERS, data=lab.world(TOWERS.data, small)), "towers")
     models = lab.study(replace(taught(towers.each("CLIP")), data=lab.world(BASE.data, small)), "all kinds")
-    opened = replace(
-        gone_on(models.each("all kinds"), "bridge", OPENED, 0.02), data=lab.world(BASE.data, small)
-    )
-    bridges = lab.study(opened, "bridges")
+    opened = gone_on(models.each("all kinds"), "bridge", OPENED, 0.02)
+    bridges = lab.study(replace(opened, data=lab.world(BASE.data, small)), "bridges")
     before = bridges.scores(f"{TASK} accuracy")
     half = gone_on(bridges.each("bridge"), "half", MORE, 0.03, "routers")
     halves = lab.study(replace(half, data=lab.world(half.data, small)), "half")
