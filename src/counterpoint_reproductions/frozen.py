@@ -12,11 +12,12 @@ from .lab.binding_reader import trained_reader, write
 CLAIM = (
     "A picture tower that is trained to make a frozen language model name pictures lets it bind new words to pictures "
     "in the prompt more often than when the language model is trained along for as many steps, with one and with three "
-    "examples of each of two words. In text the language model binds four words of five."
+    "examples of each of two words. With three it binds six of ten or more, and in text eight of ten."
 )
-REFUTED = "words are bound as often by a language model that is trained along, or in text less than four of five are"
+REFUTED = "a language model that is trained along binds as many, or fewer than six of ten are bound, or eight in text"
 SHARE = effects.convention("share", reason="the card has no figures for binding, which are from memory")
 TESTABLE = effects.level("0.8, below which the card calls the test void; chosen here", "convention")
+BOUND = effects.level("0.6, ten points above one of two at random; chosen here", "convention")
 
 TUNED, BRIDGE, FROZEN = "language model trained along", "bridge alone", "language model frozen"
 READ, STEPS, TESTED = 1400, 400, 2000
@@ -67,6 +68,7 @@ def run(lab: Lab) -> Iterator[Result]:
         above(
             three[FROZEN] - three[TUNED], name="3: accuracy with 3 examples, frozen − trained along", **SHARE
         ),
+        above(three[FROZEN], 0.6, name="4: accuracy with 3 examples of two words, frozen", **BOUND),
     )
     yield from secondary(
         above(text[READ, 1], 0.8, name="accuracy in text, 1 example of two words"),

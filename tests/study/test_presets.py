@@ -242,9 +242,15 @@ def test_mean_ranks_are_shown_over_several_tasks(
 
 @pytest.mark.parametrize(
     ("name", "data"),
-    [("regions", "scenes:basic,retold=3"), ("distil", "scenes:basic"), ("dense", "scenes:basic")],
+    [
+        ("regions", "scenes:basic,retold=3"),
+        ("distil", "scenes:basic"),
+        ("dense", "scenes:basic"),
+        ("bridges", "scenes:tiny,talk=questions+captions"),
+        ("embedders", "scenes:tiny,talk=captions"),
+    ],
 )
-def test_regions_and_maps_are_compared_by_all_arms(name: str, data: str) -> None:
+def test_a_world_with_everything_is_compared_by_all_arms(name: str, data: str) -> None:
     preset = find(name)
     of_maps = ",maps=classes" if name == "distil" else ""
     loaded = load_any(f"{data},train=24,validation=4,test=6{of_maps}")
