@@ -49,13 +49,16 @@ def _verdict(assertion: Assertion, scene: Scene) -> bool | None:
 
 
 def assertions(description: str) -> Iterator[Assertion]:
-    r"""Yield the statements that an English description makes, in its order; words that say nothing known are skipped.
+    """Yield the statements that an English description makes, in its order; words that say nothing known are skipped.
 
-    >>> [(it.form, it.things, it.value) for it, _ in assertions("A small red cat is left of two dogs.")]
-    [('exists', ('cat',), ''), ('size', ('cat',), 'small'), ('colour', ('cat',), 'red'), \
-('relation', ('cat', 'dog'), 'left of'), ('exists', ('dog',), '')]
-    >>> [(it.form, it.value, affirmed) for it, affirmed in assertions("No bus. Three cats. The background is grey.")]
-    [('exists', '', False), ('exists', '', True), ('exactly', '3', True), ('background', 'grey', True)]
+    >>> for statement, _ in assertions("A red cat is to the left of a dog."):
+    ...     print(statement.form, statement.things, statement.value or "-")
+    exists ('cat',) -
+    colour ('cat',) red
+    relation ('cat', 'dog') left of
+    exists ('dog',) -
+    >>> [(it.form, it.value, affirmed) for it, affirmed in assertions("No bus. The background is grey.")]
+    [('exists', '', False), ('background', 'grey', True)]
     """
     for sentence in _SENTENCE.split(description.lower()):
         yield from _of_sentence(" ".join(sentence.split()))
