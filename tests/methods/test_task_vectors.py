@@ -140,7 +140,7 @@ def test_the_mean_is_of_the_last_token_behind_examples() -> None:
     generator = torch.Generator().manual_seed(3)
     batch = batch_of(method)
     patches = method.speaker.patches(batch["image"])
-    means = method._means(batch["talk"], patches, generator)
+    means = method._mean_outputs(batch["talk"], patches, generator)
     shown, asked = torch.randperm(4, generator=torch.Generator().manual_seed(3))[:2].tolist()
     chat = method.language.chat
     turns = [TALKS["talk"][shown][0], Exchange(TALKS["talk"][asked][0].request, "")]
@@ -224,7 +224,7 @@ def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     batch = batch_of(method)
     patches = method.speaker.patches(batch["image"])
     with pytest.raises(ValueError, match="take fewer examples"):
-        method._means(batch["talk"], patches, torch.Generator())
+        method._mean_outputs(batch["talk"], patches, torch.Generator())
     several = (Exchange("What is it?", "A cat."), Exchange("Why?", "No."))
     monkeypatch.setitem(TALKS, "talk", [several] * 4)
     with pytest.raises(ValueError, match="rows of one exchange"):
