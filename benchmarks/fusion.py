@@ -247,8 +247,10 @@ def reranking(repeats: int) -> None:
         scores = features.pair_scores(pictures, texts, torch.stack([query, best.flatten()], 1))
         return reranked(similarities, best, scores.view(*best.shape))
 
+    panel = torch.arange(PANEL) % QUERIES
+
     def passes() -> None:
-        words, patches = texts[WORDS][:PANEL], pictures[PATCHES][:PANEL]
+        words, patches = texts[WORDS][panel], pictures[PATCHES][panel]
         with torch.no_grad():
             for _ in range(QUERIES * BEST // PANEL):
                 method.matched(words, patches)

@@ -54,7 +54,9 @@ def word_maps(subject: Subject) -> DiagnosticSection:
     )
     cut = sum(len(text.split()) - len(maps) for text, maps in zip(texts, of_texts, strict=True))
     if cut:
-        sentence += f" {counted(cut, 'word')} behind the tower's context {'has' if cut == 1 else 'have'} no map."
+        sentence += (
+            f" {counted(cut, 'word')} behind the tower's context {'has' if cut == 1 else 'have'} no map."
+        )
     shown = squares(pictures)
     cards = [
         DiagnosticCard(text, pictures=[("", picture)], maps=maps)
