@@ -26,11 +26,11 @@ DATA, FEW = f"{FILE}:ASKED_CODES", f"{FILE}:FEW_CODES"
 TASK = "answers,kinds=code"
 
 
-def begun(readers: Path, held: int = 64) -> dict[str, str]:
+def begun(readers: Path) -> dict[str, str]:
     """Return the arms, which are the reader of their seed."""
     vectors = (
         f'task-vectors,columns=image+talk,from="{readers}",{BRIDGE.removesuffix(",tune_image=frozen")},'
-        f"examples={SHOWN},pictures=false,held={held},most={MOST}"
+        f"examples={SHOWN},pictures=false,held=64,most={MOST}"
     )
     return {
         NONE: f"{vectors},heads=none",
@@ -58,7 +58,7 @@ def run(lab: Lab) -> Iterator[Result]:
     }
     gained = arm(f"{SHOWN} examples − none", gains, "accuracy")
     lab.note(f"Before the search, {SHOWN} examples gain {gained.measure().estimate:.3f} of accuracy.")
-    arms = begun(readers.each("reader"), 16 if lab.quick else 64)
+    arms = begun(readers.each("reader"))
     right = lab.study(replace(COMPARISON, arms=arms, data=data)).scores(f"{TASK} accuracy")
     yield from decides(
         above(gained, 0.1, name="1: accuracy before the search, 8 examples − none", **TESTABLE),

@@ -50,7 +50,7 @@ COMPARISON = comparison("rabbit")
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    subjects = [*PAIRS][: 1 if lab.quick else None]
+    subjects = lab.some(tuple(PAIRS))
     studies = [lab.study(comparison(subject), subject) for subject in subjects]
     leaks, insides = (
         [study.scores(f"{TASK} {metric}") for study in studies] for metric in ("leak", "inside")
