@@ -100,7 +100,8 @@ def run(lab: Lab) -> Iterator[Result]:
     assistant = SamplingAssistant(model, temperature=1.0, max_tokens=16)
     auroc, right = attended(assistant, load_any(source))
     lab.notify(f"void without right and wrong replies: share of right ones {right.measure().estimate}")
-    makers: dict[str, Maker] = {"albums": Albums(), "wrong": Albums(ratio=1e9)}
+    # Unlikely replies count as well: all are of one form, and none is an outlier.
+    makers: dict[str, Maker] = {"albums": Albums(perplexity=1e9), "wrong": Albums(ratio=1e9, perplexity=1e9)}
     made = make_replies(assistant, source, pairs, makers)
     study = lab.study(replace(COMPARISON, arms=begun(folder), data=str(pairs)))
     confused, accuracy = (study.scores(f"wrong_picture {name}") for name in ("confused", "accuracy"))
