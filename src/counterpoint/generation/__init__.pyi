@@ -24,3 +24,6 @@ from .reranking import Generator as Generator
 from .reranking import draw as draw
 from .scene_fitting import fit_scenes as fit_scenes
 from .scene_fitting import modality_similarity as modality_similarity
+from .word_masks import mask_of_words as mask_of_words
+from .word_masks import masked_errors as masked_errors
+from .word_masks import shares_of_words as shares_of_words
