@@ -49,6 +49,7 @@ from .count_to_ten import CountToTen as CountToTen
 from .cross_entropy import CrossEntropy as CrossEntropy
 from .ctp_tft import CTPTFT as CTPTFT
 from .cumo import CuMo as CuMo
+from .custom_diffusion import CustomDiffusion as CustomDiffusion
 from .customcontrast import CustomContrast as CustomContrast
 from .cwcl import CWCL as CWCL
 from .dbl import DBL as DBL
@@ -80,6 +81,7 @@ from .illume import Illume as Illume
 from .jest import JEST as JEST
 from .jigclu import JigClu as JigClu
 from .kernel_uniformity import KernelUniformity as KernelUniformity
+from .kind import Kind as Kind
 from .l1 import L1 as L1
 from .lat import LaT as LaT
 from .late import Late as Late
@@ -139,6 +141,8 @@ from .swav import SwAV as SwAV
 from .sy_con import SyCon as SyCon
 from .tagalign import TagAlign as TagAlign
 from .text_shearing import TextShearing as TextShearing
+from .textual_inversion import TextualInversion as TextualInversion
+from .textual_localization import TextualLocalization as TextualLocalization
 from .tip_adapter import TipAdapter as TipAdapter
 from .tldr import TLDR as TLDR
 from .tower_method import TowerMethod as TowerMethod
