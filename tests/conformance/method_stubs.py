@@ -155,7 +155,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "swalip": {"hidden": 16, "output": 8, "prototypes": 10},
 }
 """Sizes of single methods for these towers."""
-PERSONAL = "custom-diffusion", "kind", "textual-inversion", "textual-localization"
+PERSONAL = "custom-diffusion", "kind", "mcpl", "multibooth", "textual-inversion", "textual-localization"
 """Methods that teach a painter new words."""
 OPTIONS: dict[str, dict[str, Any]] = {
     "blip-2": {"speak": 0.0},  # its second stage is sft's

@@ -10,6 +10,8 @@ from .attention import cross_attention as cross_attention
 from .attention import positions_of as positions_of
 from .attention import recorded_attention as recorded_attention
 from .attention import regional_attention as regional_attention
+from .concepts import ConceptWords as ConceptWords
+from .concepts import picture_features as picture_features
 from .layered_scenes import LayeredScenes as LayeredScenes
 from .multilingual_prompting import LANGUAGES as LANGUAGES
 from .multilingual_prompting import SETS as SETS
