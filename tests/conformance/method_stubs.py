@@ -187,7 +187,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "x-former": {"speak": 0.0},
     **SMALL,
     **{f"{name}-rocket": {"hidden": 16, "output": 8} for name in SMALL},
-    **{name: {"prompt": "a <cat>", "like": "cat"} for name in PERSONAL},
+    **{name: {"prompt": "a <cat>"} for name in PERSONAL},
 }
 """Options of single methods that keep encoding free of chance, and methods small."""
 OF_NAME: dict[str, Any] = {"dropout": 0.0}

@@ -98,9 +98,9 @@ def test_pictures_without_a_map_have_the_other_losses_alone() -> None:
 
 def test_prior_pictures_are_of_the_plain_class_and_count() -> None:
     method = build("custom-diffusion", prior=1.0, prior_pictures=2, **TWO)
-    plain = ["a red and cat"] * 2
+    plain, examples = ["a red and cat"] * 2, All(given(method))
     torch.manual_seed(3)
-    method.on_epoch_start(All(given(method)), LATE)
+    method.on_epoch_start(examples, LATE)
     torch.manual_seed(3)
     seeds = torch.randint(1 << 30, (2,)).tolist()
     torch.testing.assert_close(method.drawn, method.painter.draw(plain, seeds=seeds))

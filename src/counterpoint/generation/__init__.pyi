@@ -22,6 +22,7 @@ from .personal import LearnedWords as LearnedWords
 from .personal import NewWords as NewWords
 from .personal import Reading as Reading
 from .personal import attention_loss as attention_loss
+from .personal import classes_of as classes_of
 from .personal import draw_words as draw_words
 from .personal import words_in as words_in
 from .reranking import CandidatePictures as CandidatePictures

@@ -45,6 +45,17 @@ def words_in(prompt: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_NEW.findall(prompt)))
 
 
+def classes_of(words: Sequence[str], classes: Sequence[str]) -> tuple[int, ...]:
+    """Return the class of each word in a map: that of its name, or, unless all have one, those behind the background.
+
+    >>> classes_of(["<dog>"], ["background", "cat", "dog"]), classes_of(["<one>"], ["background", "cat", "dog"])
+    ((2,), (1,))
+    """
+    own = [word.strip("<>") for word in words]
+    known = all(name in classes for name in own)
+    return tuple(list(classes).index(name) for name in own) if known else tuple(range(1, len(own) + 1))
+
+
 def tokens_with(tokenizer: Tokenizer, texts: Sequence[str], names: Sequence[str]) -> Int[Tensor, "B L"]:
     """Return ids of texts, in which new words have ids from the vocabulary on, in the order of their names.
 
@@ -83,8 +94,8 @@ class NewWords(nn.Module):
         tokenizer: of the texts.
         table: of the vectors of its tokens.
         prompt: a text with new words, each in angle brackets.
-        like: words that the vectors begin as, one for each new word, with + between them; one for all; the mean of
-            all vectors unless given.
+        like: words that the vectors begin as, one for each new word, with + between them; one for all. Unless given,
+            vectors are drawn with the mean and the deviation of all.
 
     Attributes:
         names: of the new words, in the order in which the prompt has them.
@@ -96,6 +107,7 @@ class NewWords(nn.Module):
     """
 
     start: Tensor
+    deviation: Tensor
 
     def __init__(
         self, tokenizer: Tokenizer, table: Float[Tensor, "V w"], prompt: str, like: str = ""
@@ -115,12 +127,15 @@ class NewWords(nn.Module):
             if word and len(ids) != 1:
                 raise ValueError(f"like={like}: {word!r} is not one token; name a word that the painter has")
             rows.append(table[ids[0]] if word else table.mean(0))
-        self.register_buffer("start", torch.stack(rows).detach().clone())
+        # Both follow from the painter.
+        self.register_buffer("start", torch.stack(rows).detach().clone(), persistent=False)
+        deviation = torch.zeros_like(self.start) if all(self.like) else table.std(0).expand_as(self.start)
+        self.register_buffer("deviation", deviation.detach().clone(), persistent=False)
         self.vectors = nn.Parameter(self.start.clone())
 
     def reset_parameters(self) -> None:
         with torch.no_grad():
-            self.vectors.copy_(self.start)
+            self.vectors.copy_(self.start + self.deviation * torch.randn_like(self.start))
 
     def tokens(self, texts: Sequence[str]) -> Int[Tensor, "B L"]:
         """Return ids of texts, in which new words have ids from the vocabulary on; see `tokens_with`."""
@@ -195,7 +210,7 @@ class LearnedWords(nn.Module):
     Args:
         painter: that is frozen.
         prompt: of the pictures to learn from, with new words in angle brackets.
-        like: words of the painter that the new ones begin as, with + between them; the mean of all unless given.
+        like: words of the painter that the new ones begin as, with + between them; drawn unless given.
         keys: whether keys and values learn.
 
     Raises:
@@ -233,8 +248,8 @@ class LearnedWords(nn.Module):
 
     @property
     def painter(self) -> PaintingNetwork:
-        """The painter, where the words are."""
-        return self._held[0].to(self.base.device)
+        """The painter, where the words are, and as precise."""
+        return self._held[0].to(self.words.start)
 
     def vectors(self) -> Float[Tensor, "N w"]:
         """Return the vectors of the new words, with gradient."""
@@ -276,8 +291,9 @@ class LearnedWords(nn.Module):
     def attended(
         self, pictures: Float[Tensor, "n 3 H W"], *, time: int = 400, seed: int = 0
     ) -> Float[Tensor, "n N s s"]:
-        """Return the map of each new word on pictures at one level of noise."""
-        noise = torch.randn(pictures.shape, generator=torch.Generator().manual_seed(seed)).to(pictures)
+        """Return the map of each new word on pictures at one level of noise, with the same noise for all."""
+        noise = torch.randn(pictures.shape[1:], generator=torch.Generator().manual_seed(seed))
+        noise = noise.to(pictures).expand_as(pictures)
         return self.read(pictures, noise, torch.full((len(pictures),), time).to(noise.device)).attended()
 
     def draw(

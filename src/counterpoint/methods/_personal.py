@@ -4,29 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar, TypedDict
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from ..generation import LearnedWords, Reading
+from ..generation import LearnedWords, Reading, classes_of
 from ..networks.base import Input, Towers
-from ..networks.painter import STEPS, PaintingNetwork
+from ..networks.painter import NAME, STEPS, PaintingNetwork, default_path
 from ..networks.towers.maps import MapSquare
 from ..networks.towers.parts.pixels import Square
 from ..pairwise import moments
 from ..pairwise.ranks import Ranks
-from ..raw import UNKNOWN
+from ..raw import check_pictures
 from ..recipes.schema import Recipe
 from ..registry import load
 from ..types import Batch, Embeddings, StepInfo
 from .needs import Needs
-from .painter import NOISE, TIME
+from .painter import NOISE, TIME, Painter
 from .tower_method import TowerMethod, paired
 
-ERRORS, MAPS = "errors", "maps"
-"""Names of what `Personal.encode` returns: squared errors of pictures, and maps of words."""
+ERRORS, MAPS = "errors.", "maps."
+"""Prefixes of what `Personal.encode` returns: squared errors of pictures, and maps of words, with the column's name."""
+_AT_ONCE = 64
 MASKS = "masks"
 """Name of the view of masks that `Personal.prepare` makes of the column of maps."""
 
@@ -60,11 +62,11 @@ class Personal(TowerMethod):
     Args:
         towers: of pictures and of maps, of which the inputs alone are used.
         recipe: unused.
-        painter: the run of `Painter`; ``from=RUN`` says it.
+        painter: the run of `Painter`, or a pipeline that it wrote, as ``tiny-painter`` is; ``from=RUN`` says it.
         prompt: of all pictures, with new words in angle brackets; unless given, ``a <NAME>`` for each class of the map,
             joined with "and", or ``a <one>``.
-        like: the words of the painter that the new ones begin as, with + between them; the mean of all vectors unless
-            given.
+        like: the words of the painter that the new ones begin as, with + between them; unless given, their vectors are
+            drawn with the mean and the deviation of the painter's.
 
     Attributes:
         learned: the words; a subclass may make another one by `make_words`.
@@ -77,7 +79,6 @@ class Personal(TowerMethod):
     family = "images"
     needs: ClassVar[Needs] = Needs(1, 2, modalities=("image",), more="map")
     optional: ClassVar[tuple[str, ...]] = ("map",)
-    tokenized: ClassVar[tuple[str, ...]] = ("image", "map")
     draws = True
     keys: ClassVar[bool] = False
 
@@ -152,11 +153,8 @@ class Personal(TowerMethod):
 
     def masks(self, maps: Float[Tensor, "B H W"] | Tensor) -> Bool[Tensor, "B N H W"]:
         """Return where the subject of each word is: binary, without soft borders; empty where that is not known."""
-        classes = self.mapped[0].classes
-        own = [name.strip("<>") for name in self.words]
-        known = all(name in classes for name in own)
-        numbers = [classes.index(name) for name in own] if known else [k + 1 for k in range(len(own))]
-        return torch.stack([(maps == number) & (maps != UNKNOWN) for number in numbers], 1)
+        numbers = classes_of(self.words, self.mapped[0].classes)
+        return torch.stack([maps == number for number in numbers], 1)
 
     def read(self, batch: Batch) -> Reading:
         """Return what the painter makes of the noisy pictures of a batch."""
@@ -164,10 +162,11 @@ class Personal(TowerMethod):
 
     def encode(self, batch: Batch) -> Embeddings:
         reading = self.read(batch)
-        return {ERRORS: reading.errors(), MAPS: reading.attended()}
+        errors = {ERRORS + self.picture: reading.errors()}
+        return {**errors, MAPS + self.map: reading.attended()} if self.map else errors
 
     def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
-        return {"noise": moments.mean(z[ERRORS], ranks=Ranks.present())}
+        return {"noise": moments.mean(z[ERRORS + self.picture], ranks=Ranks.present())}
 
     def draw(
         self,
@@ -179,6 +178,11 @@ class Personal(TowerMethod):
     ) -> Float[Tensor, "n 3 H W"]:
         """Draw a picture of each text, which may have the new words; see `counterpoint.generation.draw_words`."""
         return self.learned.draw(texts, seeds=seeds, steps=steps, guidance=guidance)
+
+    def attention_of_words(self, pictures: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, "n N s s"]:
+        """Return where each word attends on the central squares of pictures, from 0 to 1."""
+        prepared = self.inputs[self.picture](check_pictures(pictures)).to(self.learned.base.device)
+        return torch.cat([self.learned.attended(some) for some in torch.split(prepared, _AT_ONCE)]).cpu()
 
     def passes(self) -> dict[str, float]:
         return {"image": 1.0}
@@ -194,12 +198,15 @@ def drawn_noise(pictures: Float[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "B 3 
 
 
 def painter_of(name: str) -> PaintingNetwork:
-    """Return the network of a run of `Painter`.
+    """Return the network of a run of `Painter`, or of a pipeline that it wrote; ``tiny-painter`` is one of these.
 
     Raises:
         ValueError: for what cannot be read, and another model.
     """
+    folder = default_path() if name == NAME else Path(name).expanduser()
     try:
+        if name == NAME or (folder / "model_index.json").is_file():
+            return PaintingNetwork.load(folder)
         # By name, as rooms import downwards only.
         model = load("counterpoint.models:load")(name)
     except (OSError, ValueError) as error:
@@ -207,7 +214,6 @@ def painter_of(name: str) -> PaintingNetwork:
             f"painter={name!r} cannot be read: {error}. Name a run of painter, with --from or in the arm with "
             "from=RUN; a run that has begun needs the same one"
         ) from None
-    network = getattr(model, "painter", None)
-    if not isinstance(network, PaintingNetwork) or isinstance(model, Personal):
+    if not isinstance(model, Painter):
         raise ValueError(f"painter={name!r} is no run of painter: new words are learned from one that draws")
-    return network
+    return model.painter

@@ -244,6 +244,17 @@ class Arm:
         return issubclass(self.kind, SpeakingMethod)
 
     @property
+    def draws_words(self) -> bool:
+        """True for a method whose model draws new words.
+
+        >>> Arm.parse("textual-inversion").draws_words, Arm.parse("painter").draws_words
+        (True, False)
+        """
+        from ._personal import Personal
+
+        return issubclass(self.kind, Personal)
+
+    @property
     def learns(self) -> tuple[Kind, ...]:
         """Kinds of labels that it can learn from; none for a method that learns from no label."""
         if self._loss is not None:

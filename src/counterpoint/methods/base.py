@@ -56,7 +56,7 @@ class Method(Checked, nn.Module, ABC):
         sampler: the way in which rows come, by the classes of the label that it learns from; see
             `counterpoint.data.loading.samplers`. An arm's option ``sampler=`` says otherwise.
         epoch_start_every: epochs from one `on_epoch_start` to the next, or `ONCE`; 0 for a method that takes none.
-        tokenized: modalities whose towers give their inputs alone, as tokenizers, so that no run has weights of them.
+        tokenized: modalities whose towers give their tokenizers alone, so that no run has weights of them.
         tuned_modalities: modalities of the pretrained towers that an arm's ``tune`` is about; all unless given.
         wise: the share of what a run has learned that its weights end with, the rest being what it continued from; None
             for all of it. An arm sets it: ``wise=0.5``.

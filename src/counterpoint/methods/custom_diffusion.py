@@ -18,8 +18,8 @@ from ._personal import Personal, PersonalOptions, drawn_noise
 from .base import ONCE
 from .painter import NOISE, TIME
 
-PRIOR = "prior"
-"""Name of the pictures of the plain class, and of their errors."""
+PRIOR = "prior."
+"""Prefix of what is of pictures of the plain class."""
 
 
 class CustomDiffusion(Personal):
@@ -78,20 +78,20 @@ class CustomDiffusion(Personal):
         chosen = torch.randint(len(self.drawn), (sum(counts),))[ranks.rows(counts)]
         pictures = self.drawn[chosen.to(self.drawn.device)]
         noise, times = drawn_noise(pictures)
-        shown = {PRIOR: pictures, f"{PRIOR}.{NOISE}": noise, f"{PRIOR}.{TIME}": times}
+        shown = {PRIOR + self.picture: pictures, PRIOR + NOISE: noise, PRIOR + TIME: times}
         return replace(batch, views={**batch.views, **shown})
 
     def encode(self, batch: Batch) -> Embeddings:
         z = super().encode(batch)
         if not self.prior:
             return z
-        views = batch[PRIOR], batch[f"{PRIOR}.{NOISE}"], batch[f"{PRIOR}.{TIME}"]
-        return {**z, PRIOR: self.learned.read(*views, self.learned.words.plain).errors()}
+        views = batch[PRIOR + self.picture], batch[PRIOR + NOISE], batch[PRIOR + TIME]
+        return {**z, PRIOR + self.picture: self.learned.read(*views, self.learned.words.plain).errors()}
 
     def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         losses = super().losses(z, batch, clock)
         if self.prior:
-            losses[PRIOR] = self.prior * moments.mean(z[PRIOR], ranks=Ranks.present())
+            losses["prior"] = self.prior * moments.mean(z[PRIOR + self.picture], ranks=Ranks.present())
         return losses
 
     def passes(self) -> dict[str, float]:

@@ -57,7 +57,6 @@ class Painter(TowerMethod):
 
     family = "images"
     needs: ClassVar[Needs] = Needs(modalities=("image", "text"))
-    tokenized: ClassVar[tuple[str, ...]] = ("image", "text")
     draws = True
 
     def __init__(

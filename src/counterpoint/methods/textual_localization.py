@@ -55,6 +55,6 @@ class TextualLocalization(CustomDiffusion):
     def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         losses = super().losses(z, batch, clock)
         if self.attention:
-            gap = attention_loss(z[MAPS], batch[MASKS], self.guidance)
+            gap = attention_loss(z[MAPS + self.map], batch[MASKS], self.guidance)
             losses["attention"] = self.attention * gap
         return losses

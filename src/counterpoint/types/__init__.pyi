@@ -14,6 +14,7 @@ from .models import Captioner as Captioner
 from .models import Classifier as Classifier
 from .models import ColumnEmbedder as ColumnEmbedder
 from .models import CompletesReplies as CompletesReplies
+from .models import DrawsWords as DrawsWords
 from .models import Embedder as Embedder
 from .models import EncodesPatches as EncodesPatches
 from .models import EnergyModel as EnergyModel

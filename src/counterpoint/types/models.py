@@ -295,6 +295,33 @@ class MatchesThings(Protocol):
 
 
 @runtime_checkable
+class DrawsWords(Protocol):
+    """A painter that has learned new words.
+
+    Attributes:
+        words: that texts may have, each in angle brackets.
+    """
+
+    @property
+    def words(self) -> tuple[str, ...]: ...
+
+    def draw(
+        self,
+        texts: Sequence[str],
+        *,
+        seeds: Sequence[int] | None = None,
+        steps: int = 12,
+        guidance: float = 3.0,
+    ) -> Float[Tensor, "n 3 H W"]:
+        """Draw a picture of each text, with values in [0, 1]."""
+        ...
+
+    def attention_of_words(self, pictures: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, "n N s s"]:
+        """Return where each word attends on the central squares of pictures, from 0 to 1."""
+        ...
+
+
+@runtime_checkable
 class JudgesReplies(Protocol):
     """A model that says which words of a reply to a request about a picture are true."""
 

@@ -11,6 +11,7 @@ from .classification import Classification as Classification
 from .compa import CompA as CompA
 from .concept_association_bias import ConceptAssociationBias as ConceptAssociationBias
 from .count_to_ten import CountBench as CountBench
+from .drawn import Drawn as Drawn
 from .explanation import Explanation as Explanation
 from .facts import Facts as Facts
 from .few_shot import FewShot as FewShot
