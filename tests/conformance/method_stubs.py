@@ -188,6 +188,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     **SMALL,
     **{f"{name}-rocket": {"hidden": 16, "output": 8} for name in SMALL},
     **{name: {"prompt": "a <cat>"} for name in PERSONAL},
+    "multibooth": {"prompt": "a <cat>", "like": "cat", "rank": 2, "queries": 2},
 }
 """Options of single methods that keep encoding free of chance, and methods small."""
 OF_NAME: dict[str, Any] = {"dropout": 0.0}

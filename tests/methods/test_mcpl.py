@@ -13,10 +13,10 @@ from method_stubs import build
 from torch import Tensor
 
 from counterpoint.generation import mask_of_words
-from counterpoint.methods.mcpl import ERRORS, STATES
 from counterpoint.testing._stubs import LATE, batch
 from counterpoint.types import Batch
 
+ERRORS, STATES = "errors.image", "states.image"
 TWO = {"prompt": "a <one> and <two>", "like": "red+cat"}
 BOUND = {"prompt": "small <one> red <two>", "like": "cat", "adjectives": "small+red"}
 

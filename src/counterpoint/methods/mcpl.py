@@ -19,8 +19,8 @@ from ..types import Batch, Embeddings, StepInfo
 from ._personal import ERRORS, Personal, PersonalOptions
 from .base import Ranges
 
-STATES = "states"
-"""Name of the states of new words, and behind them of their adjectives."""
+STATES = "states."
+"""Prefix of the states of new words, and behind them of their adjectives."""
 
 
 class MCPL(Personal):
@@ -97,7 +97,7 @@ class MCPL(Personal):
 
     def encode(self, batch: Batch) -> Embeddings:
         reading = self.read(batch)
-        errors, positions = reading.errors(), reading.positions
+        z, errors, positions = self.features_of(reading), reading.errors(), reading.positions
         if self.masked:
             attended, size = reading.attended(reading.maps.sides[0]), reading.gaps.shape[-1]
             mask = mask_of_words(attended, size, self.threshold, compete=self.compete)
@@ -107,12 +107,12 @@ class MCPL(Personal):
             own = torch.stack([positions_of(prompt, it) for it in self.bound], 1)
             positions = torch.cat([positions, own.expand(len(positions), -1)], 1)
         rows = torch.arange(len(positions), device=positions.device)[:, None]
-        return {ERRORS: errors, STATES: reading.states[rows, positions]}
+        return {**z, ERRORS + self.picture: errors, STATES + self.picture: reading.states[rows, positions]}
 
     def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
-        losses = {"noise": moments.mean(z[ERRORS], ranks=Ranks.present())}
+        losses = {"noise": moments.mean(z[ERRORS + self.picture], ranks=Ranks.present())}
         if self.weight:
-            states = F.normalize(z[STATES], dim=-1)
+            states = F.normalize(z[STATES + self.picture], dim=-1)
             words = torch.arange(states.shape[1], device=states.device) % len(self.words)
             labels = words.repeat(len(states))
             losses["contrast"] = self.weight * self.contrast(states.flatten(0, 1), labels=labels)

@@ -8,7 +8,7 @@ from typing import ClassVar, Unpack
 from torch import Tensor
 
 from ..forms import Count, NonNegative
-from ..generation import ConceptWords, Reading, picture_features
+from ..generation import ConceptWords, picture_features
 from ..networks.base import Towers
 from ..pairwise import moments
 from ..pairwise.ranks import Ranks
@@ -18,10 +18,8 @@ from ._personal import ERRORS, Personal, PersonalOptions
 from .base import ONCE, Ranges
 from .painter import NOISE, TIME
 
-FEATURES = "features"
-"""Name of what the painter's U-Net says of pictures."""
-NORMS = "norms"
-"""Name of the squared norms of words of each picture."""
+FEATURES, NORMS = "features.", "norms."
+"""Prefixes of what the painter's U-Net says of pictures, and of the squared norms of words that are made of it."""
 
 
 class MultiBooth(Personal):
@@ -87,24 +85,19 @@ class MultiBooth(Personal):
     def prepare(self, batch: Batch, clock: StepInfo) -> Batch:
         batch = super().prepare(batch, clock)
         features = picture_features(self.painter, batch[self.picture])
-        return replace(batch, views={**batch.views, FEATURES: features})
-
-    def read(self, batch: Batch) -> Reading:
-        """Return what the painter makes of noisy pictures, each with the word that is made from it."""
-        words = self.learned.matched(self.learned.extracted(batch[FEATURES]))
-        return self.learned.read_with(batch[self.picture], batch[NOISE], batch[TIME], words)
+        return replace(batch, views={**batch.views, FEATURES + self.picture: features})
 
     def encode(self, batch: Batch) -> Embeddings:
-        extracted = self.learned.extracted(batch[FEATURES])
+        extracted = self.learned.extracted(batch[FEATURES + self.picture])
         words = self.learned.matched(extracted)
         reading = self.learned.read_with(batch[self.picture], batch[NOISE], batch[TIME], words)
-        return {ERRORS: reading.errors(), NORMS: extracted.square().sum(2).mean(1)}
+        return {**self.features_of(reading), NORMS + self.picture: extracted.square().sum(2).mean(1)}
 
     def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         ranks = Ranks.present()
-        losses = {"noise": moments.mean(z[ERRORS], ranks=ranks)}
+        losses = {"noise": moments.mean(z[ERRORS + self.picture], ranks=ranks)}
         if self.penalty:
-            losses["norm"] = self.penalty * moments.mean(z[NORMS], ranks=ranks)
+            losses["norm"] = self.penalty * moments.mean(z[NORMS + self.picture], ranks=ranks)
         return losses
 
     def passes(self) -> dict[str, float]:

@@ -46,7 +46,11 @@ class ConceptEncoder(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(context)
         self.transformer = QueryTransformer(width, queries, _LAYERS, vocabulary, length, context)
-        del self.transformer.head  # it predicts tokens, which nothing asks for
+        # What nothing reads: predictions of tokens, and the perceptron of the name's tokens in the last layer.
+        del self.transformer.head
+        last = self.transformer.model.encoder.layer[-1]
+        for part in (last.intermediate, last.output):
+            part.requires_grad_(False)
 
     def forward(self, features: Float[Tensor, "B n c"], name: Int[Tensor, " L"]) -> Float[Tensor, "B w"]:
         """Return the vector of each picture.
