@@ -26,7 +26,7 @@ PAIRS = {
     "teapot": "butterfly",
 }
 """Subjects, each with its companion."""
-PAINTER, STEPS, ROWS = "tiny-painter", 60, 128
+PAINTER, STEPS, RATE, ROWS = "tiny-painter", 120, 0.01, 128
 TASK = "drawn,pictures=0"
 
 
@@ -42,7 +42,7 @@ def comparison(subject: str) -> TrainingComparison:
         {TASK: ("leak", "inside")},
         data=f"scenes:subjects,concepts={subject}+{companion},validation=8,test={ROWS}",
         recipe="words",
-        changes={"steps": STEPS, "validate_every": STEPS},
+        changes={"steps": STEPS, "optimizer.lr": RATE, "validate_every": STEPS},
     )
 
 

@@ -244,7 +244,7 @@ class LearnedWords(nn.Module):
                 f"{', '.join(self.words.names)}: the words were learned from another painter, or its weights have "
                 "changed since; give the painter that they were learned from"
             )
-        super()._load_from_state_dict(state_dict, prefix, *args)  # type: ignore[no-untyped-call]
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     @property
     def painter(self) -> PaintingNetwork:

@@ -220,7 +220,8 @@ def _references(data: Data, words: Sequence[str]) -> dict[str, UInt8[Tensor, "n 
     """Return training pictures: whole, and of each word, and of each class that is no word's, cut out."""
     rows = data.splits.train
     whole = torch.as_tensor(data.read(_pictures_of(data), rows))
-    pictures = centre_square(whole.flatten(0, 1)).unflatten(0, whole.shape[:2])
+    pictures = centre_square(whole.flatten(0, 1))
+    pictures = pictures.view(*whole.shape[:2], *pictures.shape[1:])
     references, columns = {WHOLE: pictures}, _maps_of(data)
     maps = data.read(columns[0], rows) if columns else Maps(torch.zeros(len(rows), 1, 1))
     if not maps.of_classes:
