@@ -26,6 +26,7 @@ LOOKED_AT = (
 ABOUT_PICTURES_OR_WORDS = {
     "data/columns.py": "classes are named in words",
     "data/converting.py": "pictures can be made smaller; with captions alone they need no note of the columns",
+    "data/derived/albums.py": "pictures among others, and conversations about them",
     "data/derived/questions.py": "questions about pictures",
     "data/embeddings.py": "pictures by name, for tasks about them",
     "data/listed/pairs.py": "pictures with captions",
@@ -107,6 +108,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/_captioning.py": "captions of pictures",
     "methods/blip_2.py": "pictures, conversations and texts",
     "methods/brote.py": "requests about several pictures",
+    "methods/sft.py": "requests about one picture or several",
     "methods/_matching.py": "pictures with texts",
     "methods/albef.py": "pictures with texts, and words of texts",
     "methods/amc.py": "pictures with texts, and regions of pictures",

@@ -42,7 +42,7 @@ class SpeakingMethod(ReplyingMethod):
         options: of the bridge's own; None leaves it to the bridge.
 
     Attributes:
-        packs: it can read several exchanges of a row behind one picture in a step (``talk_exchanges``).
+        packs: it can read several exchanges of a row behind its pictures in a step (``talk_exchanges``).
 
     Raises:
         UnknownNameError: for a bridge that there is none of.
@@ -136,11 +136,19 @@ class SpeakingMethod(ReplyingMethod):
         return super().features(column, inputs)
 
     def encode(self, batch: Batch) -> Embeddings:
-        speaker = self.speaker
-        patches = speaker.patches(batch[self.picture])
+        patches = self._patches_of(batch)
         packed = self.language.chat.exchanges > 1
-        log_p = speaker.log_p(batch[self.talk], speaker.given(patches), packed=packed)
-        return {self.picture: patches.mean(1), self.talk: log_p}
+        log_p = self.speaker.log_p(batch[self.talk], self.speaker.given(patches), packed=packed)
+        return {**self._means(patches), self.talk: log_p}
+
+    def _patches_of(self, batch: Batch, prefix: str = "") -> Float[Tensor, "B n w"]:
+        """Return the patches of all pictures of each row, one behind the other."""
+        return torch.cat([self.speaker.patches(batch[prefix + column]) for column in self.pictures], 1)
+
+    def _means(self, patches: Float[Tensor, "B n w"]) -> Embeddings:
+        """Return the mean of the patches of each column of pictures."""
+        parts = patches.chunk(len(self.pictures), 1)
+        return {column: of.mean(1) for column, of in zip(self.pictures, parts, strict=True)}
 
     def passes(self) -> dict[str, float]:
         passes = super().passes()

@@ -18,6 +18,7 @@ from ..recipes.schema import Recipe
 from ..types import Batch, Embeddings, StepInfo
 from ._speaking import SpeakingMethod, TuneImage
 from .base import Ranges
+from .needs import Needs
 
 _ROUTING = "routing."
 """The beginning of the name of what routers decided."""
@@ -31,6 +32,8 @@ class SFT(SpeakingMethod):
     The sum goes over the replies of the batch, each with its end token. The second term is that of a bridge with E
     experts: f_e is the share of tokens that choose an expert, choices of all layers added up, and P_e its mean
     probability.
+
+    Further columns of pictures that are named (``sft,columns=image+talk+second``) stand behind the first picture.
 
     ``tune=`` of an arm says what moves of a pretrained language model: ``full`` (the default), ``lora``, ``frozen``
     (the bridge moves, and the picture tower as ``tune_image`` says), or ``none`` (nothing in the whole model).
@@ -59,6 +62,7 @@ class SFT(SpeakingMethod):
 
     family = "speaking"
     papers = ("deepstack", "evlm", "frozen", "ml-mamba", "visual-experts-ive")
+    needs: ClassVar[Needs] = Needs(2, None, modalities=("image", "talk"), also="image")
     tunable: ClassVar[Ranges] = {}
     packs: ClassVar[bool] = True
 
@@ -79,6 +83,8 @@ class SFT(SpeakingMethod):
     ) -> None:
         own = {"scan": scan, "groups": groups, "levels": levels, "experts": experts}
         super().__init__(towers, bridge, tokens, tune_image, image_tiles, **own)
+        _, _, *further = towers
+        self.pictures = (self.picture, *further)
         self.balance = balance
 
     def encode(self, batch: Batch) -> Embeddings:

@@ -86,7 +86,7 @@ class Towers(Section):
     talk_context: Count = 96
     """Tokens of a conversation that are read."""
     talk_exchanges: Count = 1
-    """Exchanges of a row that are read behind one picture in a step of training; each sees the picture and itself."""
+    """Exchanges of a row that are read behind its pictures in a step of training; each sees these and itself."""
     talk_width: Count = 128
     """Width of a small language model."""
     talk_layers: Count = 2

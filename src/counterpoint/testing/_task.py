@@ -37,6 +37,7 @@ DATA = (
     f"clips:sounding,pixels=16,frames=6,{_SIZES}",
     f"glosses:graded,{_SIZES}",
     f"scenes:basic,pixels=24,{_SIZES},talk=questions+captions",
+    f"scenes:basic,pixels=24,{_SIZES},talk=captions,albums=collage2",
     f"clips:long,pixels=16,{_SIZES}",
 )
 """Synthetic data, of which the first serves that has what a task asks about."""

@@ -33,11 +33,13 @@ from .models import PhraseMapper as PhraseMapper
 from .models import PredictsTeachers as PredictsTeachers
 from .models import RegionEmbedder as RegionEmbedder
 from .models import RenamesClasses as RenamesClasses
+from .models import ShowsAttention as ShowsAttention
 from .models import Speaking as Speaking
 from .models import Transcriber as Transcriber
 from .prompts import Assistant as Assistant
 from .prompts import Picture as Picture
 from .prompts import Prompt as Prompt
+from .prompts import ReplyAttention as ReplyAttention
 from .prompts import Turn as Turn
 from .scores import Constant as Constant
 from .scores import FoundMoments as FoundMoments

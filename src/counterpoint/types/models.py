@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from .learning import Target
-from .prompts import Prompt
+from .prompts import Prompt, ReplyAttention
 
 
 @runtime_checkable
@@ -274,6 +274,15 @@ class CompletesReplies(Protocol):
                 prompt by the seed.
             seed: of the draws and of the sampling.
         """
+        ...
+
+
+@runtime_checkable
+class ShowsAttention(Protocol):
+    """A model that says where in the pictures of a request it attends as it writes a reply."""
+
+    def attention(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> list[ReplyAttention]:
+        """Return the attention of each reply to the pictures of its prompt."""
         ...
 
 

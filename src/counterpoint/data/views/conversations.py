@@ -22,7 +22,7 @@ _NONE = (Exchange("", ""),)
 @final
 @dataclass(frozen=True)
 class ConversationView:
-    """One exchange of each row, drawn by the row's key, or as many as the input packs behind one picture.
+    """One exchange of each row, drawn by the row's key, or as many as the input packs behind its pictures.
 
     Attributes:
         request: the view of the request; the reply stays as it is.

@@ -66,4 +66,5 @@ from .vibe import ViBe as ViBe
 from .videocon import VideoCon as VideoCon
 from .vlb import VLB as VLB
 from .winoground import Winoground as Winoground
+from .wrong_picture import WrongPicture as WrongPicture
 from .zero_shot import ZeroShot as ZeroShot

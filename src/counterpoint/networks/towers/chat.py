@@ -43,7 +43,7 @@ class Chat:
         image: the word for a picture in a template that writes pictures; the picture stands in its place.
 
     Attributes:
-        exchanges: of a row that training reads behind one picture; see `pack`.
+        exchanges: of a row that training reads behind its pictures; see `pack`.
 
     Raises:
         ValueError: for a tokenizer without a chat template or an end token, and for a template in which a prompt is not

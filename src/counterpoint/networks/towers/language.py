@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -110,6 +110,31 @@ class LanguageTower(Tower):
             for handle in handles:
                 handle.remove()
         return output.last_hidden_state
+
+    @torch.no_grad()
+    def attention(
+        self, embedded: Float[Tensor, "B L W"]
+    ) -> Iterator[tuple[Float[Tensor, "B heads L L"], Float[Tensor, "B L W"]]]:
+        """Yield the attention of each layer, each vector's weights last, with the layer's input.
+
+        The kernels that training and generation take return no weights. Others are in use for this pass alone.
+
+        Raises:
+            ValueError: for a state-space model.
+        """
+        if self.recurrent:
+            raise ValueError(
+                f"the language model {self.name!r} has no attention; take a Transformer, such as llama"
+            )
+        usual = self.model.config._attn_implementation
+        self.model.set_attn_implementation("eager")
+        try:
+            output = self.model.base_model(
+                inputs_embeds=embedded, use_cache=False, output_attentions=True, output_hidden_states=True
+            )
+        finally:
+            self.model.set_attn_implementation(usual)
+        yield from zip(output.attentions, output.hidden_states[:-1], strict=True)
 
     def states(self, inputs: Int[Tensor, "B 3 L"]) -> Float[Tensor, "B t width"]:
         inputs = trimmed(inputs)
