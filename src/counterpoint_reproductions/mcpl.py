@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .lab import Lab, Result, TrainingComparison, above, decides, effects, mean, secondary
-from .textual_localization import PAIRS, PAINTER
+from .textual_localization import PAINTER, PAIRS
 
 CLAIM = (
     "Of two words that are learned together from eight pictures of two things, the attention of each overlaps with the "
     "other's thing less, by an IoU of 0.05, with the masked loss, the contrast between words and the adjectives."
 )
 REFUTED = "the overlap with the other thing does not fall"
-DELTA = effects.convention("share", of=5, reason="the paper reports similarities of drawn and masked pictures")
+DELTA = effects.convention(
+    "share", of=5, reason="the paper reports similarities of drawn and masked pictures"
+)
 
 NONE, MASKED, CONTRAST, ALL = "none of them", "masked loss", "contrast with adjectives", "all three"
 STEPS, ROWS = 60, 128
@@ -53,7 +55,9 @@ def run(lab: Lab) -> Iterator[Result]:
     yield from secondary(
         above(mean([of[NONE] - of[MASKED] for of in confusions]), name=f"2: the same, {NONE} − {MASKED}"),
         above(mean([of[NONE] - of[CONTRAST] for of in confusions]), name=f"3: the same, {NONE} − {CONTRAST}"),
-        above(mean([of[ALL] - of[NONE] for of in overlaps]), name=f"4: IoU with the own thing, {ALL} − {NONE}"),
+        above(
+            mean([of[ALL] - of[NONE] for of in overlaps]), name=f"4: IoU with the own thing, {ALL} − {NONE}"
+        ),
     )
     lab.note(
         f"The registered method from {PAINTER}, {STEPS} steps on eight pictures of each of {len(PAIRS)} pairs. Of the",
