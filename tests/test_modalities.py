@@ -101,6 +101,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/finedefics.py": "pictures with replies, and descriptions of pictures",
     "methods/fsc_clip.py": "patches of pictures, and tokens of captions",
     "methods/autoencoder.py": "draws pictures",
+    "evaluation/tasks/drawn.py": "drawn pictures, and maps of pictures",
     "methods/painter.py": "draws pictures of texts",
     "methods/_personal.py": "draws pictures of texts, and learns words of what maps say",
     "methods/custom_diffusion.py": "draws pictures of texts",
