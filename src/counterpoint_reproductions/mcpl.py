@@ -16,8 +16,11 @@ DELTA = effects.convention(
     "share", of=5, reason="the paper reports similarities of drawn and masked pictures"
 )
 
-NONE, MASKED, CONTRAST, ALL = "none of them", "masked loss", "contrast with adjectives", "all three"
-STEPS, ROWS = 60, 128
+NONE, ALL = "none of them", "all three"
+STEPS, RATE, ROWS = 150, 0.02, 128
+WEIGHT = 0.01
+"""Of the contrast: the paper has 7.5e-4 in forty times as many steps, which in these would change nothing."""
+FEW = tuple(PAIRS.items())[:4]
 TASK = "drawn,pictures=0"
 
 
@@ -27,39 +30,28 @@ def comparison(first: str, second: str) -> TrainingComparison:
     return TrainingComparison(
         {
             NONE: f"mcpl,masked=false,contrast=0,{said}",
-            MASKED: f"mcpl,contrast=0,{said}",
-            CONTRAST: f"mcpl,masked=false,adjectives=red+yellow,{said}",
-            ALL: f"mcpl,adjectives=red+yellow,{said}",
+            ALL: f"mcpl,contrast={WEIGHT},adjectives=red+yellow,{said}",
         },
         {TASK: ("confusion", "overlap")},
         data=f"scenes:subjects,concepts={first}+{second},spurious=colour,strength=1,validation=8,test={ROWS}",
         recipe="words",
-        changes={"steps": STEPS, "validate_every": STEPS},
+        changes={"steps": STEPS, "validate_every": STEPS, "optimizer.lr": RATE},
     )
 
 
-COMPARISON = comparison("rabbit", "bus")
+COMPARISON = comparison(*FEW[0])
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    studies = [lab.study(comparison(*pair), pair[0]) for pair in PAIRS.items()]
+    studies = [lab.study(comparison(*pair), pair[0]) for pair in FEW]
     confusions, overlaps = (
         [study.scores(f"{TASK} {metric}") for study in studies] for metric in ("confusion", "overlap")
     )
-
-    def less(name: str) -> Result:
-        gain = mean([of[NONE] - of[name] for of in confusions])
-        return above(gain, name=f"1: IoU with the other thing, {NONE} − {name}", **DELTA)
-
-    yield from decides(less(ALL))
-    yield from secondary(
-        above(mean([of[NONE] - of[MASKED] for of in confusions]), name=f"2: the same, {NONE} − {MASKED}"),
-        above(mean([of[NONE] - of[CONTRAST] for of in confusions]), name=f"3: the same, {NONE} − {CONTRAST}"),
-        above(
-            mean([of[ALL] - of[NONE] for of in overlaps]), name=f"4: IoU with the own thing, {ALL} − {NONE}"
-        ),
-    )
+    less = mean([of[NONE] - of[ALL] for of in confusions])
+    yield from decides(above(less, name=f"1: IoU with the other thing, {NONE} − {ALL}", **DELTA))
+    more = mean([of[ALL] - of[NONE] for of in overlaps])
+    yield from secondary(above(more, name=f"2: IoU with the own thing, {ALL} − {NONE}"))
     lab.note(
-        f"The registered method from {PAINTER}, {STEPS} steps on eight pictures of each of {len(PAIRS)} pairs. Of the",
+        f"The registered method from {PAINTER}, {STEPS} steps on eight pictures of each of {len(FEW)} pairs. Of the",
         f"first pair, IoU with the other thing: {confusions[0].means()}; with the own thing: {overlaps[0].means()}.",
     )

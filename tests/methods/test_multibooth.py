@@ -149,13 +149,17 @@ def test_additions_stay_in_their_boxes_and_out_of_the_unconditional_half(concept
     assert torch.equal(one[1][corner.flatten()], both[1][corner.flatten()])
     small = drawn(boxes={"<one>": (0.51, 0.51, 0.52, 0.52)})
     assert int((small[1] != base[1]).any(1).sum()) == 1
-    assert all(torch.equal(it, before[name]) for name, it in painter.state_dict().items())  # nothing is merged
+    assert all(
+        torch.equal(it, before[name]) for name, it in painter.state_dict().items()
+    )  # nothing is merged
 
 
 def test_the_sum_of_texts_and_all_additions_without_boxes(concepts: list[Any]) -> None:
     text, whole = ["<one> and <two>"], {"<one>": (0.0, 0.0, 1.0, 1.0)}
     own = draw_words(concepts, text, boxes=whole, steps=1)
-    assert torch.equal(own, draw_words(concepts, text, boxes=whole, prompts={"<one>": "a <one> cat"}, steps=1))
+    assert torch.equal(
+        own, draw_words(concepts, text, boxes=whole, prompts={"<one>": "a <one> cat"}, steps=1)
+    )
     assert not torch.equal(own, draw_words(concepts, text, boxes=whole, summed=True, steps=1))
     merged = draw_words(concepts, text, steps=1)
     assert not torch.equal(merged, draw_words(concepts[:1], ["<one> and a"], steps=1))

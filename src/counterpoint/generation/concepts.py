@@ -96,7 +96,9 @@ class ConceptWords(LearnedWords):
             raise ValueError(
                 f"like={kinds!r} must name a kind for each of the new words {', '.join(self.words.names)}"
             )
-        self.words.vectors.requires_grad_(False)  # in place of which `vectors` returns those made from pictures
+        self.words.vectors.requires_grad_(
+            False
+        )  # in place of which `vectors` returns those made from pictures
         begins = self.words.tokens([""]).shape[1] - 1
         self.kinds = [self.words.tokens([name])[0, begins:-1] for name in names]
         size, tokenizer = painter.size, painter.tokenizer

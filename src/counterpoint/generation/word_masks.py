@@ -53,9 +53,7 @@ def mask_of_words(
     return (total >= threshold * largest) | (largest <= 0)
 
 
-def masked_errors(
-    gaps: Float[Tensor, "B C H W"], mask: Bool[Tensor, "B H W"]
-) -> Float[Tensor, " B"]:
+def masked_errors(gaps: Float[Tensor, "B C H W"], mask: Bool[Tensor, "B H W"]) -> Float[Tensor, " B"]:
     """Return the mean over all cells of (M · predicted − M · target)², of predicted less target values.
 
     The mask multiplies both: the prediction outside of it is not drawn to 0 either.

@@ -69,7 +69,9 @@ class MultiBooth(Personal):
     ) -> None:
         kinds, prompt = options.get("like", ""), options.get("prompt", "")
         if not kinds:
-            raise ValueError("multibooth reads the kind of the subject: name a word of the painter, like=WORD")
+            raise ValueError(
+                "multibooth reads the kind of the subject: name a word of the painter, like=WORD"
+            )
         super().__init__(towers, recipe, painter=painter, prompt=prompt)
         network, words, said = self.painter, self.words, self.learned.words.prompt
         names = kinds.split("+") * (len(words) if "+" not in kinds else 1)

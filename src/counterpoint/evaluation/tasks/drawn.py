@@ -208,9 +208,7 @@ def _mean_in(maps: Float[Tensor, "B H W"], mask: Bool[Tensor, "B H W"]) -> Float
     return (maps * mask).sum((1, 2)) / mask.sum((1, 2))
 
 
-def _overlap(
-    over: Bool[Tensor, "B H W"], mask: Bool[Tensor, "B H W"]
-) -> Float[Tensor, " B"]:
+def _overlap(over: Bool[Tensor, "B H W"], mask: Bool[Tensor, "B H W"]) -> Float[Tensor, " B"]:
     """Return intersection over union; NaN where a mask is empty."""
     share = (over & mask).sum((1, 2)) / (over | mask).sum((1, 2))
     return torch.where(mask.flatten(1).any(1), share, torch.nan)
