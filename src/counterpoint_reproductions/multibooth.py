@@ -45,17 +45,22 @@ KINDS = {
 }
 """The first four pairs of subjects, each with the kind that the painter knows."""
 LEFT, RIGHT = (0.0, 0.25, 0.5, 0.75), (0.5, 0.25, 1.0, 0.75)
-CONCEPT, STEPS, DRAWN = "concept", 100, 16
+CONCEPT, STEPS, RATE, DRAWN = "concept", 100, 0.002, 16
+
+
+def said(subject: str) -> str:
+    """Return the prompt of a subject, with its colour, without which the painter draws little."""
+    return f"a red <{subject}> {KINDS[subject]}"
 
 
 def comparison(subject: str) -> TrainingComparison:
     """Return the comparison for a subject, which is alone in its pictures."""
     return TrainingComparison(
-        {CONCEPT: f"multibooth,like={KINDS[subject]},prompt=a <{subject}> {KINDS[subject]},from={PAINTER}"},
+        {CONCEPT: f"multibooth,like={KINDS[subject]},prompt={said(subject)},from={PAINTER}"},
         {"drawn,pictures=0": ("overlap",)},
-        data=f"scenes:subjects,concepts={subject},objects=1,validation=8,test=64",
+        data=f"scenes:subjects,concepts={subject},objects=1,spurious=colour,strength=1,validation=8,test=64",
         recipe="words",
-        changes={"steps": STEPS, "validate_every": STEPS},
+        changes={"steps": STEPS, "validate_every": STEPS, "optimizer.lr": RATE},
     )
 
 
@@ -98,9 +103,8 @@ def shares(folders: tuple[Path, Path], subjects: tuple[str, str], boxed: str) ->
     """
     models = [load(folder) for folder in folders]
     learned = [it.learned for it in models if isinstance(it, MultiBooth)]
-    names, kinds = [f"<{it}>" for it in subjects], [KINDS[it] for it in subjects]
+    names, text = [f"<{it}>" for it in subjects], " and ".join(map(said, subjects))
     boxes: tuple[Box, Box] = (RIGHT, LEFT) if boxed == "swapped" else (LEFT, RIGHT)
-    text = f"a {names[0]} {kinds[0]} and a {names[1]} {kinds[1]}"
     drawn = draw_words(
         learned,
         [text] * DRAWN,
