@@ -18,6 +18,7 @@ PLACE = re.compile(r"^<!-- problems((?: [\w-]+)*) -->$", re.MULTILINE)
 """A line of a page that the table takes the place of: of all comparisons with a name, or of those that stand there."""
 
 _PAIR = ("image", "text")
+_WORDS = frozenset(("text", "talk"))
 
 
 def problems(place: re.Match[str]) -> str:
@@ -68,7 +69,7 @@ def _papers(preset: StudyPreset, *arms: str) -> Iterator[str]:
     Methods that make pairs of pictures and captions were measured on these, which says nothing of other columns.
     """
     methods = [METHODS.get(Arm.parse(arm).method) for arm in arms]
-    pictured = any(_takes(Arm.parse(arm).method, modalities=_PAIR) for arm in preset.arms)
+    pictured = any(_takes_pictures_with_words(Arm.parse(arm).method) for arm in preset.arms)
     for slug in dict.fromkeys(slug for method in methods for slug in method.papers):
         if pictured or not _is_of_pairs(slug):
             yield slug
@@ -80,6 +81,12 @@ def _is_of_pairs(slug: str) -> bool:
     return {*catalog.paper(slug).modalities} == {*_PAIR} and any(
         _takes(name, least=2, most=2) for name in own
     )
+
+
+def _takes_pictures_with_words(method: str) -> bool:
+    needs = getattr(METHODS.get(method), "needs", None)
+    modalities = {*(needs.modalities or ())} if needs is not None else set[str]()
+    return "image" in modalities and bool(modalities & _WORDS) and modalities <= {"image", *_WORDS}
 
 
 def _takes(method: str, **columns: object) -> bool:

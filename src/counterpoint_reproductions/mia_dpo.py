@@ -21,18 +21,22 @@ from counterpoint.training.start import load as load_run
 from .lab import Lab, Result, Score, TrainingComparison, above, arm, below, decides, effects, secondary
 
 CLAIM = (
-    "Of two pictures, wrong replies attend less to the one that is asked about than right ones: the AUROC of the ratio "
-    "to even attention is above 1/2. After preference optimisation with wrong replies of a low ratio, a smaller share "
-    "of replies is right for the other picture than after as many steps of fine-tuning on the good replies of the same "
-    "rows."
+    "Of three pictures, wrong replies attend less to the one that is asked about than right ones: the AUROC of the "
+    "ratio to even attention is above 1/2. After preference optimisation with wrong replies of a low ratio, a smaller "
+    "share of replies is right for another picture than after as many steps of fine-tuning on the good replies of the "
+    "same rows."
 )
 REFUTED = "the ratio is as high for wrong replies, or fine-tuning confuses pictures as rarely"
 AUROC = effects.convention("correlation", reason="the paper gives none")
 SHARE = effects.convention("share", reason="the paper's benchmarks ask for letters of choices")
 
 SFT, WRONG, ALBUMS = "sft", "any wrong reply", "low attention"
-START_STEPS, STEPS = 1200, 100
-DATA = "scenes:tiny,objects=1,tinted=1,train=4000,validation=64,test=2000,pixels=48,talk=captions,albums=sequence"
+START_STEPS, STEPS = 400, 100
+DATA = (
+    "scenes:tiny,objects=1,tinted=1,concepts=cat+car+apple+tree,pixels=48,train=4000,validation=64,test=2000,"
+    "talk=captions,albums=sequence3"
+)
+SHOWN = "second+third"
 TOWER = TrainingComparison(
     {"tower": "clip,image=vit,columns=image+text"},
     {"retrieval": ("i2t_R@1",)},
@@ -43,7 +47,7 @@ TOWER = TrainingComparison(
 )
 START = replace(
     TOWER,
-    arms={"start": 'sft,image="vit@runs/tower",columns=image+talk+second'},
+    arms={"start": 'sft,image="vit@runs/tower",columns=image+talk+second+third'},
     tasks={"wrong_picture": ("confused", "accuracy")},
     data=DATA,
     changes={"steps": START_STEPS, "validate_every": START_STEPS},
@@ -54,9 +58,9 @@ def begun(start: Path) -> dict[str, str]:
     """Return the arms, which go on from one run; without β, dpo is fine-tuning on the good replies."""
     of = f'dpo,from="{start}",columns=image+talk'
     return {
-        SFT: f"{of}+albums+second,beta=0,sft=1",
-        WRONG: f"{of}+wrong+second",
-        ALBUMS: f"{of}+albums+second",
+        SFT: f"{of}+albums+{SHOWN},beta=0,sft=1",
+        WRONG: f"{of}+wrong+{SHOWN}",
+        ALBUMS: f"{of}+albums+{SHOWN}",
     }
 
 
@@ -88,8 +92,8 @@ def attended(assistant: SamplingAssistant, data: Data) -> tuple[Score, Score]:
 
 def run(lab: Lab) -> Iterator[Result]:
     tower = lab.study(TOWER, "tower").folder("tower", 0)
-    begin = f'sft,image="vit@{tower}",columns=image+talk+second'
-    folder = lab.study(replace(START, arms={"start": begin}), "start").folder("start", 0)
+    begin = {"start": f'sft,image="vit@{tower}",columns=image+talk+{SHOWN}'}
+    folder = lab.study(replace(START, arms=begin), "start").folder("start", 0)
     pairs, model = lab.folder / "pairs", load_run(folder)
     assert isinstance(model, SpeakingMethod)
     source = Run.read(folder).data
@@ -104,7 +108,7 @@ def run(lab: Lab) -> Iterator[Result]:
         above(auroc, 0.5, name="1: AUROC of the ratio for right replies", **AUROC),
         below(
             confused[ALBUMS] - confused[SFT],
-            name="2: replies that are right for the other picture, low attention − sft",
+            name="2: replies that are right for another picture, low attention − sft",
             **SHARE,
         ),
     )
@@ -118,5 +122,5 @@ def run(lab: Lab) -> Iterator[Result]:
         "steps, which also writes the worse replies, at temperature 1. Its picture tower is that of 600 steps of clip,",
         "and frozen. Fine-tuning is dpo with β = 0 and sft = 1, so that all arms see pairs alone. Of sampled test",
         f"replies {right.measure().estimate:.3f} are right. Rows without a worse reply: {refused}. Replies that are",
-        f"right for the other picture: {confused.means()}; right replies: {accuracy.means()}.",
+        f"right for another picture: {confused.means()}; right replies: {accuracy.means()}.",
     )

@@ -23,7 +23,7 @@ ROWS = [tuple(Exchange(request, reply) for request in REQUESTS) for reply in GOO
 COLUMNS = {"image": "image", "talk": "talk"}
 
 
-def build(arm: str = "sft", packed: int = 3, **towers: Any) -> Any:
+def build(arm: str = "sft", packed: int | str = 3, **towers: Any) -> Any:
     changes = {"talk_exchanges": packed, **towers}
     recipe = RECIPE.model_copy(update={"towers": RECIPE.towers.model_copy(update=changes)})
     columns = dict(COLUMNS, second="image") if "second" in arm else COLUMNS
@@ -112,6 +112,21 @@ def test_a_row_gives_as_many_exchanges_as_are_packed() -> None:
     assert len(texts) == 3
 
 
+def test_a_whole_row_comes_in_its_order_and_later_exchanges_see_earlier_ones() -> None:
+    method, keys = build(packed="whole"), key(0, 0, np.arange(4), "talk")
+    chat, rows = method.language.chat, [ROWS[0][:2], ROWS[1][:1], (), ROWS[3][1:]]
+    tokens = talk("plain", RECIPE.augmentation)(rows, keys, chat)
+    assert torch.equal(tokens, chat([row or (Exchange("", ""),) for row in rows]))
+    log_p = method.encode(batch_of(method, tokens))["talk"]
+    assert torch.equal(log_p, build("sft", 1).encode(batch_of(method, tokens))["talk"])
+    other = tokens.clone()
+    other[:, TOKEN, chat.opening] += 1
+    later = (tokens[0, EXCHANGE] == 2) & (tokens[0, REPLY] > 0)
+    changed = method.encode(batch_of(method, other))["talk"][0] - log_p[0]
+    assert changed[later].abs().min() > 1e-9
+    build("sft,lm=mamba", packed="whole")  # reads in order, as it does any conversation
+
+
 def test_the_loss_counts_tokens_of_all_exchanges() -> None:
     method = build()
     tokens = method.language.chat.pack(ROWS)
@@ -121,8 +136,25 @@ def test_the_loss_counts_tokens_of_all_exchanges() -> None:
     torch.testing.assert_close(method.losses(z, batch, LATE)["nll"], -z["talk"].sum() / count)
 
 
+@pytest.mark.parametrize("arm", ["cal,low=0.01,high=0.2,window=9", "cumo", "llava-uhd-v2,tokens=1"])
+def test_losses_of_packed_exchanges_are_those_of_exchanges_alone(arm: str) -> None:
+    """Terms about pictures alone see each picture once, and here as often as others."""
+    method, plain = build(arm), build(arm, packed=1)
+    plain.load_state_dict(method.state_dict())
+    chat, pictures = method.language.chat, method.inputs["image"](PICTURES).double()
+    every = chat([row[n : n + 1] for row in ROWS for n in range(3)])
+    alone = Batch(torch.arange(12), {"image": pictures.repeat_interleave(3, 0), "talk": every}, {}, {})
+    found, expected = (
+        it.losses({**it.targets(batch), **it.encode(batch)}, batch, LATE)
+        for it, batch in ((method, batch_of(method, chat.pack(ROWS))), (plain, alone))
+    )
+    assert found.keys() == expected.keys()
+    for name, value in found.items():
+        torch.testing.assert_close(value, expected[name])
+
+
 def test_what_reads_one_exchange_refuses_more() -> None:
-    with pytest.raises(ValueError, match="talk_exchanges=3: CAL reads one exchange behind a picture"):
-        build("cal")
+    with pytest.raises(ValueError, match="talk_exchanges=3: NextToken reads one exchange behind a picture"):
+        build("next-token,lm=llama")
     with pytest.raises(ValueError, match="the language model 'mamba' reads one exchange"):
         build("sft,lm=mamba")

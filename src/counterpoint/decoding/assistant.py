@@ -22,6 +22,7 @@ from .completion import complete_hidden
 from .description import Description, describe
 from .first_words import Combined, first_tokens
 from .generate import OWN, Cost
+from .likelihood import tokens_log_p
 from .method import Decoding, SumOfMethods
 from .methods.plain import Plain
 from .methods.ritual import Ritual
@@ -221,6 +222,25 @@ class VisionLanguageAssistant(Checked):
             of_words = [combined.logits[:, ids].logsumexp(-1) for ids in tokens]
             result[indices] = torch.stack(of_words, -1).float().cpu()
         return result
+
+    def log_p(self, prompts: Prompts, replies: Sequence[str]) -> Float[Tensor, " n"]:
+        """Return the log-likelihood of each reply, its end included, behind its prompt, whatever the decoding is.
+
+        One prompt is read at a time, so that no padding moves positions.
+
+        Raises:
+            ValueError: for a model whose logits are not those of its input tokens.
+        """
+        end = (
+            getattr(self.model.generation_config, "eos_token_id", None)
+            or self.processor.tokenizer.eos_token_id
+        )
+        found = torch.zeros(len(prompts))
+        for row, (prompt, reply) in enumerate(zip(prompts, replies, strict=True)):
+            tokens = [*self.processor.tokenizer(reply, add_special_tokens=False)["input_ids"]]
+            tokens.append(end if isinstance(end, int) else end[0])
+            found[row] = tokens_log_p(self.model, self.inputs([prompt]), torch.tensor(tokens)).sum()
+        return found
 
     def inputs(self, prompts: Prompts, beginnings: Sequence[str] | None = None) -> dict[str, Any]:
         """Return the model's inputs, for ``forward`` and ``generate``, for some prompts, all with as many pictures.

@@ -122,6 +122,7 @@ from .pixpro import PixPro as PixPro
 from .prior import PRIOR as PRIOR
 from .protonet import ProtoNet as ProtoNet
 from .proxy_anchor import ProxyAnchor as ProxyAnchor
+from .r2_t2 import R2T2 as R2T2
 from .radio import Radio as Radio
 from .rebar import REBAR as REBAR
 from .sbcl import SBCL as SBCL
@@ -142,6 +143,7 @@ from .swalip import SwALIP as SwALIP
 from .swav import SwAV as SwAV
 from .sy_con import SyCon as SyCon
 from .tagalign import TagAlign as TagAlign
+from .task_vectors import TaskVectors as TaskVectors
 from .text_shearing import TextShearing as TextShearing
 from .textual_inversion import TextualInversion as TextualInversion
 from .textual_localization import TextualLocalization as TextualLocalization

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..networks.base import Input, Towers
 from ..networks.bridges import BRIDGES
 from ..networks.bridges.base import Bridge
+from ..networks.experts import MixtureOfExperts
 from ..networks.speaker import Speaker, replied
 from ..networks.towers.language import LanguageTower
 from ..networks.towers.parts.regions import grid
@@ -78,7 +79,7 @@ class SpeakingMethod(ReplyingMethod):
         self.pictures: tuple[str, ...] = (self.picture,)
         self.views = paired(towers)
         image, language = self.image_tower, self.language
-        if language.chat.exchanges > 1 and (language.recurrent or not self.packs):
+        if language.chat.packs and (language.recurrent or not self.packs):
             what = f"the language model {language.name!r}" if self.packs else type(self).__name__
             raise ValueError(
                 f"talk_exchanges={language.chat.exchanges}: {what} reads one exchange behind a picture: set it to 1"
@@ -119,11 +120,21 @@ class SpeakingMethod(ReplyingMethod):
         return tower
 
     @property
+    def packed(self) -> bool:
+        """Rows hold several exchanges behind one picture, which do not see each other."""
+        return self.language.chat.packs
+
+    @property
     def speaker(self) -> Speaker:
         """The picture tower, the bridge and the language model as one."""
         bridge = self.bridge_projections[self.picture]
         assert isinstance(bridge, Bridge)
         return Speaker(self.image_tower, bridge, self.language, self.tiles)
+
+    @property
+    def mixtures(self) -> list[MixtureOfExperts]:
+        """The mixtures of experts of the bridge, from the first layer on."""
+        return [part for part in self.bridge_projections.modules() if isinstance(part, MixtureOfExperts)]
 
     @property
     def inputs(self) -> Mapping[str, Input]:
@@ -137,8 +148,7 @@ class SpeakingMethod(ReplyingMethod):
 
     def encode(self, batch: Batch) -> Embeddings:
         patches = self._patches_of(batch)
-        packed = self.language.chat.exchanges > 1
-        log_p = self.speaker.log_p(batch[self.talk], self.speaker.given(patches), packed=packed)
+        log_p = self.speaker.log_p(batch[self.talk], self.speaker.given(patches), packed=self.packed)
         return {**self._means(patches), self.talk: log_p}
 
     def _patches_of(self, batch: Batch, prefix: str = "") -> Float[Tensor, "B n w"]:

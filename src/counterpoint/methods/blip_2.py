@@ -81,6 +81,7 @@ class BLIP2(SpeakingMethod):
     papers = ("blip-2",)
     needs: ClassVar[Needs] = Needs(3, 3, modalities=("image", "talk", "text"))
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2)}
+    packs: ClassVar[bool] = True
     pair_heads: tuple[str, ...] = ("joint",)
     bridge_name: ClassVar[str] = "qformer"
     bridge_options: Mapping[str, Any] = MappingProxyType({})

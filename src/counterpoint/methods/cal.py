@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..forms import Count, Positive
 from ..networks.base import Towers
 from ..networks.bridges.base import Given
 from ..networks.masking import drawn_for_batch
-from ..networks.towers.chat import REPLY
+from ..networks.token_likelihood import shaped_logits
+from ..networks.towers.chat import EXCHANGE, REPLY
 from ..networks.towers.parts.blocks import dropout_layers
 from ..pairwise import moments
 from ..pairwise.inputs import upcast
@@ -56,6 +58,7 @@ class CAL(SpeakingMethod):
 
     family = "speaking"
     papers = ("cal",)
+    packs: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -102,24 +105,27 @@ class CAL(SpeakingMethod):
     def encode(self, batch: Batch) -> Embeddings:
         speaker, talk = self.speaker, batch[self.talk]
         patches = speaker.patches(batch[self.picture])
-        states, tokens, where = speaker.reply_states(talk, speaker.given(patches))
-        logits = upcast(self.language.head(states))
-        gold = logits.gather(1, tokens[:, None])[:, 0]
-        log_p = -F.cross_entropy(logits, tokens, reduction="none")
+        states, tokens, where = speaker.reply_states(talk, speaker.given(patches), packed=self.packed)
+        log_p = self.language.log_p(states, tokens)
         z = {
             self.picture: patches.mean(1),
             self.talk: log_p.new_zeros(where.shape).masked_scatter(where, log_p),
         }
         if not self._drops:
-            z[SEEN + self.talk] = gold.new_zeros(where.shape).masked_scatter(where, gold.detach())
+            gold = self._gold_logits(states.detach(), tokens)
+            z[SEEN + self.talk] = gold.new_zeros(where.shape).masked_scatter(where, gold)
         return z
 
     def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         contrast = (z[SEEN + self.talk] - z[BLIND + self.talk]).detach()
         spoken = batch[self.talk][:, REPLY] > 0
-        weights = pooled(contrast.clamp(self.low, self.high), spoken, self.window)
-        if self.shuffled:
-            weights = shuffled(weights, spoken, batch[ORDER + self.talk])
+        weights, exchange = torch.zeros_like(contrast), batch[self.talk][:, EXCHANGE]
+        for number in range(1, int(exchange.amax()) + 1 if len(exchange) else 1):
+            inside = spoken & (exchange == number)
+            of_reply = pooled(contrast.clamp(self.low, self.high), inside, self.window)
+            if self.shuffled:
+                of_reply = shuffled(of_reply, inside, batch[ORDER + self.talk])
+            weights = weights + of_reply
         total = weights.sum(1)
         of_row = -(weights * z[self.talk]).sum(1) / torch.where(total > 0, total, 1.0)
         return {"cal": moments.mean(of_row, total, ranks=Ranks.present())}
@@ -140,17 +146,22 @@ class CAL(SpeakingMethod):
 
     def _gold(self, batch: Batch, hidden: bool) -> Float[Tensor, "B L"]:
         """Return the logit of each token of a reply, by one row of the head a token."""
-        speaker, head = self.speaker, self.language.head
-        talk, bridge = batch[self.talk], speaker.bridge
+        speaker, talk = self.speaker, batch[self.talk]
         if hidden:  # what is not attended to need not be computed
-            given = Given(head.weight.new_zeros(len(talk), bridge.tokens, self.language.width))
+            shape = len(talk), speaker.bridge.tokens, self.language.width
+            given = Given(self.language.head.weight.new_zeros(shape))
         else:
             given = speaker.given(speaker.patches(batch[self.picture]))
-        states, tokens, where = speaker.reply_states(talk, given, hidden=hidden)
-        gold = upcast((states * head.weight[tokens]).sum(1))
-        if head.bias is not None:
-            gold = gold + head.bias[tokens]
+        states, tokens, where = speaker.reply_states(talk, given, hidden=hidden, packed=self.packed)
+        gold = self._gold_logits(states, tokens)
         return gold.new_zeros(where.shape).masked_scatter(where, gold)
+
+    @torch.no_grad()
+    def _gold_logits(self, states: Float[Tensor, "n W"], tokens: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+        head = self.language.head
+        gold = upcast((states * head.weight[tokens]).sum(1))
+        gold = gold if head.bias is None else gold + head.bias[tokens]
+        return shaped_logits(gold, *self.language.logit_shape)
 
 
 def pooled(values: Float[Tensor, "B L"], mask: Bool[Tensor, "B L"], window: int) -> Float[Tensor, "B L"]:

@@ -70,6 +70,7 @@ class CuMo(SpeakingMethod):
     family = "speaking"
     papers = ("cumo",)
     tunable: ClassVar[Ranges] = {"balance": (0.01, 1.0)}
+    packs: ClassVar[bool] = True
     epoch_start_every = ONCE
 
     def __init__(

@@ -17,7 +17,6 @@ from ..networks.speaker import Speaker, replied
 from ..networks.state.item_state import ItemState
 from ..networks.towers.chat import REPLY
 from ..pairwise import moments
-from ..pairwise.inputs import upcast
 from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
 from ..types import Batch, Embeddings, StepInfo, TrainingExamples
@@ -216,12 +215,12 @@ class DistiLLM2(SpeakingMethod):
         assert isinstance(objective, SkewedDivergenceLoss)
         (model,) = self.teachers
         assert isinstance(model, SpeakingMethod)
-        own, theirs = self.language.head, model.language.head
+        own, theirs = self.language.logits, model.language.logits
 
         def of_tile(student: Tensor, teacher: Tensor) -> Tensor:
             with torch.no_grad():
-                target = upcast(theirs(teacher))
-            return objective.of_rows(upcast(own(student)), target)
+                target = theirs(teacher)
+            return objective.of_rows(own(student), target)
 
         tiles = zip(torch.split(student, _TILE), torch.split(teacher, _TILE), strict=True)
         return torch.cat([checkpoint(of_tile, *tile, use_reentrant=False) for tile in tiles])

@@ -75,6 +75,7 @@ class Finedefics(SpeakingMethod):
     learns = ("classes",)
     default_label: ClassVar[str] = "group"
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2)}
+    packs: ClassVar[bool] = True
     epoch_start_every = ONCE
     class_names: Tensor
     nearest: Tensor

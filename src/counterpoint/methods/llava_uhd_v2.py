@@ -64,6 +64,7 @@ class LLaVAUHDv2(SpeakingMethod):
     family = "speaking"
     papers = ("llava-uhd-v2",)
     tunable: ClassVar[Ranges] = {}
+    packs: ClassVar[bool] = True
     draws = True
 
     def __init__(

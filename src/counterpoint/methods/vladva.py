@@ -203,6 +203,6 @@ class VladVA(SpeakingMethod):
             mask[length:, : length - 1] = False
             mask = mask.expand(len(whole), -1, -1)
         states = self.language.token_states(whole, mask=mask)[:, length - 1 :]
-        wrong = F.cross_entropy(upcast(self.language.head(states[valid])), replies[valid], reduction="none")
-        log_p = wrong.new_zeros(len(talk), count).masked_scatter(valid, -wrong)
-        return wrong.new_zeros(spoken.shape).scatter(1, order, log_p)
+        likely = self.language.log_p(states[valid], replies[valid])
+        log_p = likely.new_zeros(len(talk), count).masked_scatter(valid, likely)
+        return likely.new_zeros(spoken.shape).scatter(1, order, log_p)

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..pairwise.inputs import upcast
 from .base import ImageTower
 from .bridges.base import Bridge, ChangeBehind, Given, Seen
 from .packing import packed_mask, packed_positions
@@ -103,6 +102,11 @@ class Speaker:
         opening = self.language.chat.opening
         return torch.cat([states[:, :opening], states[:, opening + given.tokens.shape[1] :]], 1)
 
+    def embedded(self, tokens: Int[Tensor, "B L"], given: Given) -> Float[Tensor, "B M W"]:
+        """Return the vectors of the tokens of conversations and of the pictures in them, in their order."""
+        embedded, opening = self.language.embed(tokens), self.language.chat.opening
+        return torch.cat([embedded[:, :opening], given.tokens.to(embedded.dtype), embedded[:, opening:]], 1)
+
     def sequence_states(
         self,
         tokens: Int[Tensor, "B L"],
@@ -112,12 +116,10 @@ class Speaker:
         packed: Int[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B M W"]:
         """Return the state of each token of conversations and of the pictures in them; see `states`."""
-        embedded = self.language.embed(tokens)
+        whole, mask, positions = self.embedded(tokens, given), None, None
         opening, count = self.language.chat.opening, given.tokens.shape[1]
-        parts = (embedded[:, :opening], given.tokens.to(embedded.dtype), embedded[:, opening:])
         # A hidden picture is read in no layer either.
         before = {n: partial(_behind, change, opening) for n, change in given.before.items() if not hidden}
-        whole, mask, positions = torch.cat(parts, 1), None, None
         if packed is not None and (packed.is_meta or bool((packed > 1).any())):
             positions, mask = packed_positions(packed, opening, count), packed_mask(packed, opening, count)
         length, of_picture = whole.shape[1], slice(opening, opening + count)
@@ -169,17 +171,18 @@ class Speaker:
     ) -> Float[Tensor, "B L"]:
         """Return the log-probability of each token of a reply; 0 for all other tokens.
 
-        Logits are computed where replies stand, and no others. The arguments are those of `reply_states`.
+        Logits are computed where replies stand, and no others, in tiles where there are many (`token_log_p`). The
+        arguments are those of `reply_states`.
         """
         states, tokens, where = self.reply_states(talk, given, states=states, packed=packed)
-        wrong = F.cross_entropy(upcast(self.language.head(states)), tokens, reduction="none")
-        return wrong.new_zeros(where.shape).masked_scatter(where, -wrong)
+        log_p = self.language.log_p(states, tokens)
+        return log_p.new_zeros(where.shape).masked_scatter(where, log_p)
 
     def logits_behind(
         self, tokens: Int[Tensor, "B L"], given: Given | None, hidden: bool | Bool[Tensor, "B m"] = False
     ) -> Float[Tensor, "B V"]:
         """Return the logits of the token behind some tokens; see `states`."""
-        return upcast(self.language.head(self.states(tokens, given, hidden=hidden)[:, -1]))
+        return self.language.logits(self.states(tokens, given, hidden=hidden)[:, -1])
 
     def next_logits(
         self,
@@ -212,7 +215,7 @@ class Speaker:
         # Texts and pictures take turns behind the first text.
         kinds = [first.new_full((part.shape[1],), n % 2) for n, part in enumerate([first, *parts])]
         whole, of_pictures = torch.cat([first, *parts], 1), torch.cat(kinds) > 0
-        return upcast(self.language.head(self.language.token_states(whole, of_pictures=of_pictures)[:, -1]))
+        return self.language.logits(self.language.token_states(whole, of_pictures=of_pictures)[:, -1])
 
 
 def _behind(change: ChangeBehind, opening: int, states: Float[Tensor, "B L W"]) -> Float[Tensor, "B L W"]:

@@ -377,6 +377,36 @@ _ALL = (
         },
     ),
     StudyPreset(
+        "bridges",
+        "pictures with conversations (--data SOURCE,talk=questions+captions, or conversations of your own): which "
+        "bridge between a picture tower and a language model is worth its tokens; take --recipe speak, and compare "
+        "with --budget time too, as fewer tokens make a shorter sequence",
+        {
+            "a token of each patch": ("sft,bridge=linear", "sft,bridge=mlp"),
+            "eight tokens": (
+                "sft,bridge=pooled,tokens=8",
+                "sft,bridge=resampler,tokens=8",
+                "sft,bridge=qformer,tokens=8",
+            ),
+            "read by layers of the language model": ("sft,bridge=crossed,tokens=8",),
+            "from a pyramid of maps": ("llava-uhd-v2",),
+        },
+        "sft,bridge=linear",
+        {"likelihood": ("nats",), "answers": ("accuracy",)},
+    ),
+    StudyPreset(
+        "embedders",
+        "pictures with texts and conversations (--data SOURCE,talk=captions): whether a language model that reads "
+        "pictures embeds them better than two towers do; take --recipe speak, and compare with --budget time too",
+        {
+            "two towers": ("clip,columns=image+text",),
+            "states of a language model": ("vlm2vec,columns=image+text", "vladva", "cosmo"),
+            "queries in front of one": ("blip-2",),
+        },
+        "clip,columns=image+text",
+        {"retrieval": ("*_R@1",), "sugarcrepe": ("accuracy",)},
+    ),
+    StudyPreset(
         "moments",
         "clips with queries or transcripts, and timelines (clips:long, qvhighlights:PATH): what refinement and "
         "feedback add to finding moments, and attention within the same time alone to finding key frames and "

@@ -4,6 +4,7 @@ A study names the data as it names any data of a file. ``data_talks.py:FACETS`` 
 alike; three requests ask for their name, number and colour. ``data_talks.py:DESCRIBED`` are pictures with a short
 caption, and a long one that replies to a request. ``data_talks.py:REASONS`` has a question about each picture, and a
 further column that asks for the reason of the answer; ``data_talks.py:TOLD`` asks for reasons in 200 rows alone.
+``data_talks.py:SINGLE_THINGS`` are pictures of one thing, whose name is the reply.
 Each has a small form for smoke runs, as ``FEW_FACETS``.
 """
 
@@ -25,7 +26,9 @@ from counterpoint.data.synthetic.scenes.items.item_rows import ask_rows
 from counterpoint.data.synthetic.scenes.items.questions import questions
 from counterpoint.data.synthetic.scenes.world import Scenes
 from counterpoint.evaluation.in_context_shots import sentence
+from counterpoint.evaluation.tasks.binding import REQUEST
 from counterpoint.raw import Conversation, Exchange
+from counterpoint_reproductions.lab.binding_reader import THINGS
 from counterpoint_reproductions.lab.quick import smaller
 
 REQUESTS = ("Name the things.", "Count the things.", "Say their colour.")
@@ -34,6 +37,10 @@ _NAMES = ("cat", "fish", "apple", "banana", "car", "key", "hat", "tree")
 _THINGS = f"sizes=medium,concepts={'+'.join(_NAMES)},validation=64,pixels=32"
 ALIKE = f"scenes:basic,same=true,objects=1-5,tinted=1,backgrounds=white,{_THINGS},train=3000,test=200"
 TWO = f"scenes:basic,objects=2-2,relations=0,tinted=1,retold=1,{_THINGS},train=4000,test=600"
+SINGLE = (
+    f"scenes:basic,objects=1-1,sizes=large,relations=0,concepts={'+'.join(THINGS)},train=4000,validation=64,test=2000,"
+    "pixels=32"
+)
 
 
 class _Talks(DerivedData):
@@ -85,6 +92,17 @@ class Facets(_Talks):
         things = self.scenes.scene(row).things
         replies = (things[0].concept, NUMBERS[len(things) - 1], str(things[0].colour))
         return tuple(map(Exchange, REQUESTS, replies))
+
+
+@final
+class Names(_Talks):
+    """Pictures of one thing, whose name is the reply."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(Scenes.parse(source), "names as replies", {"image": "image"})
+
+    def talk(self, row: int) -> Conversation:
+        return (Exchange(REQUEST, self.scenes.scene(row).things[0].concept),)
 
 
 @final
@@ -169,6 +187,9 @@ class Reasons(_Talks):
         return {}
 
 
+SINGLE_THINGS = Names(SINGLE)
+# Of few rows, each of few things has enough pictures for every task.
+FEW_SINGLE_THINGS = Names(smaller(SINGLE.replace("+".join(THINGS), "+".join(THINGS[:3]))))
 FACETS, FEW_FACETS = Facets(ALIKE), Facets(smaller(ALIKE))
 DESCRIBED, FEW_DESCRIBED = LongCaptions(TWO), LongCaptions(smaller(TWO))
 TOLD, FEW_TOLD = Reasons(TAUGHT, 200), Reasons(smaller(TAUGHT), 20)

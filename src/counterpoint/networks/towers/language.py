@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, ClassVar
 
@@ -11,10 +12,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from ...decoding.running import CACHES
+from ...pairwise.inputs import upcast
 from ...registry import unknown
 from ..base import Tower
 from ..init import seeded
 from ..state_space import PROJECTIONS, SelectiveMixer, SplitLinear, routed
+from ..token_likelihood import shaped_logits, token_log_p
 from .chat import EXCHANGE, TOKEN, Chat
 from .parts.blocks import residual_blocks
 
@@ -63,6 +67,24 @@ class LanguageTower(Tower):
         head = self.model.get_output_embeddings()
         assert isinstance(head, nn.Linear)
         return head
+
+    @property
+    def logit_shape(self) -> tuple[float, float | None]:
+        """The scale of the logits, and the cap that their hyperbolic tangent keeps them below, if any."""
+        config = self.model.config
+        scale = float(getattr(config, "logit_scale", None) or 1.0)
+        scale /= float(getattr(config, "logits_scaling", None) or 1.0)
+        cap = getattr(config, "final_logit_softcapping", None)
+        return scale, float(cap) if cap else None
+
+    def logits(self, states: Float[Tensor, "*n W"]) -> Float[Tensor, "*n V"]:
+        """Return the logits of the token behind each state."""
+        return shaped_logits(upcast(self.head(states)), *self.logit_shape)
+
+    def log_p(self, states: Float[Tensor, "n W"], tokens: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Return the log-probability of each token behind its state, in tiles where there are many logits."""
+        scale, cap = self.logit_shape
+        return token_log_p(self.head, states, tokens, scale=scale, cap=cap)
 
     def embed(self, tokens: Int[Tensor, "B L"]) -> Float[Tensor, "B L W"]:
         """Return the vectors of tokens."""
@@ -135,6 +157,39 @@ class LanguageTower(Tower):
         finally:
             self.model.set_attn_implementation(usual)
         yield from zip(output.attentions, output.hidden_states[:-1], strict=True)
+
+    def last_states(
+        self,
+        embedded: Float[Tensor, "1 L W"],
+        last: int,
+        copies: int,
+        around: AbstractContextManager[None] | None = None,
+    ) -> Float[Tensor, "{copies} {last} W"]:
+        """Return the states of the last vectors, several times behind one shared cache of all others.
+
+        Args:
+            embedded: vectors of tokens, or others in their place.
+            last: vectors that are read several times; all others are read once.
+            copies: how often.
+            around: the context in which the last vectors are read.
+
+        Raises:
+            ValueError: for a state-space model, which has no cache of single tokens.
+        """
+        if self.recurrent:
+            raise ValueError(
+                f"the language model {self.name!r} reads tokens into a state: take a Transformer"
+            )
+        model = self.model.base_model
+        cache = model(inputs_embeds=embedded[:, :-last], use_cache=True).past_key_values
+        cache.batch_repeat_interleave(copies)
+        # Later versions of transformers call the argument otherwise.
+        known = inspect.signature(model.forward).parameters
+        name = next(name for name in CACHES if name in known or name == "past_key_values")
+        again = embedded[:, -last:].expand(copies, -1, -1)
+        with around or nullcontext():
+            output = model(inputs_embeds=again, use_cache=True, **{name: cache})
+        return output.last_hidden_state
 
     def states(self, inputs: Int[Tensor, "B 3 L"]) -> Float[Tensor, "B t width"]:
         inputs = trimmed(inputs)
