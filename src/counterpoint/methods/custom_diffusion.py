@@ -42,6 +42,7 @@ class CustomDiffusion(Personal):
     Source: Kumari et al., "Multi-Concept Customization of Text-to-Image Diffusion" (2022), arXiv 2212.04488.
     """
 
+    family = "images"
     keys: ClassVar[bool] = True
     drawn: Tensor
 

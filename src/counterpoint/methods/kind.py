@@ -16,6 +16,7 @@ class Kind(Personal):
         towers, recipe, painter, options: as for `Personal`.
     """
 
+    family = "images"
     closed: ClassVar[bool] = True
 
     def __init__(

@@ -11,3 +11,5 @@ class TextualInversion(Personal):
     Source: Gal et al., "An Image is Worth One Word: Personalizing Text-to-Image Generation using Textual Inversion"
     (2022), arXiv 2208.01618.
     """
+
+    family = "images"

@@ -36,6 +36,7 @@ class TextualLocalization(CustomDiffusion):
     Text-to-Image Generation" (2024), arXiv 2402.09966.
     """
 
+    family = "images"
     papers = ("textual-localization",)
     needs: ClassVar[Needs] = Needs(modalities=("image", "map"))
 
