@@ -45,12 +45,15 @@ KINDS = {
 }
 """The first four pairs of subjects, each with the kind that the painter knows."""
 LEFT, RIGHT = (0.0, 0.25, 0.5, 0.75), (0.5, 0.25, 1.0, 0.75)
-CONCEPT, STEPS, RATE, DRAWN = "concept", 100, 0.002, 16
+CONCEPT, STEPS, RATE, DRAWN = "concept", 300, 0.002, 16
 
 
 def said(subject: str) -> str:
-    """Return the prompt of a subject, with its colour, without which the painter draws little."""
-    return f"a red <{subject}> {KINDS[subject]}"
+    """Return the prompt of a subject: with its colour, without which the painter draws little, and without its kind.
+
+    A kind is a word for one other thing here, and no class that the subject belongs to.
+    """
+    return f"a red <{subject}>"
 
 
 def comparison(subject: str) -> TrainingComparison:
@@ -109,6 +112,7 @@ def shares(folders: tuple[Path, Path], subjects: tuple[str, str], boxed: str) ->
         learned,
         [text] * DRAWN,
         boxes={} if boxed == "summed" else dict(zip(names, boxes, strict=True)),
+        summed=True,
         seeds=range(DRAWN),
     )
     half, means = drawn.shape[2] // 2, torch.stack([example(it) for it in subjects])

@@ -54,6 +54,7 @@ class MCPL(Personal):
     sizes of batches, keeps all tokens in the softmax of competing words, and trains adjectives too.
     """
 
+    family = "images"
     papers = ("mcpl",)
     tunable: ClassVar[Ranges] = {"contrast": (1e-5, 1e-2), "temperature": (0.05, 0.5)}
 

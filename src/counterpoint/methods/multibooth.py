@@ -50,6 +50,7 @@ class MultiBooth(Personal):
     key and value have no gradient, as in `CustomDiffusion`.
     """
 
+    family = "images"
     papers = ("multibooth",)
     tunable: ClassVar[Ranges] = {"penalty": (1e-4, 0.1)}
     epoch_start_every = ONCE
