@@ -105,6 +105,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/_personal.py": "draws pictures of texts, and learns words of what maps say",
     "methods/custom_diffusion.py": "draws pictures of texts",
     "methods/textual_localization.py": "pictures, and maps of what stands where",
+    "methods/multibooth.py": "draws pictures of texts",
     "methods/_captioning.py": "captions of pictures",
     "methods/blip_2.py": "pictures, conversations and texts",
     "methods/brote.py": "requests about several pictures",

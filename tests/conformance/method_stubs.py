@@ -155,7 +155,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "swalip": {"hidden": 16, "output": 8, "prototypes": 10},
 }
 """Sizes of single methods for these towers."""
-PERSONAL = "custom-diffusion", "kind", "textual-inversion", "textual-localization"
+PERSONAL = "custom-diffusion", "kind", "mcpl", "multibooth", "textual-inversion", "textual-localization"
 """Methods that teach a painter new words."""
 OPTIONS: dict[str, dict[str, Any]] = {
     "blip-2": {"speak": 0.0},  # its second stage is sft's
@@ -188,6 +188,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     **SMALL,
     **{f"{name}-rocket": {"hidden": 16, "output": 8} for name in SMALL},
     **{name: {"prompt": "a <cat>"} for name in PERSONAL},
+    "multibooth": {"prompt": "a <cat>", "like": "cat", "rank": 2, "queries": 2},
 }
 """Options of single methods that keep encoding free of chance, and methods small."""
 OF_NAME: dict[str, Any] = {"dropout": 0.0}

@@ -22,7 +22,7 @@ class DrawOptions:
     """Let painters draw a text, which may have the words that runs have learned, each in a box of its own."""
 
     model: tuple[str, ...]
-    """Runs of methods that learn words (textual-inversion, custom-diffusion, textual-localization), all from one
+    """Runs of methods that learn words (textual-inversion, custom-diffusion, multibooth …), all from one
     painter; or one painter: its run, a pipeline that it wrote, or tiny-painter."""
     prompt: str
     """Text; new words stand in angle brackets: "a <bucket> beside a <doll>"."""

@@ -10,6 +10,8 @@ from .attention import cross_attention as cross_attention
 from .attention import positions_of as positions_of
 from .attention import recorded_attention as recorded_attention
 from .attention import regional_attention as regional_attention
+from .concepts import ConceptWords as ConceptWords
+from .concepts import picture_features as picture_features
 from .layered_scenes import LayeredScenes as LayeredScenes
 from .multilingual_prompting import LANGUAGES as LANGUAGES
 from .multilingual_prompting import SETS as SETS
@@ -28,3 +30,6 @@ from .reranking import Generator as Generator
 from .reranking import draw as draw
 from .scene_fitting import fit_scenes as fit_scenes
 from .scene_fitting import modality_similarity as modality_similarity
+from .word_masks import mask_of_words as mask_of_words
+from .word_masks import masked_errors as masked_errors
+from .word_masks import shares_of_words as shares_of_words

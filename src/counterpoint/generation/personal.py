@@ -319,6 +319,7 @@ def draw_words(
     *,
     boxes: Mapping[str, Box] = MappingProxyType({}),
     prompts: Mapping[str, str] = MappingProxyType({}),
+    summed: bool = False,
     seeds: Sequence[int] | None = None,
     steps: int = 12,
     guidance: float = 3.0,
@@ -333,7 +334,10 @@ def draw_words(
         learned: each with words of its own.
         texts: what to draw.
         boxes: of words.
-        prompts: what the box of a word is a picture of; ``a <word>`` unless given.
+        prompts: what the box of a word is a picture of; unless given, the prompt that it was learned from where that
+            has no other new word, and else ``a <word>``.
+        summed: whether a cell in a box reads the sum of the states of that prompt and of the text, as MultiBooth does
+            (arXiv 2404.14239); else those of the prompt.
         seeds, steps, guidance: those of `PaintingNetwork.draw`.
 
     Raises:
@@ -355,21 +359,24 @@ def draw_words(
     def states(text: str) -> Float[Tensor, "1 context w"]:
         return painter.states(tokens_with(painter.tokenizer, [text], names).to(device), vectors)
 
-    concepts = []
-    for it in learned:
-        keys, values = it.additions()
-        concepts += [
-            BoxedConcept(states(prompts.get(name, f"a {name}")), boxes[name], keys, values)
-            for name in it.words.names
-            if name in boxes
-        ]
+    def concepts(of_text: Float[Tensor, "1 context w"]) -> list[BoxedConcept]:
+        made = []
+        for it in learned:
+            keys, values = it.additions()
+            for name in it.words.names:
+                own = it.words.prompt if it.words.names == (name,) else f"a {name}"
+                if name in boxes:
+                    said = states(prompts.get(name, own))
+                    made.append(BoxedConcept(said + of_text if summed else said, boxes[name], keys, values))
+        return made
+
     seeds = range(len(texts)) if seeds is None else seeds
     empty = painter.states(painter.tokenizer([""]).to(device))
     drawn: list[Tensor] = []
     # Those of one text together, as the additions of all words are told apart by texts.
     for text, group in groupby(zip(texts, seeds, strict=True), key=lambda pair: pair[0]):
         of_text, those = states(text), [seed for _, seed in group]
-        here = concepts or _whole(learned, of_text)
+        here = concepts(of_text) if boxes else _whole(learned, of_text)
         for at in range(0, len(those), _AT_ONCE):
             part = those[at : at + _AT_ONCE]
             with regional_attention(painter.unet, here, guided=guidance != 1):

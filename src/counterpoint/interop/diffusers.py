@@ -95,7 +95,7 @@ class DiffusersLayout(Layout):
                 f'pipeline.load_textual_inversion(f"{{folder}}/{name}", weight_name="{EMBEDS}")'
                 for name in folders or ["."]
             ),
-            *(["pipeline.load_lora_weights(folder)"] if model.keys else []),
+            *(["pipeline.load_lora_weights(folder)"] if any(model.learned.additions()) else []),
         ]
 
 

@@ -99,6 +99,7 @@ from .luab import LUAB as LUAB
 from .m3col import M3Col as M3Col
 from .m_dyr import MDYR as MDYR
 from .mcl import MCL as MCL
+from .mcpl import MCPL as MCPL
 from .md_dyr import MDDYR as MDDYR
 from .mil import MIL as MIL
 from .missing_aware_prompts import MissingAwarePrompts as MissingAwarePrompts
@@ -108,6 +109,7 @@ from .moco import MoCo as MoCo
 from .moco_dual_view import MoCoDualView as MoCoDualView
 from .more import MoRE as MoRE
 from .msclap import MSCLAP as MSCLAP
+from .multibooth import MultiBooth as MultiBooth
 from .multimae import MultiMAE as MultiMAE
 from .multimodn import MultiModN as MultiModN
 from .needs import Needs as Needs

@@ -161,7 +161,10 @@ class Personal(TowerMethod):
         return self.learned.read(batch[self.picture], batch[NOISE], batch[TIME])
 
     def encode(self, batch: Batch) -> Embeddings:
-        reading = self.read(batch)
+        return self.features_of(self.read(batch))
+
+    def features_of(self, reading: Reading) -> Embeddings:
+        """Return the error of each picture, and where it has a map, the map of each word."""
         errors = {ERRORS + self.picture: reading.errors()}
         return {**errors, MAPS + self.map: reading.attended()} if self.map else errors
 

@@ -53,7 +53,8 @@ class Drawn(PainterTask):
 
     - ``leak``: its mean over the pixels of other classes but the first, which is the background.
     - ``inside``: its mean over the pixels of the word's class.
-    - ``overlap``: of the cells above 1/2 with those of the word's class, intersection over union.
+    - ``overlap``: of the pixels above 1/2 with those of the word's class, intersection over union.
+    - ``confusion``: the same with those of other classes but the first.
 
     An example is a drawing, or a word on a test picture.
 
@@ -121,19 +122,17 @@ class Drawn(PainterTask):
         attended = painter.attention_of_words(data.read(_pictures_of(data), rows))
         pixels = centre_square(maps.pixels)
         attended = F.interpolate(attended, pixels.shape[1:], mode="bilinear")
-        leaks, insides, overlaps = [], [], []
+        leaks, insides, overlaps, confusions = [], [], [], []
         for position, number in enumerate(classes_of(words, maps.classes)):
             own = pixels == number
             seen, others = attended[:, position], (pixels > 0) & (pixels != UNKNOWN) & ~own
             leaks.append(_mean_in(seen, others))
             insides.append(_mean_in(seen, own))
-            over = seen > 0.5
-            union = (over | own).sum((1, 2))
-            share = (over & own).sum((1, 2)) / union
-            overlaps.append(torch.where(own.flatten(1).any(1), share, torch.nan))
+            overlaps.append(_overlap(seen > 0.5, own))
+            confusions.append(_overlap(seen > 0.5, others))
         ids = data.ids[rows][:, None] * _MOST_WORDS + np.arange(len(words))
         named = [str(it) for it in data.subsets[rows] for _ in words]
-        flat = {"leak": leaks, "inside": insides, "overlap": overlaps}
+        flat = {"leak": leaks, "inside": insides, "overlap": overlaps, "confusion": confusions}
         return _Part(
             ids.ravel(),
             named,
@@ -174,6 +173,7 @@ METRICS = {
     "leak": Metric("leak", higher_is_better=False),
     "inside": Metric("inside"),
     "overlap": Metric("overlap"),
+    "confusion": Metric("confusion", higher_is_better=False),
 }
 WHOLE = "whole pictures"
 
@@ -206,6 +206,12 @@ def _chroma(pixels: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 2"]:
 def _mean_in(maps: Float[Tensor, "B H W"], mask: Bool[Tensor, "B H W"]) -> Float[Tensor, " B"]:
     """Return the mean of maps in masks; NaN where a mask is empty."""
     return (maps * mask).sum((1, 2)) / mask.sum((1, 2))
+
+
+def _overlap(over: Bool[Tensor, "B H W"], mask: Bool[Tensor, "B H W"]) -> Float[Tensor, " B"]:
+    """Return intersection over union; NaN where a mask is empty."""
+    share = (over & mask).sum((1, 2)) / (over | mask).sum((1, 2))
+    return torch.where(mask.flatten(1).any(1), share, torch.nan)
 
 
 def _maps_of(data: Data) -> list[str]:
