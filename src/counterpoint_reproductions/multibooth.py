@@ -84,7 +84,7 @@ def features(crops: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
 
 @cache
 def example(subject: str) -> Float[Tensor, " d"]:
-    """Return the direction of the mean features of 64 pictures of a subject that training does not have, cut out around it."""
+    """Return the direction of the mean features of 64 test pictures of a subject, cut out around it."""
     data = Scenes.parse(comparison(subject).data)
     rows = next(iter(data.splits.test.values()))
     pictures, crops = torch.as_tensor(data.read("image", rows)).float() / 255, []
@@ -97,7 +97,7 @@ def example(subject: str) -> Float[Tensor, " d"]:
 
 
 def share(folders: tuple[Path, Path], subjects: tuple[str, str], boxed: str) -> float:
-    """Return the share of pictures whose first box is more like the first subject, less like the other, than the second.
+    """Return the share of pictures whose first box is more like the first subject than the second box is.
 
     Boxes of one picture are compared: what a painter draws differs from pictures of both subjects in the same way.
 
@@ -146,6 +146,6 @@ def run(lab: Lab) -> Iterator[Result]:
     means = ", ".join(f"{it.label} {it.measure().estimate:.3f}" for it in (boxes, swapped, summed))
     lab.note(
         f"The registered method from {PAINTER}, {STEPS} steps on eight pictures of each of {len(KINDS)} subjects, each",
-        f"alone; {DRAWN} pictures of each pair and seed. Boxes are told apart by a tower",
-        f"that took no part. Shares with the right thing: {means}.",
+        f"alone; {DRAWN} pictures of each pair and seed. A tower that took no part tells boxes apart. Shares",
+        f"with the right thing: {means}.",
     )
