@@ -2,24 +2,33 @@
 
     python benchmarks/fusion.py [REPEATS] [PART ...]
 
-PART is ``coca``, ``albef`` or ``microbatch``; all unless given. Prints ratios of what takes turns in one run, the
-median and the middle half, with the bound that each is meant to keep.
+PART is ``coca``, ``albef``, ``microbatch``, ``reranking``, ``probabilities`` or ``kept``; all unless given. Prints
+ratios of what takes turns in one run, the median and the middle half, with the bound that each is meant to keep.
 """
 
 from __future__ import annotations
 
 import copy
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
 from _timing import peak_of
 from patches import BATCH, PATCH, SIZE, WIDTH, Step, ratio, show, trained
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from counterpoint.data.embeddings import BATCH as PANEL
+from counterpoint.data.embeddings import EmbeddingCache
+from counterpoint.data.source import load_any
+from counterpoint.evaluation.tasks._ranking import rank, reranked
+from counterpoint.methods._matching import PATCHES, WORDS
 from counterpoint.methods.albef import ALBEF, MASKED
 from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.networks import VisionTransformer
@@ -28,6 +37,8 @@ from counterpoint.types import Batch, StepInfo
 
 HEADS, QUERIES, LAYERS = 4, 16, 2
 """Attention heads, queries of the pooling, and layers of each half of the decoder."""
+QUERIES, BEST = 1000, 32
+"""Queries that are ranked once more, and the answers of each."""
 DATA = f"scenes:basic,pixels={SIZE},train={2 * BATCH},validation=4,test=4"
 CLOCK = StepInfo(5, 10)
 
@@ -214,7 +225,100 @@ def microbatch(repeats: int) -> None:
     show("albef, an eighth at a time / at once: time", ratio(eighths, once, repeats), "at most 1.6")
 
 
-PARTS: dict[str, Callable[[int], None]] = {"coca": coca, "albef": albef, "microbatch": microbatch}
+def reranking(repeats: int) -> None:
+    """Retrieval that is re-ranked, beside the fused passes of its pairs alone."""
+    data = load_any(f"scenes:basic,pixels={SIZE},train=64,validation=4,test={QUERIES}")
+    method, _, _ = trained(f"albef,image=vit,text=reader,queue=0,alpha=0,depth={LAYERS}", DATA)
+    assert isinstance(method, ALBEF)
+    method.eval()
+    features = EmbeddingCache(method, data)
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(QUERIES, WIDTH, generator=generator) for _ in range(2))
+    rows = next(iter(data.splits.test.values()))
+    pictures, texts = (
+        features.pair_states(column, features.data.read(column, rows))
+        for column in (method.picture, method.text)
+    )
+    correct = [[k] for k in range(QUERIES)]
+
+    def order(part: slice, similarities: Tensor) -> Tensor:
+        best = similarities.topk(BEST, 1).indices
+        query = torch.arange(part.start, part.start + len(best)).repeat_interleave(BEST)
+        scores = features.pair_scores(pictures, texts, torch.stack([query, best.flatten()], 1))
+        return reranked(similarities, best, scores.view(*best.shape))
+
+    def passes() -> None:
+        words, patches = texts[WORDS][:PANEL], pictures[PATCHES][:PANEL]
+        with torch.no_grad():
+            for _ in range(QUERIES * BEST // PANEL):
+                method.matched(words, patches)
+
+    show(
+        f"re-ranking {QUERIES:,} x {BEST} / the fused passes alone",
+        ratio(lambda: rank(features, x, y, correct, order), passes, repeats),
+        "at most 1.1",
+    )
+
+
+def probabilities(repeats: int) -> None:
+    """The joint encoder where no probabilities are asked for, beside one that has none, and where they are."""
+    method, _, _ = trained(f"albef,image=vit,text=reader,queue=0,alpha=0,depth={LAYERS}", DATA)
+    assert isinstance(method, ALBEF)
+    joint: Any = method.joint
+    words = torch.randn(BATCH, method.text_tower.tokenizer.context, WIDTH, requires_grad=True)
+    patches = torch.randn(BATCH, (SIZE // PATCH) ** 2, WIDTH, requires_grad=True)
+    mask = torch.ones(words.shape[:2], dtype=torch.bool)
+
+    def without() -> None:
+        x, context = words, patches + joint.patch_positions.weight
+        for block in joint.blocks:
+            of_self, of_cross, of_mlp = block.norms
+            q, k, v = block.qkv(of_self(x)).unflatten(-1, (3, block.heads, -1)).permute(2, 0, 3, 1, 4)
+            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None])
+            x = x + block.out(attended.transpose(1, 2).flatten(2))
+            q = block.q(of_cross(x)).unflatten(-1, (block.heads, -1)).transpose(1, 2)
+            read = block.kv(block.context_norm(context))
+            k, v = read.unflatten(-1, (2, block.heads, -1)).permute(2, 0, 3, 1, 4)
+            attended = F.scaled_dot_product_attention(q, k, v)
+            x = x + block.cross_out(attended.transpose(1, 2).flatten(2))
+            x = x + block.down(F.gelu(block.up(of_mlp(x))))
+        joint.norm(x).sum().backward()
+
+    def asked() -> None:
+        states, _ = joint(words, patches, attention_of=0)
+        states.sum().backward()
+
+    def ours() -> None:
+        joint(words, patches).sum().backward()
+
+    show("joint encoder / one that has no probabilities", ratio(ours, without, repeats), "at most 1.02")
+    show("joint encoder, probabilities of one block / none", ratio(asked, ours, repeats), "")
+
+
+def kept(repeats: int) -> None:
+    """A step whose frozen towers answer from memory, beside one with the towers in the loop."""
+    with TemporaryDirectory() as folder, patch.dict(os.environ, COUNTERPOINT_CACHE=folder):
+        weights = f"{folder}/tower.safetensors"
+        source, _, _ = trained("cappa,image=vit", DATA)
+        save_file(dict(source.image_tower.state_dict()), weights)
+        steps = {}
+        for keep in (True, False):
+            method, batch, optimizer = trained(
+                f'cappa,image="vit@{weights}"',
+                DATA,
+                **{"towers.keep": keep, "augmentation.paired": "plain", "towers.tune": "frozen"},
+            )
+            steps[keep] = step_of(method, batch, optimizer)
+        show(
+            "cappa, kept patches / the tower in the loop",
+            ratio(steps[True], steps[False], repeats),
+            "at most 0.33",
+        )
+
+
+PARTS: dict[str, Callable[[int], None]] = {
+    part.__name__: part for part in (coca, albef, microbatch, reranking, probabilities, kept)
+}
 
 
 def main() -> None:

@@ -42,9 +42,10 @@ def test_what_is_registered_is_in_the_catalog(subtests: pytest.Subtests) -> None
         with subtests.test(f"{kind} {name}"):
             found = ROOMS[kind].get(name)
             papers: tuple[str, ...] = getattr(found, "papers", ())
-            # A task or a baseline may be nobody's paper, as those are that adapt a frozen pair, plain fine-tuning, and
-            # a painter.
-            baseline = name in {"plain", "sft", "painter"} or getattr(found, "names", False)
+            # A task or a baseline may be nobody's paper, as those are that adapt a frozen pair, plain fine-tuning, a
+            # painter, and the plain ways to teach it words.
+            baselines = {"plain", "sft", "painter", "kind", "textual-inversion", "custom-diffusion"}
+            baseline = name in baselines or getattr(found, "names", False)
             if kind in {"loss", "method", "decoding method"} and not baseline:
                 assert papers, f"{kind} {name} names no paper"
             for slug in papers:

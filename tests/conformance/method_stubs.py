@@ -155,6 +155,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "swalip": {"hidden": 16, "output": 8, "prototypes": 10},
 }
 """Sizes of single methods for these towers."""
+PERSONAL = "custom-diffusion", "kind", "textual-inversion", "textual-localization"
+"""Methods that teach a painter new words."""
 OPTIONS: dict[str, dict[str, Any]] = {
     "blip-2": {"speak": 0.0},  # its second stage is sft's
     "ccc-wav2vec2": {"seconds": 0.005, "mask_length": 1, "negatives": 5, "cluster_factor": 2},
@@ -185,6 +187,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "x-former": {"speak": 0.0},
     **SMALL,
     **{f"{name}-rocket": {"hidden": 16, "output": 8} for name in SMALL},
+    **{name: {"prompt": "a <cat>"} for name in PERSONAL},
 }
 """Options of single methods that keep encoding free of chance, and methods small."""
 OF_NAME: dict[str, Any] = {"dropout": 0.0}
@@ -193,6 +196,7 @@ REQUIRED = {
     "teacher": "a run of siglip",
     "reference": "a run of siglip",
     "model": "a run of sft",
+    "painter": "a run of painter",
     "prior": "group+tags",
     "prompter": "a run of siglip",
     "words": "small+red+cat+over+hill+the",

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from counterpoint.generation import NewWords, Personal, attention_loss
+from counterpoint.generation import LearnedWords, NewWords, attention_loss, draw_words, recorded_attention
 from counterpoint.networks.init import initialise
 from counterpoint.networks.painter import PaintingNetwork
 from counterpoint.networks.towers.tokenizer import BytePairTokenizer
@@ -46,56 +46,65 @@ def test_new_words_have_ids_behind_the_vocabulary_wherever_they_stand(painter: P
 
 def test_a_word_that_did_not_move_is_the_one_it_began_as(painter: PaintingNetwork) -> None:
     for keys in (False, True):
-        learner = Personal(painter, "a <one>", "cat", keys=keys)
+        learned = LearnedWords(painter, "a <one>", "cat", keys=keys)
         expected = painter.draw(["a red cat"], steps=2)
-        torch.testing.assert_close(learner.draw(["a red <one>"], steps=2), expected, atol=1e-4, rtol=0)
-
-
-def test_both_of_two_words_learn_and_nothing_of_the_painter_moves(painter: PaintingNetwork) -> None:
-    before = copy.deepcopy(painter.state_dict())
-    learner = Personal(painter, "a <one> and a <two>", "cat+fish", keys=True)
-    learner.fit(pictures(), halves(), steps=2, batch=2)
-    assert (learner.words.vectors != learner.words.start).any(1).all()
-    assert all((it != 0).any() for it in (*learner.keys.values(), *learner.values.values()))
-    assert all(torch.equal(it, before[name]) for name, it in painter.state_dict().items())
+        torch.testing.assert_close(learned.draw(["a red <one>"], steps=2), expected, atol=1e-4, rtol=0)
 
 
 def test_first_token_gives_no_gradient_to_keys(painter: PaintingNetwork) -> None:
-    learner = Personal(painter, "a <one>", "cat", keys=True)
+    learned = LearnedWords(painter, "a <one>", "cat", keys=True)
     states = torch.zeros(1, 10, 8)
     states[:, 0] = 1  # all others are 0, so that the weights read the first token alone
-    from counterpoint.generation import recorded_attention
-    from counterpoint.generation.personal import _named
-
-    with recorded_attention(painter.unet, _named(learner.keys), _named(learner.values)):
+    with recorded_attention(painter.unet, *learned.additions()):
         painter(pictures(1), torch.tensor([5]), states).square().mean().backward()
-    assert all(not it.grad.any() for it in (*learner.keys.values(), *learner.values.values()))
+    assert all(not it.grad.any() for it in (*learned.keys.parameters(), *learned.values.parameters()))
 
 
-def test_attention_weight_0_is_custom_diffusion_and_another_moves_the_words_elsewhere(
-    painter: PaintingNetwork,
-) -> None:
-    vectors = []
-    for masks, weight in ((None, 1.0), (halves(), 0.0), (halves(), 1.0)):
-        learner = Personal(painter, "a <one> and a <two>", "cat+fish", keys=True)
-        learner.fit(pictures(), masks, steps=2, batch=2, attention=weight)
-        vectors.append(learner.words.vectors.detach())
-    assert torch.equal(vectors[0], vectors[1])
-    assert not torch.allclose(vectors[0], vectors[2])
+def test_words_of_several_painters_or_of_one_name_do_not_draw_together(painter: PaintingNetwork) -> None:
+    other = copy.deepcopy(painter)
+    initialise(other, 1)
+    one = LearnedWords(painter, "a <one>", "cat")
+    for second, message in (
+        (LearnedWords(other, "a <two>", "cat"), "different painters"),
+        (LearnedWords(painter, "a <one>", "fish"), "two words are called <one>"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            draw_words([one, second], ["a <one>"], steps=1)
+    with pytest.raises(ValueError, match="learned from another painter"):
+        LearnedWords(other, "a <one>", "cat").load_state_dict(one.state_dict())
 
 
-def test_attention_moves_into_the_masks_and_follows_them_when_they_are_swapped(
-    painter: PaintingNetwork,
-) -> None:
-    def inside(masks: Tensor) -> Tensor:
-        learner = Personal(painter, "a <one> and a <two>", "cat+cat", keys=True)
-        learner.fit(pictures(), masks, steps=12, rate=0.1, attention=10.0)
-        maps = learner.attended(pictures()).mean(0)
-        return maps[:, :, :2].mean((1, 2)) - maps[:, :, 2:].mean((1, 2))
+def test_words_drawn_together_without_boxes_have_the_sum_of_their_additions(painter: PaintingNetwork) -> None:
+    one, two = (LearnedWords(painter, f"a <{it}>", "cat", keys=True) for it in ("one", "two"))
+    for number, part in enumerate((*one.parameters(), *two.parameters())):
+        part.data += torch.randn(part.shape, generator=torch.Generator().manual_seed(number))
+    both = LearnedWords(painter, "a <one> and a <two>", "cat", keys=True)
+    both.words.vectors.data = torch.cat([one.words.vectors, two.words.vectors]).detach()
+    for mine, *theirs in zip(
+        both.keys.parameters(), one.keys.parameters(), two.keys.parameters(), strict=True
+    ):
+        mine.data = sum(theirs).detach()
+    for mine, *theirs in zip(
+        both.values.parameters(), one.values.parameters(), two.values.parameters(), strict=True
+    ):
+        mine.data = sum(theirs).detach()
+    drawn = draw_words([one, two], ["a <one> and a <two>"], steps=2)
+    torch.testing.assert_close(drawn, both.draw(["a <one> and a <two>"], steps=2))
 
-    one, other = inside(halves()), inside(halves().flip(1))
-    assert one[0] > other[0]
-    assert one[1] < other[1]
+
+def test_boxes_keep_a_word_to_its_cells(painter: PaintingNetwork) -> None:
+    one = LearnedWords(painter, "a <one>", "cat", keys=True)
+    for part in one.parameters():
+        part.data += 1
+    text = ["a red <one>"]
+    apart = draw_words([one], text, boxes={"<one>": (0, 0, 1, 1)}, prompts={"<one>": text[0]}, steps=2)
+    torch.testing.assert_close(apart, one.draw(text, steps=2))
+    with pytest.raises(ValueError, match="the box of <two>"):
+        draw_words([one], text, boxes={"<two>": (0, 0, 1, 1)})
+    with pytest.raises(ValueError, match="lacks the word"):
+        draw_words([one], ["a cat"], boxes={"<one>": (0, 0, 1, 1)})
+    with pytest.raises(ValueError, match="must hold"):
+        draw_words([one], text, boxes={"<one>": (0, 0, 1, 1.5)})
 
 
 @pytest.mark.parametrize("guidance", ["hard", "soft"])
@@ -126,9 +135,9 @@ def test_refusals(painter: PaintingNetwork) -> None:
         ("a <one>", "guitar", "is not one token"),
     ):
         with pytest.raises(ValueError, match=message):
-            Personal(painter, prompt, like)
-    learner = Personal(painter, "a <one>", "cat")
+            LearnedWords(painter, prompt, like)
+    learned = LearnedWords(painter, "a <one>", "cat")
     with pytest.raises(ValueError, match="<two> was not learned"):
-        learner.draw(["a <two>"])
+        learned.draw(["a <two>"])
     with pytest.raises(ValueError, match="the painter reads 10"):
-        learner.draw(["a <one> and a cat and a fish and a cat"])
+        learned.draw(["a <one> and a cat and a fish and a cat"])

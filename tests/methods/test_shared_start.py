@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from method_stubs import build, columns_of
+from method_stubs import PERSONAL, build, columns_of
 
 from counterpoint import methods
 from counterpoint.methods import METHODS
@@ -42,10 +42,11 @@ READING = {
 LINEAR_HEADS = [n for n in methods.names() if n not in OTHER_HEADS | OF_OTHERS]
 
 
-# limoe and painter have networks of their own in the place of towers.
-@pytest.mark.parametrize(
-    "name", [n for n in methods.names() if n not in {"clip", "limoe", "mcl", "painter", *OF_OTHERS}]
-)
+# These have networks of their own in the place of towers.
+OWN = {"limoe", "painter", *PERSONAL}
+
+
+@pytest.mark.parametrize("name", [n for n in methods.names() if n not in {"clip", "mcl", *OWN, *OF_OTHERS}])
 def test_towers_start_alike(name: str) -> None:
     clip, other = build("clip").towers.state_dict(), build(name).towers.state_dict()
     assert other

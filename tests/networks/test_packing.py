@@ -1,4 +1,4 @@
-"""Exchanges packed behind one picture: each sees the picture and itself, and is what it is alone."""
+"""Exchanges packed behind the pictures of a row: each sees these and itself, and is what it is alone."""
 
 from __future__ import annotations
 
@@ -23,16 +23,19 @@ ROWS = [tuple(Exchange(request, reply) for request in REQUESTS) for reply in GOO
 COLUMNS = {"image": "image", "talk": "talk"}
 
 
-def build(arm: str = "sft", packed: int = 3, **towers: Any) -> Any:
+def build(arm: str = "sft", packed: int | str = 3, **towers: Any) -> Any:
     changes = {"talk_exchanges": packed, **towers}
     recipe = RECIPE.model_copy(update={"towers": RECIPE.towers.model_copy(update=changes)})
-    examples = {"image": PICTURES, "talk": ROWS}
-    return Arm.parse(arm).build(recipe, examples, 0, columns=COLUMNS).double().eval()
+    columns = dict(COLUMNS, second="image") if "second" in arm else COLUMNS
+    examples = {"image": PICTURES, "talk": ROWS, "second": PICTURES.flip(0)}
+    examples = {column: examples[column] for column in columns}
+    return Arm.parse(arm).build(recipe, examples, 0, columns=columns).double().eval()
 
 
 def batch_of(method: Any, tokens: torch.Tensor) -> Batch:
-    views = {"image": method.inputs["image"](PICTURES).double(), "talk": tokens}
-    return Batch(torch.arange(4), views, {}, {})
+    pictures = dict(zip(method.pictures, (PICTURES, PICTURES.flip(0)), strict=False))
+    shown = {column: method.inputs[column](raw).double() for column, raw in pictures.items()}
+    return Batch(torch.arange(4), {**shown, "talk": tokens}, {}, {})
 
 
 def test_positions_and_sight_by_hand() -> None:
@@ -43,9 +46,12 @@ def test_positions_and_sight_by_hand() -> None:
     assert found == seen
 
 
-@pytest.mark.parametrize("bridge", ["linear", "resampler,tokens=2", "crossed,tokens=2"])
-def test_each_exchange_is_as_likely_as_alone(bridge: str) -> None:
-    method = build(f"sft,bridge={bridge}")
+@pytest.mark.parametrize(
+    "options",
+    ["bridge=linear", "bridge=resampler,tokens=2", "bridge=crossed,tokens=2", "columns=image+talk+second"],
+)
+def test_each_exchange_is_as_likely_as_alone(options: str) -> None:
+    method = build(f"sft,{options}")
     packed = method.language.chat.pack(ROWS)
     together = method.encode(batch_of(method, packed))["talk"]
     for number in range(3):
@@ -104,6 +110,21 @@ def test_a_row_gives_as_many_exchanges_as_are_packed() -> None:
     every = view(rows, keys, chat)
     texts = {chat.decode(every[0, TOKEN][every[0, EXCHANGE] == number]) for number in (1, 2, 3)}
     assert len(texts) == 3
+
+
+def test_a_whole_row_comes_in_its_order_and_later_exchanges_see_earlier_ones() -> None:
+    method, keys = build(packed="whole"), key(0, 0, np.arange(4), "talk")
+    chat, rows = method.language.chat, [ROWS[0][:2], ROWS[1][:1], (), ROWS[3][1:]]
+    tokens = talk("plain", RECIPE.augmentation)(rows, keys, chat)
+    assert torch.equal(tokens, chat([row or (Exchange("", ""),) for row in rows]))
+    log_p = method.encode(batch_of(method, tokens))["talk"]
+    assert torch.equal(log_p, build("sft", 1).encode(batch_of(method, tokens))["talk"])
+    other = tokens.clone()
+    other[:, TOKEN, chat.opening] += 1
+    later = (tokens[0, EXCHANGE] == 2) & (tokens[0, REPLY] > 0)
+    changed = method.encode(batch_of(method, other))["talk"][0] - log_p[0]
+    assert changed[later].abs().min() > 1e-9
+    build("sft,lm=mamba", packed="whole")  # reads in order, as it does any conversation
 
 
 def test_the_loss_counts_tokens_of_all_exchanges() -> None:

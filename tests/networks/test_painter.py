@@ -55,6 +55,11 @@ def test_plain_diffusers_opens_it_and_draws_what_it_draws(painter: PaintingNetwo
         output_type="pt",
     ).images
     torch.testing.assert_close(painter.draw(texts, steps=3), theirs, atol=2e-3, rtol=0)
+    again = PaintingNetwork.load(tmp_path)
+    assert torch.equal(again.eval().draw(texts, steps=3), painter.draw(texts, steps=3))
+    (tmp_path / "unet" / "config.json").unlink()
+    with pytest.raises(ValueError, match="is no pipeline"):
+        PaintingNetwork.load(tmp_path)
 
 
 def test_a_picture_follows_from_its_text_and_seed(painter: PaintingNetwork) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from counterpoint.data.items import AskedPart
 from counterpoint.data.replies import MAKERS
 from counterpoint.data.replies._maker import Maker, ReplyRequest
 from counterpoint.data.replies.blind import Blind
@@ -20,7 +21,7 @@ from counterpoint.decoding.pictures import signal
 from counterpoint.registry import UnknownNameError
 from counterpoint.study.decoding.transcript import Transcript, TranscriptAssistant
 from counterpoint.study.replies import make_replies
-from counterpoint.types import Prompt
+from counterpoint.types import Prompt, ReplyAttention
 
 SOURCE = "scenes:tiny,train=14,validation=4,test=4,talk=captions"
 
@@ -43,13 +44,21 @@ class Counting:
         assert hidden == 0.99
         return [f"{reply}, and more" for reply in self.reply(prompts, seed=seed)]
 
+    def attention(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> list[ReplyAttention]:
+        # Bright halves of pictures are attended to.
+        halves = [prompt.picture.float().mean((0, 1)).unflatten(0, (2, -1)).mean(1) for prompt in prompts]  # type: ignore[union-attr]
+        return [ReplyAttention((half / half.sum())[None, None], -1.0) for half in halves]
+
     def word_logits(self, prompts: Sequence[Prompt], words: Sequence[str]) -> Tensor:
         raise NotImplementedError
 
 
+LEFT = AskedPart(("image",), 0, (0.0, 0.0, 0.5, 1.0), ())
+
+
 def asked(count: int) -> list[ReplyRequest]:
     pictures = torch.randint(0, 256, (count, 3, 8, 8), dtype=torch.uint8)
-    return [ReplyRequest(Prompt("What?", pictures[k]), f"reply {k % 5}") for k in range(count)]
+    return [ReplyRequest(Prompt("What?", pictures[k]), f"reply {k % 5}", part=LEFT) for k in range(count)]
 
 
 @pytest.mark.parametrize("name", MAKERS.names())

@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": "Train several methods under one recipe and say which differences are real.",
     "compare-decoding": "Decode a vision-language model's replies in several ways: what helps, and what it costs.",
     "generate": "Let a vision-language model reply about a picture, decoded by a method.",
+    "draw": "Let painters draw a text, with words that runs have learned, each in its box.",
     "train": "Train and evaluate one method.",
     "evaluate": "Evaluate models side by side on a data set.",
     "diagnose": "Look inside a trained run, or at what a vision-language model's replies rest on.",

@@ -21,7 +21,7 @@ from ..modalities import MODALITIES, resolve
 from ..networks.base import Input
 from ..types import Fit, Kind
 from .fingerprint import BLOCK, Fingerprint, bytes_of, digest
-from .items import Items
+from .items import AskedPart, Items
 from .labels import Classes, Label, SomeLabel, Tags, named, of_kind
 from .nouns import NOUNS, TEXTS, tags_of
 from .pictures.sheet import COLUMNS, contact_sheet, evenly, gapped
@@ -210,6 +210,10 @@ class Data(ABC):
 
     def edited_reply(self, row: int, reply: str, seed: int) -> str | None:
         """Return a false reply in the words of a true one about a row's picture; None where none is known."""
+        return None
+
+    def asked_part(self, row: int) -> AskedPart | None:
+        """Return the part of a row's pictures that its requests are about; None where it is all of one picture."""
         return None
 
     def key(self, row: int) -> str:

@@ -15,6 +15,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from ..raw import Conversation
+
 
 class Items(ABC):
     """Some questions of one form about some pictures.
@@ -112,6 +114,32 @@ class Correspondences(Items):
     @abstractmethod
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 2 3 H W"]:
         """Return both pictures of some items."""
+
+
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom, as shares of a picture's sides."""
+
+
+@dataclass(frozen=True)
+class AskedPart:
+    """The part of a row's pictures that its requests are about.
+
+    Attributes:
+        columns: of the pictures that a request shows.
+        number: of the picture that is asked about, among these.
+        box: of what is asked about in it.
+        others: the same kinds of requests about what else the pictures show, with their replies; a request is worded as
+            the row's own is.
+    """
+
+    columns: tuple[str, ...]
+    number: int
+    box: Box
+    others: tuple[Conversation, ...]
+
+    def replies_to(self, request: str) -> list[str]:
+        """Return the replies to a request where it is about something else in the pictures."""
+        return [exchange.reply for talk in self.others for exchange in talk if exchange.request == request]
 
 
 YES_OR_NO = ("yes", "no")
@@ -284,10 +312,6 @@ class ObjectAnnotations(Items):
     @abstractmethod
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
         """Return the pictures of some items."""
-
-
-Box = tuple[float, float, float, float]
-"""Left, top, right and bottom, in shares of the picture's sides."""
 
 
 class LocatedThings(Items):

@@ -1,6 +1,7 @@
 from . import contamination as contamination
 from . import tasks as tasks
 from ._registry import DEFAULT_ANSWERING as DEFAULT_ANSWERING
+from ._registry import DEFAULT_PAINTING as DEFAULT_PAINTING
 from ._registry import DEFAULT_TASKS as DEFAULT_TASKS
 from ._registry import TASKS as TASKS
 from ._registry import check_name as check_name

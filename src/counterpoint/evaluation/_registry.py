@@ -24,6 +24,9 @@ DEFAULT_SPEAKING = ("likelihood", "answers")
 DEFAULT_ANSWERING = ("answers", "pope", "chair", "mme")
 """Tasks for models that answer in words, unless others are named."""
 
+DEFAULT_PAINTING = ("drawn",)
+"""Tasks for models that draw new words, unless others are named."""
+
 
 def check_name(name: str) -> None:
     """Refuse a task that there is none of, its options apart, without loading torch.

@@ -14,11 +14,12 @@ from ..data.base import Data, Rows
 from ..data.columns import fits
 from ..data.embeddings import EmbeddingCache
 from ..registry import unknown
-from ..types import Assistant, Embedder, FoundMoments, LabelMaps, Scores
+from ..types import Assistant, DrawsWords, Embedder, FoundMoments, LabelMaps, Scores
 from ._registry import (
     DEFAULT_ANSWERING,
     DEFAULT_CLASSIFYING,
     DEFAULT_LABELLED,
+    DEFAULT_PAINTING,
     DEFAULT_SPEAKING,
     DEFAULT_TASKS,
     create,
@@ -174,7 +175,7 @@ def applicable(data: Data, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def evaluate(
-    model: Embedder | Assistant,
+    model: Embedder | Assistant | DrawsWords,
     data: Data,
     tasks: Sequence[str | Task] | None = None,
     tests: Mapping[str, Rows] | None = None,
@@ -184,7 +185,7 @@ def evaluate(
     """Score a model on every test set with every task. Each input is embedded once.
 
     Args:
-        model: anything that embeds columns of the data, or that answers in words.
+        model: anything that embeds columns of the data, that answers in words, or that draws new words.
         data: what to score it on.
         tasks: names or task objects; unless given, the default tasks for such a model, less those that ask for
             columns, labels or questions the data does not have or for embeddings the model does not have.
@@ -207,7 +208,10 @@ def evaluate(
             )
     answers, embeds = isinstance(model, Assistant), isinstance(model, Embedder)
     classifies = is_classifier(model)
-    kinds: list[ModelKind] = [] if answers and not embeds else ["embedder"]
+    paints = isinstance(model, DrawsWords)
+    kinds: list[ModelKind] = [] if paints or (answers and not embeds) else ["embedder"]
+    if paints:
+        kinds.append("painter")
     if answers:
         kinds.append("assistant")
     if classifies:
@@ -215,6 +219,8 @@ def evaluate(
     usual = _usual(data, classifies)
     if answers:
         usual = applicable(data, DEFAULT_SPEAKING) if embeds else DEFAULT_ANSWERING
+    if paints:
+        usual = DEFAULT_PAINTING
     wanted = [create(named) if isinstance(named, str) else named for named in tasks or usual]
     for task in wanted:
         check_asks(task, *kinds)
@@ -231,7 +237,7 @@ def evaluate(
         for task in wanted:
             try:
                 check_columns(task, data)
-                itself = {"assistant", "classifier"} & {*task.asks}
+                itself = {"assistant", "classifier", "painter"} & {*task.asks}
                 sampling = {"seed": seed} if "assistant" in task.asks else {}
                 result = task(model if itself else one, data, rows, **sampling)
                 # Of a model that embeds some of the columns, the first that it has counts.

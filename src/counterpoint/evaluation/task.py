@@ -21,7 +21,7 @@ from ..data.pictured import PairedData
 from ..data.views import key
 from ..ranges import Checked
 from ..reasons import counted
-from ..types import Assistant, Classifier, Embedder, Metric, Scores
+from ..types import Assistant, Classifier, DrawsWords, Embedder, Metric, Scores
 
 PANEL = 1 << 22
 """Similarities held at once."""
@@ -31,15 +31,16 @@ class NotApplicableError(ValueError):
     """The error for data that lack what a task asks about."""
 
 
-ModelKind = Literal["embedder", "assistant", "classifier"]
-"""Models that tasks ask: one that embeds, one that answers in words, and one that names the classes of a label."""
+ModelKind = Literal["embedder", "assistant", "classifier", "painter"]
+"""Models that tasks ask: one that embeds, one that answers in words, one that names the classes of a label, and one
+that draws new words."""
 
 
 class Task(Checked, ABC):
     """A task: it scores a model on some rows of a data set.
 
-    Subclass `EmbedderTask`, `AnsweringTask` or `ClassifierTask`. A task is found by its file, which is named after it,
-    in ``counterpoint/evaluation/tasks``.
+    Subclass `EmbedderTask`, `AnsweringTask`, `ClassifierTask` or `PainterTask`. A task is found by its file, which is
+    named after it, in ``counterpoint/evaluation/tasks``.
 
     Attributes:
         name: what users write.
@@ -161,6 +162,24 @@ class ClassifierTask(Task):
             raise ValueError(
                 f"{self.name} asks which class an example is of, and this model learned no label: give --labels NAME "
                 "to arms that learn one (cross-entropy, late, multimodn, m3col), or leave the task out"
+            )
+
+
+class PainterTask(Task):
+    """A task for models that draw new words."""
+
+    asks: ClassVar[tuple[ModelKind, ...]] = ("painter",)
+
+    @abstractmethod
+    def __call__(self, model: DrawsWords, data: Data, rows: Rows) -> Scores: ...
+
+    def can_ask(self, model: Any) -> bool:
+        return isinstance(model, DrawsWords)
+
+    def check_model(self, model: Any, data: Any) -> None:
+        if not self.can_ask(model):
+            raise ValueError(
+                f"{self.name} asks models that draw new words, as textual-inversion learns them: leave the task out"
             )
 
 
@@ -293,6 +312,7 @@ _MODELS: Mapping[ModelKind, str] = {
     "embedder": "models that embed columns of the data",
     "assistant": "models that answer in words",
     "classifier": "models that name the classes of a label",
+    "painter": "models that draw new words",
 }
 
 

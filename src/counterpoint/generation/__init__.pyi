@@ -16,9 +16,13 @@ from .multilingual_prompting import SETS as SETS
 from .multilingual_prompting import in_languages as in_languages
 from .multilingual_prompting import repeated as repeated
 from .multilingual_prompting import variants as variants
+from .personal import LearnedWords as LearnedWords
 from .personal import NewWords as NewWords
-from .personal import Personal as Personal
+from .personal import Reading as Reading
 from .personal import attention_loss as attention_loss
+from .personal import classes_of as classes_of
+from .personal import draw_words as draw_words
+from .personal import words_in as words_in
 from .reranking import CandidatePictures as CandidatePictures
 from .reranking import Generator as Generator
 from .reranking import draw as draw

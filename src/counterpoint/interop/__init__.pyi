@@ -1,3 +1,4 @@
+from .diffusers import DiffusersLayout as DiffusersLayout
 from .fracast import FracastLoader as FracastLoader
 from .llava import LlavaLayout as LlavaLayout
 from .onnx import OnnxLayout as OnnxLayout

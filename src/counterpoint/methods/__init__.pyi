@@ -49,6 +49,7 @@ from .count_to_ten import CountToTen as CountToTen
 from .cross_entropy import CrossEntropy as CrossEntropy
 from .ctp_tft import CTPTFT as CTPTFT
 from .cumo import CuMo as CuMo
+from .custom_diffusion import CustomDiffusion as CustomDiffusion
 from .customcontrast import CustomContrast as CustomContrast
 from .cwcl import CWCL as CWCL
 from .dbl import DBL as DBL
@@ -80,6 +81,7 @@ from .illume import Illume as Illume
 from .jest import JEST as JEST
 from .jigclu import JigClu as JigClu
 from .kernel_uniformity import KernelUniformity as KernelUniformity
+from .kind import Kind as Kind
 from .l1 import L1 as L1
 from .lat import LaT as LaT
 from .late import Late as Late
@@ -118,6 +120,7 @@ from .pixpro import PixPro as PixPro
 from .prior import PRIOR as PRIOR
 from .protonet import ProtoNet as ProtoNet
 from .proxy_anchor import ProxyAnchor as ProxyAnchor
+from .r2_t2 import R2T2 as R2T2
 from .radio import Radio as Radio
 from .rebar import REBAR as REBAR
 from .sbcl import SBCL as SBCL
@@ -138,7 +141,10 @@ from .swalip import SwALIP as SwALIP
 from .swav import SwAV as SwAV
 from .sy_con import SyCon as SyCon
 from .tagalign import TagAlign as TagAlign
+from .task_vectors import TaskVectors as TaskVectors
 from .text_shearing import TextShearing as TextShearing
+from .textual_inversion import TextualInversion as TextualInversion
+from .textual_localization import TextualLocalization as TextualLocalization
 from .tip_adapter import TipAdapter as TipAdapter
 from .tldr import TLDR as TLDR
 from .tower_method import TowerMethod as TowerMethod

@@ -16,13 +16,14 @@ from ..decoding.sampling import HIDING, generators_of
 from ..forms import Count, Fraction, Positive, Share
 from ..modalities import MODALITIES, resolve
 from ..networks.bridges.base import Given
-from ..networks.speaker import Speaker
+from ..networks.speaker import Speaker, replied
 from ..networks.towers.chat import EXCHANGE, REPLY, TOKEN
 from ..networks.towers.language import LanguageTower
 from ..raw import Conversation, Exchange
 from ..reasons import counted
-from ..types import Prompt
+from ..types import Prompt, ReplyAttention
 from ._picture_positions import positions_of
+from ._reply_attention import attention_to_pictures
 from .tower_method import TowerMethod
 
 _AT_ONCE = 64
@@ -149,6 +150,28 @@ class ReplyingMethod(TowerMethod):
         return replies
 
     @torch.no_grad()
+    def attention(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> list[ReplyAttention]:
+        """Return where in the pictures the model attends as it writes replies, and how likely it finds them.
+
+        Raises:
+            ValueError: for prompts without a picture, pictures in earlier turns, a bridge that changes layers, and a
+                language model without attention.
+        """
+        if any(prompt.picture is None for prompt in prompts):
+            raise ValueError("attention to pictures is asked of prompts with a picture, and one has none")
+        if any(turn.picture is not None for prompt in prompts for turn in prompt.turns):
+            raise ValueError(
+                "attention is that to the pictures of the last request, and an earlier turn has one"
+            )
+        rows = [self._conversation(prompt, reply) for prompt, reply in zip(prompts, replies, strict=True)]
+        made = []
+        for start in range(0, len(rows), _AT_ONCE):
+            talk = self._last_replies(rows[start : start + _AT_ONCE]).to(self._device)
+            patches = self._patches([prompt.picture for prompt in prompts[start : start + _AT_ONCE]])
+            made += self._evaluated(self._attention, patches, talk)
+        return made
+
+    @torch.no_grad()
     def word_logits(self, prompts: Sequence[Prompt], words: Sequence[str]) -> Float[Tensor, "n w"]:
         """Return how strongly each word begins the reply; probabilities of a small and a capital letter add up.
 
@@ -242,6 +265,25 @@ class ReplyingMethod(TowerMethod):
         """Return the log-probability of each token of a reply; 0 for all other tokens."""
         return self.speaker.log_p(talk, given)
 
+    def _attention(self, patches: Float[Tensor, "b n w"], talk: Int[Tensor, "b 3 L"]) -> list[ReplyAttention]:
+        given, bridge = self.given(patches, talk), self.speaker.bridge
+        weights = attention_to_pictures(self.language, given, talk).float().cpu()
+        weights = weights.reshape(len(talk), len(self.pictures), -1)
+        # Tokens without a place of their own are counted together.
+        grid = bridge.grid if bridge.placed else (1, 1)
+        weights = weights if bridge.placed else weights.nansum(2, keepdim=True)
+        likely = self._likelihoods(talk, given).sum(1) / replied(talk).clamp_min(1)
+        return [
+            ReplyAttention(of.reshape(-1, *grid), value)
+            for of, value in zip(weights, likely.tolist(), strict=True)
+        ]
+
+    def _last_replies(self, rows: Sequence[Conversation]) -> Int[Tensor, "b 3 L"]:
+        """Return conversations as tokens, in which the last replies alone are replies."""
+        talk = self.language.chat(rows)
+        talk[:, REPLY] *= talk[:, EXCHANGE] == talk[:, EXCHANGE].amax(1, keepdim=True)
+        return talk
+
     def _of_tokens(
         self,
         pictures: Sequence[Tensor | None],
@@ -256,9 +298,7 @@ class ReplyingMethod(TowerMethod):
             read: from conversations and what is read of their pictures to a number of each token.
         """
         for start in range(0, len(rows), _AT_ONCE):
-            talk = self.language.chat(rows[start : start + _AT_ONCE])
-            last = talk[:, EXCHANGE].amax(1, keepdim=True)
-            talk[:, REPLY] *= talk[:, EXCHANGE] == last
+            talk = self._last_replies(rows[start : start + _AT_ONCE])
             shown = pictures[start : start + _AT_ONCE]
             of_tokens = torch.zeros(len(talk), talk.shape[2])
             for with_picture in (True, False):

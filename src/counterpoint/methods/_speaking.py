@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..networks.base import Input, Towers
 from ..networks.bridges import BRIDGES
 from ..networks.bridges.base import Bridge
+from ..networks.experts import MixtureOfExperts
 from ..networks.speaker import Speaker, replied
 from ..networks.towers.language import LanguageTower
 from ..networks.towers.parts.regions import grid
@@ -42,7 +43,7 @@ class SpeakingMethod(ReplyingMethod):
         options: of the bridge's own; None leaves it to the bridge.
 
     Attributes:
-        packs: it can read several exchanges of a row behind one picture in a step (``talk_exchanges``).
+        packs: it can read several exchanges of a row behind its pictures in a step (``talk_exchanges``).
 
     Raises:
         UnknownNameError: for a bridge that there is none of.
@@ -78,7 +79,7 @@ class SpeakingMethod(ReplyingMethod):
         self.pictures: tuple[str, ...] = (self.picture,)
         self.views = paired(towers)
         image, language = self.image_tower, self.language
-        if language.chat.exchanges > 1 and (language.recurrent or not self.packs):
+        if language.chat.packs and (language.recurrent or not self.packs):
             what = f"the language model {language.name!r}" if self.packs else type(self).__name__
             raise ValueError(
                 f"talk_exchanges={language.chat.exchanges}: {what} reads one exchange behind a picture: set it to 1"
@@ -121,7 +122,7 @@ class SpeakingMethod(ReplyingMethod):
     @property
     def packed(self) -> bool:
         """Rows hold several exchanges behind one picture, which do not see each other."""
-        return self.language.chat.exchanges > 1
+        return self.language.chat.packs
 
     @property
     def speaker(self) -> Speaker:
@@ -129,6 +130,11 @@ class SpeakingMethod(ReplyingMethod):
         bridge = self.bridge_projections[self.picture]
         assert isinstance(bridge, Bridge)
         return Speaker(self.image_tower, bridge, self.language, self.tiles)
+
+    @property
+    def mixtures(self) -> list[MixtureOfExperts]:
+        """The mixtures of experts of the bridge, from the first layer on."""
+        return [part for part in self.bridge_projections.modules() if isinstance(part, MixtureOfExperts)]
 
     @property
     def inputs(self) -> Mapping[str, Input]:
@@ -141,10 +147,18 @@ class SpeakingMethod(ReplyingMethod):
         return super().features(column, inputs)
 
     def encode(self, batch: Batch) -> Embeddings:
-        speaker = self.speaker
-        patches = speaker.patches(batch[self.picture])
-        log_p = speaker.log_p(batch[self.talk], speaker.given(patches), packed=self.packed)
-        return {self.picture: patches.mean(1), self.talk: log_p}
+        patches = self._patches_of(batch)
+        log_p = self.speaker.log_p(batch[self.talk], self.speaker.given(patches), packed=self.packed)
+        return {**self._means(patches), self.talk: log_p}
+
+    def _patches_of(self, batch: Batch, prefix: str = "") -> Float[Tensor, "B n w"]:
+        """Return the patches of all pictures of each row, one behind the other."""
+        return torch.cat([self.speaker.patches(batch[prefix + column]) for column in self.pictures], 1)
+
+    def _means(self, patches: Float[Tensor, "B n w"]) -> Embeddings:
+        """Return the mean of the patches of each column of pictures."""
+        parts = patches.chunk(len(self.pictures), 1)
+        return {column: of.mean(1) for column, of in zip(self.pictures, parts, strict=True)}
 
     def passes(self) -> dict[str, float]:
         passes = super().passes()

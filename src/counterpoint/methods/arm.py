@@ -62,6 +62,7 @@ class Arm:
     ``supcon,on=images,sampler=balanced``     a method that learns from labels, of rows that come by their classes (see
                                               `counterpoint.data.loading.samplers`)
     ``coop,shots=4``                          a method that is trained on four rows of each class of the run's label
+    ``textual-inversion,from=RUN``            new words of a painter, a run of ``painter``
     ``clip,from=RUN,wise=0.5``                the mean of the weights that it goes on from and of those that it comes to
     ``./my_loss.py:MyLoss,margin=0.2``        a loss from a file: an ``nn.Module`` called with unit-norm image
                                               and text embeddings that returns a number
@@ -243,6 +244,17 @@ class Arm:
         return issubclass(self.kind, SpeakingMethod)
 
     @property
+    def draws_words(self) -> bool:
+        """True for a method whose model draws new words.
+
+        >>> Arm.parse("textual-inversion").draws_words, Arm.parse("painter").draws_words
+        (True, False)
+        """
+        from ._personal import Personal
+
+        return issubclass(self.kind, Personal)
+
+    @property
     def learns(self) -> tuple[Kind, ...]:
         """Kinds of labels that it can learn from; none for a method that learns from no label."""
         if self._loss is not None:
@@ -352,6 +364,9 @@ class Arm:
         of_method, low_rank = self._of_method(self.stated(recipe), way)
         if self.whole is not None and "bridge" in signature(constructor).parameters:
             of_method = {**of_method, "bridge": bridge_of(self.whole)}
+        of_painter = self.loss is None and "painter" in signature(constructor).parameters
+        if of_painter and self.origin:  # it has the weights of a network, and no towers
+            of_method = {"painter": self.origin, **of_method}
         options = read(kind, constructor, of_method)
         reads, embeds = self.reads(columns), self.embeds(columns)
         built = {**embeds, TEXT: TEXT} if self.kind.names and TEXT not in embeds.values() else embeds
@@ -361,7 +376,7 @@ class Arm:
             recipe.towers.names,
             (built if self.kind.names else reads).values(),
         )
-        before = Path(self.origin) if self.origin and not is_restored() else None
+        before = Path(self.origin) if self.origin and not (of_painter or is_restored()) else None
         if self.kind.names and not (
             is_restored() or before or all("@" in named.get(it, "") for it in built.values())
         ):

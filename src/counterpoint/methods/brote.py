@@ -106,11 +106,7 @@ class Brote(SpeakingMethod):
             with torch.no_grad():
                 browsed = self._patches_of(batch, _BROWSED), batch[_BROWSED + self.talk]
         given = self.concentrated(patches, self.browsed(*browsed))
-        of_columns = patches.chunk(len(self.pictures), 1)
-        return {
-            **{column: of.mean(1) for column, of in zip(self.pictures, of_columns, strict=True)},
-            self.talk: self.speaker.log_p(talk, given),
-        }
+        return {**self._means(patches), self.talk: self.speaker.log_p(talk, given)}
 
     def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         return {"nll": self.mean_over_tokens(z[self.talk], batch[self.talk])}
@@ -161,9 +157,6 @@ class Brote(SpeakingMethod):
         image, talk = self.image_tower.modality, self.language.modality
         again = passes[image] if self.condition == "shuffled" else 0
         return {**passes, image: passes[image] + again, talk: 2 * passes[talk]}
-
-    def _patches_of(self, batch: Batch, prefix: str = "") -> Float[Tensor, "B n w"]:
-        return torch.cat([self.speaker.patches(batch[prefix + column]) for column in self.pictures], 1)
 
 
 def prompt_ends(talk: Int[Tensor, "B 3 L"]) -> Int[Tensor, " B"]:

@@ -33,8 +33,9 @@ class DPO(SpeakingMethod):
     See `counterpoint.losses.DPOLoss`. The reference ρ is the model as the run begins. Its log-likelihoods are computed
     once, before the first step, and stored for each row, so that no second model is held. Both replies are read behind
     the same clean picture. Worse replies are a further column of conversations with the same requests
-    (``dpo,worse=COLUMN``). A pair of equal replies is left out, and so is a pair whose context leaves nothing of a
-    reply. A recipe should leave pictures unchanged (``augmentation.paired: plain``), as the reference reads them so.
+    (``dpo,worse=COLUMN``). Further columns of pictures may be named (``dpo,columns=image+talk+worse+second``). A pair
+    of equal replies is left out, and so is a pair whose context leaves nothing of a reply. A recipe should leave
+    pictures unchanged (``augmentation.paired: plain``), as the reference reads them so.
 
     Args:
         towers: of pictures, with features of patches, and of conversations, twice or more.
@@ -55,7 +56,7 @@ class DPO(SpeakingMethod):
 
     family = "speaking"
     papers = ("bpo",)
-    needs: ClassVar[Needs] = Needs(3, None, modalities=("image", "talk", "talk"))
+    needs: ClassVar[Needs] = Needs(3, None, modalities=("image", "talk", "talk"), also="talk+image")
     tunable: ClassVar[Ranges] = {"beta": (0.01, 1.0)}
     epoch_start_every = ONCE
 
@@ -71,7 +72,9 @@ class DPO(SpeakingMethod):
         tune_image: TuneImage | None = None,
     ) -> None:
         super().__init__(towers, bridge, tokens, tune_image)
-        _, _, *self.worse = towers
+        further = {column: tower.modality for column, tower in list(towers.items())[2:]}
+        self.worse = [column for column, modality in further.items() if modality == "talk"]
+        self.pictures = (self.picture, *(column for column in further if column not in self.worse))
         self.sft = sft
         self.objective = DPOLoss(beta)
         self.items = ItemState(reference=[0.0] * len(self.replies), digest=[_UNREAD] * len(self.replies))
@@ -90,10 +93,10 @@ class DPO(SpeakingMethod):
 
     def encode(self, batch: Batch) -> Embeddings:
         speaker = self.speaker
-        patches = speaker.patches(batch[self.picture])
+        patches = self._patches_of(batch)
         given = speaker.given(patches)
         log_p = {column: speaker.log_p(batch[column], given) for column in self.replies}
-        return {self.picture: patches.mean(1), **log_p}
+        return {**self._means(patches), **log_p}
 
     def losses(self, z: Embeddings, batch: Batch, clock: StepInfo) -> dict[str, Tensor]:
         reference, digests = self.items.recall(batch.ids)

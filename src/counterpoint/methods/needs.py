@@ -33,6 +33,8 @@ class Needs:
         least, most: how many; as many as there are if ``most`` is None.
         modalities: of the columns, in this order; any if empty. Without ``most`` there may be more of the last one.
         more: the modality of the columns behind those of ``modalities`` in place of the last one, however many.
+        also: modalities of columns that a user may name behind those of ``modalities``, in place of the last one; with
+            + between them.
         prefers: the modality that a method of one column takes where the data has several; the first one unless given.
         only: the modality of every column, however many; any if empty. Columns of others are left aside.
         further: of the first two columns, those whose modalities the columns behind them may have; any if empty.
@@ -44,6 +46,7 @@ class Needs:
     most: int | None = 2
     modalities: tuple[str, ...] = ()
     more: str = ""
+    also: str = ""
     prefers: str = ""
     only: str = ""
     further: tuple[int, ...] = ()
@@ -85,8 +88,9 @@ class Needs:
             ValueError: naming the method and what it takes.
         """
         of, count = (*columns.values(),), len(self.modalities)
-        behind = self.more or (self.modalities[-1] if self.modalities and self.most is None else "")
-        if self.modalities and (of[:count] != self.modalities or {*of[count:]} - {behind}):
+        last = self.modalities[-1] if self.modalities and self.most is None else ""
+        behind = (self.also or self.more or last).split("+")
+        if self.modalities and (of[:count] != self.modalities or {*of[count:]} - {*behind}):
             named = ", ".join(f"{column} ({modality})" for column, modality in columns.items())
             more = f" and any number of {self.more}" if self.more else ""
             raise ValueError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -12,12 +12,13 @@ from ..forms import Count, NonNegative
 from ..networks.base import Towers
 from ..networks.bridges.base import Grouping
 from ..networks.bridges.scan import Scan
-from ..networks.experts import MixtureOfExperts, Routing, balance_of_votes, recorded_routings, votes
+from ..networks.experts import Routing, balance_of_votes, recorded_routings, votes
 from ..networks.towers.chat import EXCHANGE
 from ..recipes.schema import Recipe
 from ..types import Batch, Embeddings, StepInfo
 from ._speaking import SpeakingMethod, TuneImage
 from .base import Ranges
+from .needs import Needs
 
 _ROUTING = "routing."
 """The beginning of the name of what routers decided."""
@@ -31,6 +32,8 @@ class SFT(SpeakingMethod):
     The sum goes over the replies of the batch, each with its end token. The second term is that of a bridge with E
     experts: f_e is the share of tokens that choose an expert, choices of all layers added up, and P_e its mean
     probability.
+
+    Further columns of pictures that are named (``sft,columns=image+talk+second``) stand behind the first picture.
 
     ``tune=`` of an arm says what moves of a pretrained language model: ``full`` (the default), ``lora``, ``frozen``
     (the bridge moves, and the picture tower as ``tune_image`` says), or ``none`` (nothing in the whole model).
@@ -47,11 +50,12 @@ class SFT(SpeakingMethod):
         levels: for ``crossed``, how many layers of the picture tower are read.
         experts: for ``crossed``, E, the feed-forward networks of a block.
         balance: the weight of the second term.
+        tune_bridge: what moves of the bridge: everything, or the routers of its experts alone.
 
     Raises:
         UnknownNameError: for a bridge that there is none of.
-        ValueError: for a number of tokens that the bridge cannot give, for an option of another bridge, and for a
-            language model or a picture tower with too few layers.
+        ValueError: for a number of tokens that the bridge cannot give, for an option of another bridge, for a language
+            model or a picture tower with too few layers, and for routers of a bridge without experts.
         LookupError: for a picture tower without features of patches, or of patches between its layers.
 
     Source: Liu et al., "Visual Instruction Tuning" (2023), arXiv 2304.08485.
@@ -59,6 +63,7 @@ class SFT(SpeakingMethod):
 
     family = "speaking"
     papers = ("deepstack", "evlm", "frozen", "ml-mamba", "visual-experts-ive")
+    needs: ClassVar[Needs] = Needs(2, None, modalities=("image", "talk"), also="image")
     tunable: ClassVar[Ranges] = {}
     packs: ClassVar[bool] = True
 
@@ -76,14 +81,24 @@ class SFT(SpeakingMethod):
         levels: Count | None = None,
         experts: Count | None = None,
         balance: NonNegative = 0.01,
+        tune_bridge: Literal["full", "routers"] = "full",
     ) -> None:
         own = {"scan": scan, "groups": groups, "levels": levels, "experts": experts}
         super().__init__(towers, bridge, tokens, tune_image, image_tiles, **own)
+        _, _, *further = towers
+        self.pictures = (self.picture, *further)
         self.balance = balance
+        if tune_bridge == "routers":
+            if not self.mixtures:
+                raise ValueError(
+                    f"tune_bridge=routers: bridge={bridge} has no experts; take crossed,experts=4"
+                )
+            self.bridge_projections.requires_grad_(False)
+            for mixture in self.mixtures:
+                mixture.router.requires_grad_(True)
 
     def encode(self, batch: Batch) -> Embeddings:
-        mixtures = [part for part in self.bridge_projections.modules() if isinstance(part, MixtureOfExperts)]
-        with recorded_routings(mixtures) as routings:
+        with recorded_routings(self.mixtures) as routings:
             z = super().encode(batch)
         if routings:
             z[_ROUTING + self.talk] = self._votes(batch[self.talk], routings)

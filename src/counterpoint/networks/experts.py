@@ -24,6 +24,7 @@ PAPERS = {
     "cumo": ("MixtureBridge", "MixtureBlock", "MixtureOfExperts", "load_balance"),
     "evlm": ("MixtureOfExperts", "load_balance"),
     "limoe": ("ExpertBlock", "MixtureOfExperts", "RoutingTotals", "coefficient_of_variation", "load_balance"),
+    "r2-t2": ("MixtureOfExperts", "forced_routings", "mean_weights"),
 }
 _ALONE = Ranks()
 
@@ -71,6 +72,9 @@ class MixtureOfExperts(nn.Module):
         renormalise: whether the weights of the chosen experts sum to 1.
         router: gives the logits, a module of whoever made the mixture; a layer of its own unless given.
 
+    Attributes:
+        forced: weights of all experts for the tokens of each row, in place of the router's; see `forced_routings`.
+
     Raises:
         ValueError: for more choices than experts, and for one choice with weights that sum to 1, of which the router
             would learn nothing.
@@ -78,6 +82,8 @@ class MixtureOfExperts(nn.Module):
     Source: Riquelme et al., "Scaling Vision with Sparse Mixture of Experts" (2021), arXiv 2106.05974; without its noise
     and without rounding the capacity up to a multiple of 4.
     """
+
+    forced: Tensor | None = None
 
     def __init__(
         self,
@@ -113,6 +119,8 @@ class MixtureOfExperts(nn.Module):
             x: the tokens, without padding.
             capacity: c, as a multiple of an equal share; None for experts that serve all.
         """
+        if self.forced is not None:
+            return self._under(x, self.forced.repeat_interleave(len(x) // len(self.forced), 0))
         with torch.autocast(x.device.type, enabled=False):
             logits = F.linear(upcast(x), upcast(self.router.weight))
         probabilities = logits.softmax(-1)
@@ -129,6 +137,16 @@ class MixtureOfExperts(nn.Module):
             weight = weights[token, choice, None].to(x.dtype)
             output = output.index_add(0, token, (weight * expert(x[token])).to(x.dtype))
         return output, Routing(logits, probabilities, chosen, weights, served)
+
+    def _under(
+        self, x: Float[Tensor, "n width"], weights: Float[Tensor, "n E"]
+    ) -> tuple[Float[Tensor, "n out"], Routing]:
+        """Return the sum of all experts under some weights, through which gradients flow."""
+        outputs = torch.stack([expert(x) for expert in self.experts], 1)
+        largest, chosen = weights.topk(weights.shape[1])
+        served = torch.ones_like(chosen, dtype=torch.bool)
+        routing = Routing(weights.clamp_min(1e-12).log(), weights, chosen, largest, served)
+        return (weights.to(outputs)[..., None] * outputs).sum(1), routing
 
     @torch.no_grad()
     def copy_expert(self, source: int, targets: Iterable[int]) -> None:
@@ -309,6 +327,47 @@ def recorded_routings(mixtures: Iterable[MixtureOfExperts]) -> Iterator[list[Rou
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def forced_routings(
+    mixtures: Sequence[MixtureOfExperts], weights: Float[Tensor, "B mixtures E"]
+) -> Iterator[None]:
+    """Weigh experts by given numbers inside a ``with`` block, the same for all tokens of a row.
+
+    Args:
+        mixtures: which get as many tokens of each row, row by row.
+        weights: of each row in each mixture. All experts are computed.
+    """
+    for mixture, of_mixture in zip(mixtures, weights.unbind(1), strict=True):
+        mixture.forced = of_mixture
+    try:
+        yield
+    finally:
+        for mixture in mixtures:
+            mixture.forced = None
+
+
+def mean_weights(routings: Sequence[Routing], inside: Bool[Tensor, "B n"]) -> Float[Tensor, "B mixtures E"]:
+    """Return the mean weights of the experts over tokens of each row, those of experts that were not chosen being 0.
+
+    Args:
+        routings: of the tokens of B rows, row by row.
+        inside: the tokens of the mean.
+
+    >>> half = torch.tensor([[0.5, 0.5], [1.0, 0.0]])
+    >>> routing = Routing(half, half, torch.tensor([[0, 1], [0, 1]]), half, torch.ones(2, 2, dtype=torch.bool))
+    >>> mean_weights([routing], torch.ones(1, 2, dtype=torch.bool)).tolist()
+    [[[0.75, 0.25]]]
+    """
+    means = []
+    for routing in routings:
+        weights = torch.zeros_like(routing.logits).scatter(
+            1, routing.chosen, routing.weights * routing.served
+        )
+        weights = weights.view(*inside.shape, -1) * inside[..., None]
+        means.append(weights.sum(1) / inside.sum(1, keepdim=True))
+    return torch.stack(means, 1)
 
 
 def coefficient_of_variation(totals: Float[Tensor, "*rest E"]) -> Float[Tensor, "*rest"]:

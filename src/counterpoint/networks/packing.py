@@ -1,4 +1,4 @@
-"""Several exchanges behind one picture, each of which sees the picture and itself."""
+"""Several exchanges behind the pictures of a row, each of which sees these and itself."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 def packed_positions(exchange: Int[Tensor, "B L"], opening: int, count: int) -> Int[Tensor, "B M"]:
     """Return the position of each token of packed conversations and of the pictures in them.
 
-    Each exchange is counted on from the picture, as if it stood there alone.
+    Each exchange is counted on from the pictures, as if it stood there alone.
 
     Args:
         exchange: the number of each token's exchange; 0 for padding.
-        opening: tokens in front of the picture.
-        count: tokens of the picture.
+        opening: tokens in front of the pictures.
+        count: tokens of the pictures.
 
     >>> packed_positions(torch.tensor([[1, 1, 1, 2, 2, 0]]), 1, 2)
     tensor([[0, 1, 2, 3, 4, 3, 4, 3]])
@@ -30,7 +30,7 @@ def packed_positions(exchange: Int[Tensor, "B L"], opening: int, count: int) -> 
 
 
 def packed_mask(exchange: Int[Tensor, "B L"], opening: int, count: int) -> Bool[Tensor, "B M M"]:
-    """Return which token (last axis) each one sees: the opening and the picture, and its own exchange up to itself.
+    """Return which token (last axis) each one sees: the opening, the pictures, and its own exchange up to itself.
 
     The arguments are those of `packed_positions`.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from math import gcd
 from pathlib import Path
@@ -16,10 +17,18 @@ from ..registry import require
 from .base import Tokenizer
 from .towers.tokenizer import BytePairTokenizer
 
+NAME = "tiny-painter"
+"""The name of the painter that comes with the package."""
+_SHIPPED = Path(__file__).parent / "files" / NAME
 STEPS = 1000
 """Levels of noise."""
 _SCALE = 32.0
 """Of pixels in the latent space of `pixel_coder`, which is linear only near 0."""
+
+
+def default_path() -> Path:
+    """Return the folder of the painter that comes with the package, whose ``made.json`` says how it was made."""
+    return _SHIPPED
 
 
 class PaintingNetwork(nn.Module):
@@ -143,6 +152,35 @@ class PaintingNetwork(nn.Module):
     def save(self, folder: Path) -> None:
         """Write it as a pipeline, which plain diffusers opens."""
         self.pipeline(folder / "tokenizer").save_pretrained(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> PaintingNetwork:
+        """Read what ``save`` wrote.
+
+        Raises:
+            ValueError: for a folder that is no such pipeline.
+        """
+        from safetensors.torch import load_file
+
+        try:
+            unet, text = (
+                json.loads((folder / part / "config.json").read_text(encoding="utf-8"))
+                for part in ("unet", "text_encoder")
+            )
+            made = cls(
+                BytePairTokenizer.load_pretrained(folder / "tokenizer", text["max_position_embeddings"]),
+                unet["sample_size"],
+                width=unet["block_out_channels"][0],
+                blocks=len(unet["block_out_channels"]),
+                heads=unet["attention_head_dim"],
+                text_width=text["hidden_size"],
+                text_layers=text["num_hidden_layers"],
+            )
+            made.unet.load_state_dict(load_file(folder / "unet" / "diffusion_pytorch_model.safetensors"))
+            made.text.load_state_dict(load_file(folder / "text_encoder" / "model.safetensors"))
+        except (OSError, KeyError, RuntimeError, ValueError) as error:
+            raise ValueError(f"{folder} is no pipeline that a painter was written as: {error}") from error
+        return made
 
     def pipeline(self, folder: Path) -> Any:
         """Return it as a Stable Diffusion pipeline of diffusers, with the same modules.

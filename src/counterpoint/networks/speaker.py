@@ -56,8 +56,18 @@ class Speaker:
         return torch.cat([coarse, stitched], 2).mT
 
     def given(self, patches: Float[Tensor, "B n w"]) -> Given:
-        """Return what the language model reads of pictures."""
+        """Return what the language model reads of pictures, of several pictures of a row one behind the other.
+
+        Raises:
+            ValueError: for several pictures with a bridge that changes layers.
+        """
         grid, sizes = self.bridge.grid, self.bridge.level_sizes
+        count = patches.shape[1] // (sum(sizes) if self.tiles == 1 else sizes[0] * (1 + self.tiles**2))
+        if count > 1:
+            given = self.given(patches.reshape(len(patches) * count, -1, patches.shape[2]))
+            if given.before:
+                raise ValueError(f"{type(self.bridge).__name__} reads one picture of a conversation")
+            return Given(given.tokens.reshape(len(patches), -1, given.tokens.shape[2]))
         if self.tiles > 1:
             return self.bridge(Seen((patches[:, : sizes[0]],), grid, patches[:, sizes[0] :]))
         return self.bridge(Seen(torch.split(patches, list(sizes), 1), grid))
@@ -77,7 +87,7 @@ class Speaker:
             given: what is read of pictures; None for conversations without one.
             hidden: which of the picture's tokens, or all of them, no other token attends to in any layer. Positions
                 stay as they are.
-            packed: the number of each token's exchange (0 for padding), where these stand behind one picture and do
+            packed: the number of each token's exchange (0 for padding), where these stand behind the pictures and do
                 not see each other; else each sees those in front of it.
         """
         if given is None and packed is None:
@@ -92,6 +102,11 @@ class Speaker:
         opening = self.language.chat.opening
         return torch.cat([states[:, :opening], states[:, opening + given.tokens.shape[1] :]], 1)
 
+    def embedded(self, tokens: Int[Tensor, "B L"], given: Given) -> Float[Tensor, "B M W"]:
+        """Return the vectors of the tokens of conversations and of the pictures in them, in their order."""
+        embedded, opening = self.language.embed(tokens), self.language.chat.opening
+        return torch.cat([embedded[:, :opening], given.tokens.to(embedded.dtype), embedded[:, opening:]], 1)
+
     def sequence_states(
         self,
         tokens: Int[Tensor, "B L"],
@@ -101,12 +116,10 @@ class Speaker:
         packed: Int[Tensor, "B L"] | None = None,
     ) -> Float[Tensor, "B M W"]:
         """Return the state of each token of conversations and of the pictures in them; see `states`."""
-        embedded = self.language.embed(tokens)
+        whole, mask, positions = self.embedded(tokens, given), None, None
         opening, count = self.language.chat.opening, given.tokens.shape[1]
-        parts = (embedded[:, :opening], given.tokens.to(embedded.dtype), embedded[:, opening:])
         # A hidden picture is read in no layer either.
         before = {n: partial(_behind, change, opening) for n, change in given.before.items() if not hidden}
-        whole, mask, positions = torch.cat(parts, 1), None, None
         if packed is not None and (packed.is_meta or bool((packed > 1).any())):
             positions, mask = packed_positions(packed, opening, count), packed_mask(packed, opening, count)
         length, of_picture = whole.shape[1], slice(opening, opening + count)
@@ -138,7 +151,7 @@ class Speaker:
             given: what is read of pictures; None for conversations without one.
             hidden: as for `states`.
             states: of the trimmed conversations, where they are known.
-            packed: the exchanges of a conversation stand behind one picture and do not see each other.
+            packed: the exchanges of a conversation stand behind its pictures and do not see each other.
         """
         read = trimmed(talk)
         # The end of a prompt is its last token; no reply begins right behind a picture.

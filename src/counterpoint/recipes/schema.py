@@ -85,8 +85,10 @@ class Towers(Section):
     """Steps of a series that are seen."""
     talk_context: Count = 96
     """Tokens of a conversation that are read."""
-    talk_exchanges: Count = 1
-    """Exchanges of a row that are read behind one picture in a step of training; each sees the picture and itself."""
+    talk_exchanges: Count | Literal["whole"] = 1
+    """Exchanges of a row that are read behind its pictures in a step of training, drawn anew in each epoch; each sees
+    these and itself. With whole, all are read in their order, and each sees those in front of it, as for a model
+    that is to learn from examples."""
     talk_width: Count = 128
     """Width of a small language model."""
     talk_layers: Count = 2

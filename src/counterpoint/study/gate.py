@@ -16,7 +16,7 @@ import torch
 
 from ..data.base import Data, Examples
 from ..data.columns import ANY, fits, named, subject
-from ..evaluation import Task, create, default_tasks
+from ..evaluation import DEFAULT_PAINTING, Task, create, default_tasks
 from ..evaluation.task import ClassifierTask, ModelKind, check_asks, check_data, check_rows, is_classifier
 from ..execution import ResourceRequest
 from ..methods.arm import Arm
@@ -139,6 +139,8 @@ def of_all(data: Data, arms: Collection[Arm], labels: str = "") -> tuple[str, ..
     learn the classes of one label are asked for these first.
     """
     speaks = all(arm.speaks for arm in arms)
+    if arms and all(arm.draws_words for arm in arms):
+        return DEFAULT_PAINTING
     tasks = default_tasks(data, classifies=_learn_classes(data, arms, labels), speaks=speaks)
     shared = _of_those(tasks, [arm.embeds(data.columns) for arm in arms])
     if shared and (left := [task for task in tasks if task not in shared]):
@@ -166,6 +168,8 @@ def check_asked(arms: Iterable[Arm], tasks: Sequence[Task], data: Data) -> None:
     kinds: list[ModelKind] = ["embedder", "classifier"]
     if any(arm.speaks for arm in arms):
         kinds.append("assistant")
+    if any(arm.draws_words for arm in arms):
+        kinds.append("painter")
     for task in tasks:
         check_asks(task, *kinds)
         check_data(task, data)
@@ -180,8 +184,10 @@ def check_asked(arms: Iterable[Arm], tasks: Sequence[Task], data: Data) -> None:
 
 def askable(arm: Arm, tasks: Iterable[Task], data: Data) -> list[Task]:
     """Return the tasks that an arm can be asked, by the columns that its model embeds."""
+    if arm.draws_words:
+        return [task for task in tasks if "painter" in task.asks]
     there = tuple(arm.embeds(data.columns).values())
-    asked = [task for task in tasks if fits(task.modalities, there)]
+    asked = [task for task in tasks if fits(task.modalities, there) and "painter" not in task.asks]
     return [task for task in asked if "assistant" not in task.asks or arm.speaks]
 
 

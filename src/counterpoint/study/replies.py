@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -23,7 +24,7 @@ from ..data.views.keys import key, uniform
 from ..decoding.prompts import key_of
 from ..execution import leased
 from ..methods._speaking import SpeakingMethod
-from ..types import Assistant, Prompt
+from ..types import Assistant, Prompt, ReplyAttention
 from .decoding.transcript import Transcript, TranscriptAssistant
 
 
@@ -52,6 +53,9 @@ class SamplingAssistant:
         return self.model.reply(
             prompts, seed=seed, sample=True, beginnings=beginnings, hidden=hidden, **options
         )
+
+    def attention(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> list[ReplyAttention]:
+        return self.model.attention(prompts, replies)
 
     def word_logits(self, prompts: Sequence[Prompt], words: Sequence[str]) -> Float[Tensor, "n w"]:
         return self.model.word_logits(prompts, words)
@@ -106,7 +110,7 @@ def make_replies(
             on_replies(count)
 
         writing = TranscriptAssistant(assistant, transcript, answered)
-        ids, asked = _asked(data, data.splits.train[:rows], seed)
+        ids, asked = requests_of(data, data.splits.train[:rows], seed)
         columns: dict[str, list[str | None]] = {}
         for name, maker in makers.items():
             made = maker(writing, asked, seed)
@@ -121,19 +125,26 @@ def make_replies(
     return manifest
 
 
-def _asked(data: Data, rows: np.ndarray, seed: int) -> tuple[list[int], list[ReplyRequest]]:
-    """Return the ids of rows with a picture and a conversation, and one request of each."""
+def requests_of(data: Data, rows: np.ndarray, seed: int) -> tuple[list[int], list[ReplyRequest]]:
+    """Return the ids of rows with a picture and a conversation, and one request of each, drawn by the seed."""
     ids, asked = [], []
     rows = rows[data.present("image", rows) & data.present(COLUMN, rows)]
+    parts = {int(row): data.asked_part(int(row)) for row in rows}
     for start in range(0, len(rows), _AT_ONCE):
         part = rows[start : start + _AT_ONCE]
         draws = uniform(key(seed, 0, data.ids_of(part), "replies"), "exchange")[:, 0].tolist()
-        for row, picture, talk, u in zip(
-            part.tolist(), data.read("image", part), data.read(COLUMN, part), draws, strict=True
+        shown = {column for of in parts.values() if of is not None for column in of.columns} or {"image"}
+        pictures = {column: data.read(column, part) for column in shown}
+        for number, (row, talk, u) in enumerate(
+            zip(part.tolist(), data.read(COLUMN, part), draws, strict=True)
         ):
             request, reply = talk[int(u * len(talk))]
-            prompt = Prompt(request, picture)
-            asked.append(ReplyRequest(prompt, reply, data.edited_reply(row, reply, key_of(prompt, seed))))
+            of = parts[row]
+            columns = ("image",) if of is None else of.columns
+            several = [pictures[column][number] for column in columns]
+            prompt = Prompt(request, torch.stack(several) if len(several) > 1 else several[0])
+            edited = data.edited_reply(row, reply, key_of(prompt, seed))
+            asked.append(ReplyRequest(prompt, reply, edited, of))
             ids.append(int(data.ids[row]))
     return ids, asked
 

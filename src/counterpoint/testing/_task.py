@@ -37,6 +37,7 @@ DATA = (
     f"clips:sounding,pixels=16,frames=6,{_SIZES}",
     f"glosses:graded,{_SIZES}",
     f"scenes:basic,pixels=24,{_SIZES},talk=questions+captions",
+    f"scenes:basic,pixels=24,{_SIZES},talk=captions,albums=collage2",
     f"clips:long,pixels=16,{_SIZES}",
 )
 """Synthetic data, of which the first serves that has what a task asks about."""
@@ -206,6 +207,23 @@ def _random(prompt: Prompt, word: str = "", seed: int = 0) -> float:
     return random.Random(f"{prompt.text}{shown!r}{word}{seed}").random()
 
 
+class RandomPainter:
+    """A painter of one new word that draws and attends by chance, as texts, seeds and pictures say."""
+
+    words = ("<one>",)
+
+    def draw(self, texts: Sequence[str], *, seeds: Sequence[int] | None = None, **options: object) -> Tensor:
+        """Return random pictures."""
+        named = zip(texts, seeds or range(len(texts)), strict=True)
+        generators = [torch.Generator().manual_seed(crc32(f"{text}{seed}".encode())) for text, seed in named]
+        return torch.stack([torch.rand(3, 8, 8, generator=generator) for generator in generators])
+
+    def attention_of_words(self, pictures: Tensor) -> Tensor:
+        """Return random maps."""
+        generators = [torch.Generator().manual_seed(crc32(it.numpy().tobytes())) for it in pictures]
+        return torch.stack([torch.rand(1, 4, 4, generator=generator) for generator in generators])
+
+
 class SamplePairs(PairedData):
     """Pictures and captions alone, without labels and items."""
 
@@ -259,6 +277,8 @@ class TaskCase:
         if asked == "classifier":
             classes = {name: label.names for name, label in data.classes.items()} or {"size": ("s", "l")}
             return RandomClassifier(Target(*next(iter(classes.items()))))
+        if asked == "painter":
+            return RandomPainter()
         return RandomEmbedder() if asked == "embedder" else RandomAssistant()
 
     def score(self, data: Data, rows: Rows) -> Scores:
@@ -338,7 +358,7 @@ def _facts(case: TaskCase) -> None:
     task = case.build()
     expect(isinstance(task, Task), "a subclass of Task", type(task).__name__)
     expect(getattr(task, "name", ""), "a name", "none")
-    known = {"embedder", "assistant", "classifier"}
+    known = {"embedder", "assistant", "classifier", "painter"}
     expect(task.asks and {*task.asks} <= known, f"asks, of {sorted(known)}", task.asks)
     expect(task.modalities or "embedder" not in task.asks, "the modalities that are embedded", "none")
 

@@ -78,7 +78,7 @@ class Run:
         """
         arm = Arm.parse(self.arm)
         recipe = self.recipe
-        if arm.origin:
+        if arm.origin and not arm.draws_words:  # which reads a painter, and no towers
             folder = run_of(Path(arm.origin))
             if not is_run(folder):
                 raise ValueError(

@@ -14,6 +14,7 @@ from .models import Captioner as Captioner
 from .models import Classifier as Classifier
 from .models import ColumnEmbedder as ColumnEmbedder
 from .models import CompletesReplies as CompletesReplies
+from .models import DrawsWords as DrawsWords
 from .models import Embedder as Embedder
 from .models import EncodesPatches as EncodesPatches
 from .models import EnergyModel as EnergyModel
@@ -32,11 +33,13 @@ from .models import PhraseMapper as PhraseMapper
 from .models import PredictsTeachers as PredictsTeachers
 from .models import RegionEmbedder as RegionEmbedder
 from .models import RenamesClasses as RenamesClasses
+from .models import ShowsAttention as ShowsAttention
 from .models import Speaking as Speaking
 from .models import Transcriber as Transcriber
 from .prompts import Assistant as Assistant
 from .prompts import Picture as Picture
 from .prompts import Prompt as Prompt
+from .prompts import ReplyAttention as ReplyAttention
 from .prompts import Turn as Turn
 from .scores import Constant as Constant
 from .scores import FoundMoments as FoundMoments

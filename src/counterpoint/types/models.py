@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from .learning import Target
-from .prompts import Prompt
+from .prompts import Prompt, ReplyAttention
 
 
 @runtime_checkable
@@ -278,6 +278,15 @@ class CompletesReplies(Protocol):
 
 
 @runtime_checkable
+class ShowsAttention(Protocol):
+    """A model that says where in the pictures of a request it attends as it writes a reply."""
+
+    def attention(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> list[ReplyAttention]:
+        """Return the attention of each reply to the pictures of its prompt."""
+        ...
+
+
+@runtime_checkable
 class MatchesThings(Protocol):
     """A model that finds objects of one picture in another one."""
 
@@ -291,6 +300,33 @@ class MatchesThings(Protocol):
             maps: of each, the numbers of objects; 0 is background.
             own: without what the model learned to match by.
         """
+        ...
+
+
+@runtime_checkable
+class DrawsWords(Protocol):
+    """A painter that has learned new words.
+
+    Attributes:
+        words: that texts may have, each in angle brackets.
+    """
+
+    @property
+    def words(self) -> tuple[str, ...]: ...
+
+    def draw(
+        self,
+        texts: Sequence[str],
+        *,
+        seeds: Sequence[int] | None = None,
+        steps: int = 12,
+        guidance: float = 3.0,
+    ) -> Float[Tensor, "n 3 H W"]:
+        """Draw a picture of each text, with values in [0, 1]."""
+        ...
+
+    def attention_of_words(self, pictures: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, "n N s s"]:
+        """Return where each word attends on the central squares of pictures, from 0 to 1."""
         ...
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float, UInt8
 from torch import Tensor
@@ -42,6 +42,20 @@ class Prompt:
     picture: Picture | UInt8[Tensor, "n 3 H W"] | None = None
     turns: tuple[Turn, ...] = ()
     neutral: str | None = None
+
+
+class ReplyAttention(NamedTuple):
+    """Where in its pictures a model attends as it writes a reply.
+
+    Attributes:
+        weights: attention to the tokens of each picture, in the form of the grid of a picture's tokens; a single cell
+            for each picture whose tokens have no place in it. The mean over layers, heads, and the tokens of the reply.
+            NaN for a token that is an attention sink.
+        log_likelihood: of a token of the reply, the mean with that of the reply's end.
+    """
+
+    weights: Float[Tensor, "n h w"]
+    log_likelihood: float
 
 
 @runtime_checkable

@@ -2,7 +2,8 @@
 
 A request names a thing, and the reply is a code. ``data_episodes.py:EPISODES`` are conversations of ten exchanges with
 codes of their own. In half of them a few things come again, each with one code. In the others all things of a kind have
-one code. ``data_episodes.py:CODES`` are rows of one exchange, in which kinds have codes that are the same in all rows;
+one code. ``data_episodes.py:STRINGS`` are replies in which a short string of the same words comes again at varied
+distances. ``data_episodes.py:CODES`` are rows of one exchange, in which kinds have codes that are the same in all rows;
 test rows ask for things that no training row names. Each has a small form for smoke runs, as ``FEW_CODES``.
 """
 
@@ -32,11 +33,15 @@ CODE_WORDS = ("alpha", "bravo", "delta", "golf", "hotel", "kilo", "lima", "oscar
 HELD_OUT = 3
 """Things of each kind that test rows ask for."""
 EXCHANGES, AGAIN = 10, 4
+WORDS = (*NAMES, *CODE_WORDS)
+"""All words of the conversations here."""
+LENGTH, LONGEST, GAP = 48, 6, 7
+"""Words of a row of strings, of the longest string, and at most between a string and its next occurrence."""
 _SCENES = "scenes:basic,objects=1-1,sizes=medium,relations=0,pixels=32,validation=64"
 
 
-class _Codes(DerivedData):
-    """Scenes with a column of conversations, which do not speak of the picture.
+class TalkingScenes(DerivedData):
+    """Scenes with a column of conversations.
 
     Args:
         source: the scenes.
@@ -46,10 +51,10 @@ class _Codes(DerivedData):
     part: ClassVar[str] = "conversations"
 
     def __init__(self, source: str, change: str) -> None:
-        scenes = Scenes.parse(source)
+        self.scenes = scenes = Scenes.parse(source)
         super().__init__(scenes, f"scenes with {change}")
         self.columns, self.changes = {**scenes.columns, "talk": "talk"}, (change,)
-        self._test = frozenset(np.concatenate([*scenes.splits.test.values()]).tolist())
+        self.tested = frozenset(np.concatenate([*scenes.splits.test.values()]).tolist())
 
     def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
         return np.ones(len(rows), dtype=bool) if column == "talk" else super().present(column, rows)
@@ -71,8 +76,23 @@ class _Codes(DerivedData):
         """Return the conversation of a row."""
 
 
+class AskedScenes(TalkingScenes):
+    """Scenes with one exchange each, whose request is the question about a row."""
+
+    @abstractmethod
+    def kind(self, row: int) -> str:
+        """Return the kind of question of a row."""
+
+    def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
+        """Return a question for each row, of the kinds that are asked for."""
+        if form is not Questions:
+            return super().items(form, rows, kinds)
+        asked = [row for row in rows.tolist() if kinds is None or self.kind(row) in kinds]
+        return cast("SomeItems", AskedRows(self, np.array(asked, np.int64)))
+
+
 @final
-class Episodes(_Codes):
+class Episodes(TalkingScenes):
     """Conversations of ten exchanges with codes of their own."""
 
     def __init__(self, source: str) -> None:
@@ -92,39 +112,56 @@ class Episodes(_Codes):
 
 
 @final
-class Codes(_Codes):
+class Strings(TalkingScenes):
+    """Replies in which a string of 2 to 6 words comes again and again, with 0 to 7 other words in between."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(source, "strings that come again")
+
+    def talk(self, row: int) -> Conversation:
+        draws = np.random.default_rng(int(self.ids[row]))
+        string = draws.choice(WORDS, int(draws.integers(2, LONGEST + 1))).tolist()
+        words: list[str] = []
+        while len(words) < LENGTH:
+            words += [*string, *draws.choice(WORDS, int(draws.integers(GAP + 1))).tolist()]
+        return (Exchange(words[0], " ".join(words[1:LENGTH])),)
+
+
+@final
+class Codes(AskedScenes):
     """Rows of one exchange, in which kinds have codes that are the same in all rows."""
 
     def __init__(self, source: str) -> None:
         super().__init__(source, "codes of kinds")
 
+    def kind(self, row: int) -> str:
+        return "code"
+
     def talk(self, row: int) -> Conversation:
         draws = np.random.default_rng(int(self.ids[row]))
         number, kind = int(draws.integers(len(KINDS))), slice(HELD_OUT, None)
-        if row in self._test:
+        if row in self.tested:
             kind = slice(HELD_OUT)
         names = THINGS[KINDS[number]][kind]
         return (Exchange(names[draws.integers(len(names))], CODE_WORDS[number]),)
 
-    def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
-        """Return a question for each row, which is its request."""
-        if form is not Questions:
-            return super().items(form, rows, kinds)
-        return cast("SomeItems", CodeQuestions(self, rows))
-
 
 @final
-class CodeQuestions(Questions):
-    """The requests of some rows as questions."""
+class AskedRows(Questions):
+    """The requests of some rows of one exchange as questions."""
 
-    def __init__(self, data: Codes, rows: Rows) -> None:
+    def __init__(self, data: AskedScenes, rows: Rows) -> None:
         self.data, self.rows, self.ids = data, rows, data.ids[rows]
-        self.questions = [Question("code", *data.talk(row)[0]) for row in rows.tolist()]
-        self.kinds = ["code"] * len(rows)
+        self.kinds = [data.kind(row) for row in rows.tolist()]
+        self.questions = [
+            Question(kind, *data.talk(row)[0]) for kind, row in zip(self.kinds, rows.tolist(), strict=True)
+        ]
 
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
         return torch.as_tensor(self.data.read("image", self.rows[positions]))
 
 
-EPISODES, FEW_EPISODES = (Episodes(f"{_SCENES},train={size},test=32") for size in (6000, 40))
+STRINGS, FEW_STRINGS = (Strings(f"{_SCENES},seed=2,train={size},test=32") for size in (6000, 48))
+EPISODES, FEW_EPISODES = (Episodes(f"{_SCENES},train={size},test=32") for size in (6000, 48))
 CODES, FEW_CODES = (Codes(f"{_SCENES},seed=1,train=352,test={size}") for size in (1000, 32))
+ASKED_CODES = Codes(f"{_SCENES},seed=1,train=1024,test=2000")

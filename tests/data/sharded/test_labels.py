@@ -65,6 +65,9 @@ def of_every_kind(number: int) -> dict[str, Any]:
         "spot_x": 12.5 + number / 8,
         "spot_y": 3.5,
         "seen": json.dumps([number % 2, None, 0.5][: 1 + number % 3]) if number % 11 else None,
+        "start": number / 8 if number % 9 else None,
+        "end": number / 8 + 0.5 if number % 9 else None,
+        "duration": 40,
         "only": "one",
         "mixed": number if number < 200 else "many",
         "url": f"https://example.org/{number}",
@@ -124,6 +127,7 @@ def test_labels_of_every_kind_are_those_of_same_rows_in_a_table(every: Path, tab
         "eye": "points",
         "kind": "classes",
         "look": "tags",
+        "moments": "timelines",
         "parts": "tags",
         "price": "numbers",
         "seen": "timelines",
@@ -139,14 +143,15 @@ def test_labels_of_every_kind_are_those_of_same_rows_in_a_table(every: Path, tab
         assert data.labels[name].names == label.names
         np.testing.assert_array_equal(data.labels[name].values[rows], label.values[same])
         assert data.labels[name].contents == label.contents
-    assert data.refused.keys() == listed.refused.keys() == {"mixed", "only", "spot", "url"}
+    assert data.refused.keys() == listed.refused.keys() == {"duration", "mixed", "only", "spot", "url"}
     assert {name: why for name, why in data.refused.items() if name != "spot"} == {
         name: why
         for name, why in listed.refused.items()
         if name != "spot"  # whose rows come in another order
     }
     assert data.findings()["columns that are no labels"].startswith(
-        "mixed (201 values, of which most have fewer than 2 examples), only (1 value), spot (the point of row 1 lies"
+        "duration (1 value), mixed (201 values, of which most have fewer than 2 examples), only (1 value), "
+        "spot (the point of row 1 lies"
     )
 
 

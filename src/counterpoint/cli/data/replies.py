@@ -28,7 +28,9 @@ class RepliesOptions(DatasetOptions):
     """Folder of the replies."""
     by: Names = ("random",)
     """Makers: random (another row's reply), noise (the model's reply about a noisy picture), blind (the model's reply
-    while most of the picture is hidden, written along the good one), injected (the good reply with an error)."""
+    while most of the picture is hidden, written along the good one), injected (the good reply with an error), albums
+    (the model's wrong reply about one of several pictures, while it attends to the others; of data with
+    ,albums=collage)."""
     model: str = ""
     """A vision-language model as generate takes it, or the run of a method that speaks; random needs none."""
     rows: Count | None = None

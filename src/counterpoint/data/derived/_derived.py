@@ -18,6 +18,7 @@ from ...networks.base import Input
 from ...types import Fit
 from ..base import Data, ImageSource, Rows, SomeItems
 from ..fingerprint import Fingerprint, digest
+from ..items import AskedPart
 from ..labels import Label
 from ..replaced import Replacement
 
@@ -66,6 +67,9 @@ class DerivedData(Data):
 
     def edited_reply(self, row: int, reply: str, seed: int) -> str | None:
         return self.data.edited_reply(row, reply, seed)
+
+    def asked_part(self, row: int) -> AskedPart | None:
+        return self.data.asked_part(row)
 
     def key(self, row: int) -> str:
         return self.data.key(row)

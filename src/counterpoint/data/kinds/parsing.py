@@ -16,6 +16,7 @@ from ..base import Data
 from ..benchmarks import BENCHMARKS
 from ..collections import COLLECTIONS
 from ..derived import captioned, voxels
+from ..derived.albums import AlbumData, albums_of, with_albums
 from ..derived.conversations import COLUMN, ConversationData, talk_of, with_talk
 from ..derived.detected import DetectedData, Tools, tools_of, with_tools
 from ..derived.gaps import Gap, gaps_of, with_gaps
@@ -60,6 +61,11 @@ def parse(source: str) -> DataResolver:
         parsed = parse(whole)
         rest = with_questions(parsed.rest, asked)
         return _Asked(source, parsed.head, parsed.path, rest, whole=parsed, asked=asked)
+    whole, forms = albums_of(source)
+    if forms:
+        parsed = parse(whole)
+        rest = with_albums(parsed.rest, forms)
+        return _Albums(source, parsed.head, parsed.path, rest, whole=parsed, forms=forms)
     whole, tools = tools_of(source)
     if tools:
         parsed = parse(whole)
@@ -170,6 +176,30 @@ class _Talking(DataResolver):
 
     def open(self, form: int | Fit) -> Data:
         return ConversationData(self.whole.open(form), self.parts)
+
+    @property
+    def options(self) -> SourceOptions:
+        return self.whole.options
+
+    def records(self, ledger: Ledger) -> Records | None:
+        return self.whole.records(ledger)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class _Albums(DataResolver):
+    """Data whose pictures stand in albums.
+
+    Attributes:
+        whole: without them.
+        forms: of the albums.
+    """
+
+    whole: DataResolver
+    forms: str
+
+    def open(self, form: int | Fit) -> Data:
+        return AlbumData(self.whole.open(form), self.forms)
 
     @property
     def options(self) -> SourceOptions:

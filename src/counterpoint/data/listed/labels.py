@@ -15,6 +15,7 @@ from ...registry import unknown
 from ...types import Kind
 from ..labels import LEAST, MOST_CLASSES, Label, Rare, Values, label_of, tag_values, unknown_values
 from ..sources import FOLDER
+from .spans import DURATION, PLACES, UNKNOWN_DURATION, span_columns, span_values
 from .surveys import MOST_TAGS, MOST_VALUES, Survey, tags_in
 
 TEMPLATES = ("{}", "a photo of {}", "a picture of {}")
@@ -35,7 +36,7 @@ class LabelFormat:
 
     Attributes:
         kind: of the label.
-        columns: of the texts; two of a point whose x and y are apart.
+        columns: of the texts; two of a point whose x and y are apart, three of spans: starts, ends and durations.
         names: of its classes or tags, in the order of their numbers; none of other kinds.
         lists: texts are lists, as JSON has them.
         rare: the classes or tags that are left out; None where all have names.
@@ -49,10 +50,14 @@ class LabelFormat:
     rare: Rare | None = None
     longest: int = 0
 
+    @property
+    def _of_spans(self) -> bool:
+        return len(self.columns) == 3
+
     def unknown(self, rows: int) -> Values:
         """Return the values of rows of which nothing is known."""
         if self.kind == "timelines":
-            return np.full((rows, self.longest), np.nan)
+            return np.full((rows, self.longest), np.nan, np.float16 if self._of_spans else np.float64)
         return unknown_values(self.kind, len(self.names), rows)
 
     def values(self, columns: Mapping[str, pl.Series], rows: int) -> Values:
@@ -64,6 +69,8 @@ class LabelFormat:
         """
         missing = pl.repeat(None, rows, dtype=pl.String, eager=True)
         texts = [columns.get(column, missing) for column in self.columns]
+        if self._of_spans:
+            return span_values(*texts)
         values = self.unknown(rows)
         known = texts[0].is_not_null().to_numpy()
         told = texts[0].drop_nulls()
@@ -124,7 +131,9 @@ def labels_by(
     points       lists of two numbers, or two columns ``x`` and ``y`` (the label ``point``), ``NAME_x`` and ``NAME_y``
                  (the label ``NAME``); shares of width and height
     timelines    other lists of numbers, as texts have them, one for each of some places in time, which are evenly
-                 spread; null is not known
+                 spread; null is not known. Or two columns ``start`` and ``end`` (the label ``moments``),
+                 ``NAME_start`` and ``NAME_end`` (the label ``NAME``) of seconds, with a column `DURATION`: see
+                 `counterpoint.data.listed.spans`
     ===========  ===================================================================================================
 
     Args:
@@ -145,10 +154,18 @@ def labels_by(
             raise unknown("label", name, surveys)
     labels: dict[str, Label] = {}
     refused: dict[str, str] = {}
-    apart: set[str] = set()  # columns that are x and y of a point
-    for name, *pair in _pairs({name: it for name, it in surveys.items() if name not in numbers}):
+    apart: set[str] = set()  # columns that are x and y of a point, or starts and ends
+    free = {name: it for name, it in surveys.items() if name not in numbers}
+    pairs = [(name, LabelFormat("points", tuple(pair)), pair) for name, *pair in _pairs(free)]
+    pairs += [
+        (name, LabelFormat("timelines", (*pair, DURATION), longest=PLACES), pair)
+        for name, *pair in span_columns(free)
+    ]
+    for name, reading, pair in pairs:
         try:
-            labels[name] = label_of("points", (), read(name, LabelFormat("points", tuple(pair))))
+            if reading.kind == "timelines" and DURATION not in surveys:
+                raise ValueError(UNKNOWN_DURATION)
+            labels[name] = label_of(reading.kind, (), read(name, reading))
             apart |= {*pair}
         except ValueError as error:
             refused[name] = str(error)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol, final, runtime_checkable
 
 from ...types import Assistant, Prompt
+from ..items import AskedPart
 
 
 @final
@@ -18,11 +19,13 @@ class ReplyRequest:
         prompt: what is asked, with the picture.
         reply: the good reply.
         edited: a false reply in the same words, where the data knows one.
+        part: of the pictures that is asked about; None where it is all of one picture.
     """
 
     prompt: Prompt
     reply: str
     edited: str | None = None
+    part: AskedPart | None = None
 
 
 @runtime_checkable

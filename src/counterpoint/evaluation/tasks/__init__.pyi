@@ -11,6 +11,7 @@ from .classification import Classification as Classification
 from .compa import CompA as CompA
 from .concept_association_bias import ConceptAssociationBias as ConceptAssociationBias
 from .count_to_ten import CountBench as CountBench
+from .drawn import Drawn as Drawn
 from .explanation import Explanation as Explanation
 from .facts import Facts as Facts
 from .few_shot import FewShot as FewShot
@@ -65,4 +66,5 @@ from .vibe import ViBe as ViBe
 from .videocon import VideoCon as VideoCon
 from .vlb import VLB as VLB
 from .winoground import Winoground as Winoground
+from .wrong_picture import WrongPicture as WrongPicture
 from .zero_shot import ZeroShot as ZeroShot

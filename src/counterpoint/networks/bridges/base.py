@@ -64,6 +64,7 @@ class Bridge(nn.Module, ABC):
 
     Attributes:
         order: another order of the patches changes the tokens, if only in their order.
+        placed: it gives a token for each patch, in the order of the patches.
         levels: it can read several levels; else the last one alone.
         options: what its constructor takes beside that of all bridges; ``layers`` is the language model's number.
         level_count: how many levels it reads.
@@ -76,6 +77,7 @@ class Bridge(nn.Module, ABC):
     """
 
     order: ClassVar[bool] = True
+    placed: ClassVar[bool] = False
     levels: ClassVar[bool] = False
     asks: ClassVar[bool] = False
     fine: ClassVar[bool] = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -15,6 +17,8 @@ class LinearBridge(Bridge):
 
     Source: Liu et al., "Visual Instruction Tuning" (2023), arXiv 2304.08485.
     """
+
+    placed: ClassVar[bool] = True
 
     def __init__(
         self, width: int, out: int, grid: tuple[int, int], tokens: int | None = None, std: float = 0.02

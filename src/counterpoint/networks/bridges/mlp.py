@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
@@ -17,6 +19,8 @@ class MLPBridge(Bridge):
 
     Source: Liu et al., "Improved Baselines with Visual Instruction Tuning" (2023), arXiv 2310.03744.
     """
+
+    placed: ClassVar[bool] = True
 
     def __init__(
         self, width: int, out: int, grid: tuple[int, int], tokens: int | None = None, std: float = 0.02

@@ -41,6 +41,8 @@ class ScanBridge(Bridge):
 
     options: ClassVar[tuple[str, ...]] = ("scan",)
 
+    placed: ClassVar[bool] = True
+
     def __init__(
         self,
         width: int,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, final
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, final
 
 import torch
 from jaxtyping import Bool, Int
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 TOKEN, REPLY, EXCHANGE = range(3)
 """Channels of the tensor of a conversation."""
+WHOLE: Final = "whole"
+"""All exchanges of a row, each of which sees those in front of it."""
 _MARK = "request"
 _REMEMBERED = 2**14  # conversations
 _SPECIAL = ("pad_token", "bos_token", "eos_token")
@@ -43,7 +45,8 @@ class Chat:
         image: the word for a picture in a template that writes pictures; the picture stands in its place.
 
     Attributes:
-        exchanges: of a row that training reads behind one picture; see `pack`.
+        exchanges: of a row that training reads behind its pictures: one, several that do not see each other (see
+            `pack`), or ``whole``.
 
     Raises:
         ValueError: for a tokenizer without a chat template or an end token, and for a template in which a prompt is not
@@ -57,7 +60,7 @@ class Chat:
     """
 
     file = "chat.json"
-    exchanges: int = 1
+    exchanges: int | Literal["whole"] = 1
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, context: int, image: str = "") -> None:
         if not tokenizer.chat_template:
@@ -121,6 +124,11 @@ class Chat:
             if written:
                 row[:, : len(written)] = torch.tensor(written).T
         return tokens
+
+    @property
+    def packs(self) -> bool:
+        """Training reads several exchanges of a row that do not see each other."""
+        return self.exchanges not in (1, WHOLE)
 
     def pack(self, rows: Sequence[Conversation]) -> Int[Tensor, "B 3 M"]:
         """Return exchanges behind one opening as tokens, each as it is when it stands alone.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from ...decoding.running import CACHES
 from ...pairwise.inputs import upcast
 from ...registry import unknown
 from ..base import Tower
@@ -129,6 +131,64 @@ class LanguageTower(Tower):
         finally:
             for handle in handles:
                 handle.remove()
+        return output.last_hidden_state
+
+    @torch.no_grad()
+    def attention(
+        self, embedded: Float[Tensor, "B L W"]
+    ) -> Iterator[tuple[Float[Tensor, "B heads L L"], Float[Tensor, "B L W"]]]:
+        """Yield the attention of each layer, each vector's weights last, with the layer's input.
+
+        The kernels that training and generation take return no weights. Others are in use for this pass alone.
+
+        Raises:
+            ValueError: for a state-space model.
+        """
+        if self.recurrent:
+            raise ValueError(
+                f"the language model {self.name!r} has no attention; take a Transformer, such as llama"
+            )
+        usual = self.model.config._attn_implementation
+        self.model.set_attn_implementation("eager")
+        try:
+            output = self.model.base_model(
+                inputs_embeds=embedded, use_cache=False, output_attentions=True, output_hidden_states=True
+            )
+        finally:
+            self.model.set_attn_implementation(usual)
+        yield from zip(output.attentions, output.hidden_states[:-1], strict=True)
+
+    def last_states(
+        self,
+        embedded: Float[Tensor, "1 L W"],
+        last: int,
+        copies: int,
+        around: AbstractContextManager[None] | None = None,
+    ) -> Float[Tensor, "{copies} {last} W"]:
+        """Return the states of the last vectors, several times behind one shared cache of all others.
+
+        Args:
+            embedded: vectors of tokens, or others in their place.
+            last: vectors that are read several times; all others are read once.
+            copies: how often.
+            around: the context in which the last vectors are read.
+
+        Raises:
+            ValueError: for a state-space model, which has no cache of single tokens.
+        """
+        if self.recurrent:
+            raise ValueError(
+                f"the language model {self.name!r} reads tokens into a state: take a Transformer"
+            )
+        model = self.model.base_model
+        cache = model(inputs_embeds=embedded[:, :-last], use_cache=True).past_key_values
+        cache.batch_repeat_interleave(copies)
+        # Later versions of transformers call the argument otherwise.
+        known = inspect.signature(model.forward).parameters
+        name = next(name for name in CACHES if name in known or name == "past_key_values")
+        again = embedded[:, -last:].expand(copies, -1, -1)
+        with around or nullcontext():
+            output = model(inputs_embeds=again, use_cache=True, **{name: cache})
         return output.last_hidden_state
 
     def states(self, inputs: Int[Tensor, "B 3 L"]) -> Float[Tensor, "B t width"]:

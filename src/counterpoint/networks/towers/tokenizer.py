@@ -126,6 +126,23 @@ class BytePairTokenizer:
         ).save_pretrained(folder)
 
     @classmethod
+    def load_pretrained(cls, folder: Path, context: int) -> Self:
+        """Read what ``save_pretrained`` wrote, for texts of so many tokens; its end token must have kept its id.
+
+        Raises:
+            ValueError: for a folder without a tokenizer that the ``tokenizers`` library reads.
+        """
+        from tokenizers import Tokenizer
+
+        path = folder / "tokenizer.json"
+        if not path.is_file():
+            raise ValueError(f"no tokenizer at {path}")
+        backend = Tokenizer.from_file(str(path))
+        backend.enable_truncation(max_length=context)
+        backend.enable_padding(pad_id=0, pad_token=PAD)
+        return cls(backend)
+
+    @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read what ``save`` wrote."""
         from tokenizers import Tokenizer

@@ -16,7 +16,7 @@ from ...decoding import Cost
 from ...decoding.prompts import digest_of
 from ...files import read_json, write_json
 from ...training.folder import remedy
-from ...types import Assistant, CompletesReplies, Prompt
+from ...types import Assistant, CompletesReplies, Prompt, ReplyAttention, ShowsAttention
 
 T = TypeVar("T")
 _AT_ONCE = 64
@@ -106,6 +106,15 @@ class TranscriptAssistant:
         begun = list(zip(prompts, beginnings, strict=True))
         keys = [digest_of(key_of(prompt, seed), text, hidden).hex() for prompt, text in begun]
         return self._known(keys, begun, complete)
+
+    def attention(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> list[ReplyAttention]:
+        """Return the attention of replies, which is computed anew each time."""
+        assistant = self.assistant
+        if not isinstance(assistant, ShowsAttention):
+            raise ValueError(
+                f"{type(assistant).__name__} does not show its attention: take the run of a method that speaks"
+            )
+        return assistant.attention(prompts, replies)
 
     def _known(
         self, keys: Sequence[str], questions: Sequence[T], ask: Callable[[list[T]], Sequence[str]]

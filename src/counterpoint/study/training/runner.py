@@ -41,7 +41,7 @@ from ...training.start import keep_inputs, keep_order, load, prepare, with_steps
 from ...training.trackers import check as check_trackers
 from ...training.trained import trained_rows
 from ...trust import given
-from ...types import Assistant, NonFiniteLossError
+from ...types import Assistant, DrawsWords, NonFiniteLossError
 from .. import label_maps, moments
 from ..gate import asked_of, check_asked, check_batch, check_folder, check_model
 from ..opened import open_data
@@ -276,14 +276,17 @@ def with_keys(examples: pl.DataFrame, data: Data) -> pl.DataFrame:
 def validation_numbers(method: Method, data: Data) -> dict[str, float]:
     """Return the numbers for learning curves and for tuning, on the validation sets.
 
-    For a classifier of several columns those of the classes that it learns. Else a probe of the label that training
-    learns from, where the data names one, whether or not the method learns from labels, so that all are tuned alike.
-    Else retrieval for a method of several columns, and for one of one column a probe of classes, of tags or of numbers,
-    whatever there is first. Empty for data without a validation set, and for data of one column without labels.
+    For a model that draws new words where these attend. For a classifier of several columns those of the classes that
+    it learns. Else a probe of the label that training learns from, where the data names one, whether or not the method
+    learns from labels, so that all are tuned alike. Else retrieval for a method of several columns, and for one of one
+    column a probe of classes, of tags or of numbers, whatever there is first. Empty for data without a validation set,
+    and for data of one column without labels.
     """
     several = sum(column in data.columns for column in method.embeds) > 1
     if isinstance(method, Assistant):
         task = create("likelihood")
+    elif isinstance(method, DrawsWords):
+        task = create("drawn,pictures=0")
     elif several and is_classifier(method):
         task = create("classification")
     elif several and not data.learned:
