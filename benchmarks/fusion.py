@@ -265,7 +265,8 @@ def probabilities(repeats: int) -> None:
     method, _, _ = trained(f"albef,image=vit,text=reader,queue=0,alpha=0,depth={LAYERS}", DATA)
     assert isinstance(method, ALBEF)
     joint: Any = method.joint
-    words = torch.randn(BATCH, method.text_tower.tokenizer.context, WIDTH, requires_grad=True)
+    text = method.text_tower
+    words = torch.randn(BATCH, text.tokenizer.context, text.width, requires_grad=True)
     patches = torch.randn(BATCH, (SIZE // PATCH) ** 2, WIDTH, requires_grad=True)
     mask = torch.ones(words.shape[:2], dtype=torch.bool)
 

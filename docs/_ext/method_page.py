@@ -142,7 +142,7 @@ def example(name: str) -> str:
     """Return a command that compares the method with the plainest one that can do the same, or trains it."""
     arm = ",".join([name, *(f"{option}={option.upper()}" for option in required(METHODS.get(name)))])
     fair = compared(name)
-    if fair is None or fair[0] == name:
+    if fair is None or fair[0] in (name, arm):
         return f"counterpoint train {arm} --data DATA" + (" --labels LABEL" if Arm.parse(name).learns else "")
     return f"counterpoint compare {fair[0]} {arm} {fair[1]}"
 

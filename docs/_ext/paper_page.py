@@ -102,6 +102,8 @@ def commands(paper: catalog.Paper) -> Iterator[str]:
         if task := _name_in(TASKS, symbol):
             if "assistant" in TASKS.get(task).asks:
                 yield f"counterpoint compare-decoding plain vcd --model MODEL --data DATA --tasks {task}"
+            elif "painter" in TASKS.get(task).asks:
+                yield f"counterpoint compare kind textual-inversion --from PAINTER --data DATA --tasks {task}"
             elif preset is None or task not in preset.tasks:
                 yield f"counterpoint compare clip siglip --data DATA --tasks {task}"
             continue
@@ -117,6 +119,8 @@ def commands(paper: catalog.Paper) -> Iterator[str]:
 def compared(name: str) -> tuple[str, str] | None:
     """Return an arm to compare with and the options; None where pictures with captions are not what the arm reads."""
     arm = Arm.parse(name)
+    if arm.draws_words:
+        return "kind,painter=PAINTER", "--data DATA --tasks drawn --seeds 5"
     try:
         columns = (*arm.reads(),)
     except ValueError:

@@ -20,7 +20,7 @@ ROUTER, RANDOM, UNIFORM = "router", "random neighbours", "uniform weights"
 REGRESSION, MODES, DESCENT, ORACLE = "kernel regression", "mode finding", "descent", "oracle"
 FILE = Path(__file__).parent / "lab" / "data_asked.py"
 BRIDGE = "bridge=crossed,tokens=2,experts=4"
-STEPS, MORE = 500, 200
+STEPS, OPENED, MORE = 500, 600, 200
 TASK = "answers,kinds=thing/size"
 SMALL = {"towers.image_size": 32, "towers.image_patch": 8}
 TOWERS = TrainingComparison(
@@ -43,12 +43,12 @@ def taught(towers: Path) -> TrainingComparison:
 BASE = taught(Path("runs/towers/seed-{seed}"))
 
 
-def skewed(models: Path) -> TrainingComparison:
-    """Return the arm whose routers alone are trained on half of the kinds."""
-    frozen = f'from="{models}",{BRIDGE},tune=frozen,tune_image=frozen,tune_bridge=routers,balance=0'
-    changes = {**BASE.changes, "steps": MORE, "validate_every": MORE, "optimizer.lr": 0.01}
-    arms = {"half": f"sft,columns=image+talk,{frozen}"}
-    return replace(BASE, arms=arms, data=f"{FILE}:HALF", changes=changes)
+def gone_on(models: Path, name: str, steps: int, lr: float, which: str = "full") -> TrainingComparison:
+    """Return the arm whose bridge alone goes on, so that its gates open, or its routers alone on half of the kinds."""
+    arm = f'sft,columns=image+talk,from="{models}",{BRIDGE},tune=frozen,tune_image=frozen,balance=0'
+    changes = {**BASE.changes, "steps": steps, "validate_every": steps, "optimizer.lr": lr}
+    data = f"{FILE}:HALF" if which == "routers" else BASE.data
+    return replace(BASE, arms={name: f"{arm},tune_bridge={which}"}, data=data, changes=changes)
 
 
 def begun(models: Path) -> dict[str, str]:
@@ -73,8 +73,10 @@ def run(lab: Lab) -> Iterator[Result]:
     small = f"{FILE}:FEW"
     towers = lab.study(replace(TOWERS, data=lab.world(TOWERS.data, small)), "towers")
     models = lab.study(replace(taught(towers.each("CLIP")), data=lab.world(BASE.data, small)), "all kinds")
-    before = models.scores(f"{TASK} accuracy")
-    half = skewed(models.each("all kinds"))
+    opened = gone_on(models.each("all kinds"), "bridge", OPENED, 0.02)
+    bridges = lab.study(replace(opened, data=lab.world(BASE.data, small)), "bridges")
+    before = bridges.scores(f"{TASK} accuracy")
+    half = gone_on(bridges.each("bridge"), "half", MORE, 0.03, "routers")
     halves = lab.study(replace(half, data=lab.world(half.data, small)), "half")
     arms = begun(halves.each("half"))
     told, data = arms.pop(ORACLE), lab.world(BASE.data, small)
@@ -95,8 +97,8 @@ def run(lab: Lab) -> Iterator[Result]:
         below(nats[ORACLE] - nats[DESCENT], name="nats a word, descent on the true reply − descent"),
     )
     lab.note(
-        f"The registered methods under the recipe speak, on scenes of one thing: a tower of CLIP, {STEPS} steps of sft",
-        f"on questions of four kinds, {MORE} of its routers alone on two, 1,000 questions of the other two. Descent",
-        "less router is the share of replies that were corrected, less that of replies that were broken.",
+        f"Scenes of one thing: a tower of CLIP, {STEPS} steps of sft and {OPENED} of its bridge",
+        f"alone on questions of four kinds, {MORE} of its routers alone on two, and 1,000 questions of the other two.",
+        "Descent less router is the share of replies that were corrected, less that of replies that were broken.",
         f"Accuracy before the routers went on: {before.means()}; after: {right.means()}. Nats a word: {nats.means()}.",
     )

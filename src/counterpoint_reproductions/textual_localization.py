@@ -26,7 +26,7 @@ PAIRS = {
     "teapot": "butterfly",
 }
 """Subjects, each with its companion."""
-PAINTER, STEPS, RATE, ROWS = "tiny-painter", 120, 0.01, 128
+PAINTER, STEPS, RATE, ROWS = "tiny-painter", 100, 0.01, 128
 TASK = "drawn,pictures=0"
 
 

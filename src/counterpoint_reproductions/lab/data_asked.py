@@ -13,8 +13,7 @@ import numpy as np
 
 from counterpoint.data.synthetic.scenes.scene import Scene
 from counterpoint.raw import Conversation, Exchange
-
-from .data_episodes import AskedScenes
+from counterpoint_reproductions.lab.talking_scenes import AskedScenes
 
 TAUGHT, OTHERS = ("colour", "background"), ("thing", "size")
 _REQUESTS = {

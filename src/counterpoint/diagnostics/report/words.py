@@ -15,6 +15,7 @@ from ...methods._matching import MatchingMethod
 from ...networks.base import Tokenizer
 from ...networks.fusion.relevance import unit_range
 from ...networks.towers.parts.pooling import inside
+from ...reasons import counted
 from .subject import DiagnosticCard, DiagnosticSection, MarkedWord, Subject, WordMap
 
 SHOWN = 12
@@ -51,6 +52,9 @@ def word_maps(subject: Subject) -> DiagnosticSection:
         f"{what} The maps of two words of one text correlate by {numbers['correlation of two words of a text']:.2f} on "
         "average (1: all words rest on the same patches). Each map is scaled by its own lowest and highest value."
     )
+    cut = sum(len(text.split()) - len(maps) for text, maps in zip(texts, of_texts, strict=True))
+    if cut:
+        sentence += f" {counted(cut, 'word')} behind the tower's context {'has' if cut == 1 else 'have'} no map."
     shown = squares(pictures)
     cards = [
         DiagnosticCard(text, pictures=[("", picture)], maps=maps)
