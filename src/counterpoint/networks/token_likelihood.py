@@ -61,7 +61,7 @@ def token_log_p(
         logits = shaped_logits(upcast(head(states)), scale, cap)
         return -F.cross_entropy(logits, tokens, reduction="none")
     kind = states.device.type
-    parts: tuple[Tensor | None, ...] = (states, head.weight, head.bias)
+    parts: tuple[Tensor | None, ...] = states, head.weight, head.bias
     if torch.is_autocast_enabled(kind):
         lower = torch.get_autocast_dtype(kind)
         parts = tuple(it if it is None else it.to(lower) for it in parts)
