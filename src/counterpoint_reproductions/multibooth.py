@@ -126,8 +126,8 @@ def share(folders: tuple[Path, Path], subjects: tuple[str, str], boxed: str) -> 
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    studies, seeds = {it: lab.study(comparison(it), it) for it in KINDS}, lab.seeds(COMPARISON.seeds)
-    pairs = [(one, PAIRS[one]) for one in KINDS if one in PAIRS]
+    pairs, seeds = lab.some([(one, PAIRS[one]) for one in KINDS if one in PAIRS]), lab.seeds(COMPARISON.seeds)
+    studies = {it: lab.study(comparison(it), it) for pair in pairs for it in pair}
 
     def measured(boxed: str) -> Score:
         """Return the mean over pairs."""

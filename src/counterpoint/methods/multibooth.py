@@ -25,16 +25,16 @@ FEATURES, NORMS = "features.", "norms."
 class MultiBooth(Personal):
     """The vector of a word comes from a picture and the name of its kind, and keys and values have low-rank additions.
 
-        v = mean of the outputs of a Q-Former,   word = v · ‖kind‖ / ‖v‖
-        L = E ‖v − v_θ(x_t, t, c(word))‖² + penalty · E ‖v‖²
+        u = mean of the outputs of a Q-Former,   word = u · ‖kind‖ / ‖u‖
+        L = E ‖v − v_θ(x_t, t, c(word))‖² + penalty · E ‖u‖²
 
-    In training each picture has the word that is made from it. Drawings have the one of the mean of v over the first
+    In training each picture has the word that is made from it. Drawings have the one of the mean of u over the first
     ``pictures`` training pictures. Concepts that were learned in runs of their own are drawn together by
     `counterpoint.generation.draw_words`: each in a box, with keys and values of its own, or with all additions summed.
 
     Args:
         towers, recipe, painter: as for `Personal`.
-        penalty: its weight. It acts on v as it comes: without it v would grow, and be divided by more and more.
+        penalty: its weight. It acts on u as it comes: without it u would grow, and be divided by more and more.
         rank: of the additions.
         queries: of the Q-Former.
         pictures: from which the word is made in the end.
