@@ -327,12 +327,19 @@ def _winner(
     # An arm that failed on a seed is not recommended over one that did not.
     best = min(ranked(arms, headline), key=lambda arm: len(arm.failed)).name
     folder = results.finished(best)[0].folder
-    texts = "text" in arm_of(best).reads(Run.read(folder).columns)
+    arm = arm_of(best)
+    texts = "text" in arm.reads(Run.read(folder).columns)
     used = "; model.embed('text', ['a red heart'])" if texts else ""
+    command = ["embed", str(folder), data]
+    if arm.draws_words:
+        used, command = (
+            "; model.draw([f'a {model.words[0]}'])",
+            ["draw", "--model", str(folder), "--prompt", "PROMPT"],
+        )
     return Winner(
         name=best,
         folder=str(folder),
-        command=shlex.join(["counterpoint", "embed", str(folder), data]),
+        command=shlex.join(["counterpoint", *command]),
         python=f"import counterpoint as cp; model = cp.load({str(folder)!r}){used}",
     )
 
