@@ -48,7 +48,6 @@ def test_a_paper_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
         (["papers", "show", "sigllip"], "did you mean 'siglip'"),
         (["papers", "list", "--family", "pairwize"], "did you mean 'pairwise'"),
         (["reproduce", "sigllip", "--quick"], "did you mean 'siglip'"),
-        (["reproduce", "multibooth"], "has no claim that can be run here; those that have: a2summ, "),
     ],
 )
 def test_a_wrong_name_is_one_clear_line(
