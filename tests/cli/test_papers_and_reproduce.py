@@ -27,10 +27,10 @@ def _short_claim(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_papers_are_listed_by_status_and_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["papers", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 189
-    assert main(["papers", "list", "--status", "planned", "--json"]) == 0
-    planned = json.loads(capsys.readouterr().out)
-    assert planned
-    assert {paper["status"] for paper in planned} == {"planned"}
+    assert main(["papers", "list", "--status", "verified", "--json"]) == 0
+    verified = json.loads(capsys.readouterr().out)
+    assert verified
+    assert {paper["status"] for paper in verified} == {"verified"}
     assert main(["papers", "list", "--text", "sigmoid pair", "--family", "pairwise"]) == 0
     assert "siglip" in capsys.readouterr().out
 
