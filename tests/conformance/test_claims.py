@@ -61,7 +61,7 @@ def test_its_smoke_run_goes_whole_way_from_training_to_evidence(
     monkeypatch.setattr(score, "TAIL", 1)
     # A probe shows here that it is asked, whatever it learns; one claim is about how fast it learns.
     if slug != "naive-bayes-linear-eval":
-        monkeypatch.setattr(classifiers, "ITERATIONS", 2)
+        monkeypatch.setattr(classifiers, "ITERATIONS", 10)
     evidence = reproduce(slug, quick=True)
     assert not list(tmp_path.iterdir())
     assert evidence.quick
