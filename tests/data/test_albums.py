@@ -130,6 +130,7 @@ def test_a_split_with_too_few_pictures_has_no_albums() -> None:
     present = data.present("image", np.arange(19))
     assert present.tolist() == [True] * 12 + [False] * 3 + [True] * 4
     assert data.asked_part(13) is None
+    # An album holds the data that it was made of.
     assert data.read("talk", np.array([13])) == data.data.read("talk", np.array([13]))  # type: ignore[attr-defined]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,9 +28,9 @@ from counterpoint_reproductions.lab.data_talks import FEW_SINGLE_THINGS
 
 
 @pytest.mark.parametrize("kind", [conversation, repeated, strings])
-def test_rows_have_one_length_and_differ(kind: object) -> None:
+def test_rows_have_one_length_and_differ(kind: Any) -> None:
     rng = np.random.default_rng(0)
-    rows = [kind(rng) for _ in range(20)]  # type: ignore[operator]
+    rows = [kind(rng) for _ in range(20)]
     assert {len(row) for row in rows} == {LENGTH}
     assert len({tuple(row) for row in rows}) == 20
 

@@ -145,6 +145,7 @@ def test_the_pairs_are_about_the_same_albums(tmp_path: Path) -> None:
     assert {**data.columns} == {**plain.columns, "albums": "talk"}
     rows = data.splits.train
     asked = data.present("albums", rows)
+    # Every row of an album asks about a part.
     first = np.array([plain.asked_part(int(row)).number == 0 for row in rows])  # type: ignore[union-attr]
     good = [talk[0] for talk in plain.read("talk", rows)]
     assert asked.tolist() == [
@@ -153,6 +154,7 @@ def test_the_pairs_are_about_the_same_albums(tmp_path: Path) -> None:
     assert manifest.refused == {"albums": {"none could be made": int((~asked).sum())}}
     for row, prompt in zip(rows, assistant.asked, strict=True):
         shown = [plain.read(column, np.array([row]))[0] for column in ("image", "second")]
+        # Prompts of an album have pictures.
         assert torch.equal(prompt.picture, torch.stack(shown))  # type: ignore[arg-type]
         assert prompt.text == data.read("talk", np.array([row]))[0][0].request
         assert data.asked_part(int(row)) == plain.asked_part(int(row))

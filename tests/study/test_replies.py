@@ -46,6 +46,7 @@ class Counting:
 
     def attention(self, prompts: Sequence[Prompt], replies: Sequence[str]) -> list[ReplyAttention]:
         # Bright halves of pictures are attended to.
+        # Each request here has a picture.
         halves = [prompt.picture.float().mean((0, 1)).unflatten(0, (2, -1)).mean(1) for prompt in prompts]  # type: ignore[union-attr]
         return [ReplyAttention((half / half.sum())[None, None], -1.0) for half in halves]
 

@@ -49,6 +49,7 @@ def test_replies_that_are_right_for_another_picture_are_counted(form: str) -> No
     ]
     assistant = Told(said)
     scores = WrongPicture()(assistant, data, rows)
+    # Prompts of an album have pictures.
     assert all(prompt.picture.ndim == (4 if form == "sequence" else 3) for prompt in assistant.asked)  # type: ignore[union-attr]
     same = [own == other for own, other in zip(good, others, strict=True)]
     right = [kind == 0 or (kind == 1 and it) for kind, it in zip(kinds, same, strict=True)]

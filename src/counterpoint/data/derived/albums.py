@@ -163,8 +163,8 @@ class AlbumData(DerivedData):
 
     def _became(self) -> Shaped[np.ndarray, "N _"]:
         every = np.arange(len(self))
-        told = [bytes_of(repr(self._album(int(row))))[:16].ljust(16) for row in every]
-        return np.array(told, dtype="S16")[:, None]
+        digests = [bytes_of(repr(self._album(int(row))))[:16].ljust(16) for row in every]
+        return np.array(digests, dtype="S16")[:, None]
 
     def _album(self, row: int) -> _Album | None:
         """Return the album of a row; None where its split has too few pictures, or the row is in no split."""
