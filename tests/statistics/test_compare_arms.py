@@ -153,6 +153,21 @@ def test_all_pairs_or_the_given_ones() -> None:
         some.find("clip", "slip", "m")
 
 
+def test_of_many_arms_each_is_compared_with_one() -> None:
+    arms = {"clip": hits(0.5), "slip": hits(0.6), "siglip": hits(0.7)}
+    every = compare_arms({"m": Outcomes(arms)})
+    without = Outcomes({name: arms[name] for name in ("slip", "siglip")})
+    found = compare_arms({"m": Outcomes(arms), "of some": without}, reference="clip")
+    assert [(d.a, d.b, d.metric, d.n_tests) for d in found.differences] == [
+        ("slip", "clip", "m", 2),
+        ("siglip", "clip", "m", 2),
+    ]
+    assert found.differences[0].low == pytest.approx(-every.find("clip", "slip", "m").high)
+    assert found.multiplicity.startswith("Holm's correction over 2 tests (each arm against clip × metrics)")
+    with pytest.raises(ValueError, match="pairs and reference are both given"):
+        compare_arms({"m": Outcomes(arms)}, pairs=[("slip", "clip")], reference="clip")
+
+
 def failing(x: np.ndarray, *seeds: int) -> dict[int, np.ndarray | None]:
     return {seed: None if seed in seeds else row for seed, row in enumerate(x)}
 

@@ -74,7 +74,8 @@ def test_jobs_of_an_array_that_are_killed(
     handed_over(options, study, tmp_path / "log")
     array = (study / "slurm" / "runs.sh").read_text()
     assert re.search(r"^#SBATCH --array=1-4$", array, re.MULTILINE)
-    disturbed(tmp_path / "log", ["bash", study / "slurm" / "runs.sh"], study, undisturbed.moments())
+    # The jobs run `work`, which the test above kills at more moments.
+    disturbed(tmp_path / "log", ["bash", study / "slurm" / "runs.sh"], study, undisturbed.moments(), kills=2)
     with started(tmp_path / "log", "bash", study / "slurm" / "end.sh") as session:
         assert session.ends() == 0, session.output
     undisturbed.check(study)

@@ -66,14 +66,15 @@ def test_a_study_on_ray_whose_command_is_killed(
     study = tmp_path / "study"
     there = ["--executor", "ray", "--address", cluster.address, "--out", study]
     words = [sys.executable, "-m", "counterpoint", *COMPARE, *options, *there]
-    disturbed(tmp_path / "log", words, study, undisturbed.moments())
+    # One kill in training and one before a run: what lies between is the same as under the other executors.
+    disturbed(tmp_path / "log", words, study, undisturbed.moments(), kills=2)
     undisturbed.check(study)
 
 
 def test_runs_of_several_gpus_jobs_of_ray_train_outlive_process(
     options: list[str], cluster: Any, tmp_path: Path
 ) -> None:
-    words = ["compare", "clip", "siglip", *options, "--steps", "40", "--seeds", "1", "--validate-every", "40"]
+    words = ["compare", "clip", *options, "--steps", "40", "--seeds", "1", "--validate-every", "40"]
     there = ["--executor", "ray", "--address", cluster.address, "--gpus-per-run", "2"]
     with counterpoint(tmp_path / "log", *words, "--jobs", "1", "--out", tmp_path / "one") as session:
         assert session.ends() == 0, session.output
@@ -82,13 +83,11 @@ def test_runs_of_several_gpus_jobs_of_ray_train_outlive_process(
         (held,) = tmp_path.glob("two/runs/*/*/.lease-*.json")
         os.kill(json.loads(held.read_text())["process"], signal.SIGKILL)
         assert session.ends(900) == 0, session.output
-    assert states(tmp_path / "two") == ["finished"] * 2
+    assert states(tmp_path / "two") == ["finished"]
     assert (tmp_path / "two" / "report.html").exists()
-    for run in runs(tmp_path / "two"):
-        losses = [
-            pl.read_parquet(folder / "metrics.parquet").filter(name="loss")["value"].to_list()
-            for folder in (run, tmp_path / "one" / run.relative_to(tmp_path / "two"))
-        ]
-        assert losses[0] == pytest.approx(
-            losses[1], rel=1e-3
-        )  # float32: Adam's first steps enlarge its rounding
+    losses = [
+        pl.read_parquet(run / "metrics.parquet").filter(name="loss")["value"].to_list()
+        for study in ("one", "two")
+        for run in runs(tmp_path / study)
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)  # float32: Adam's first steps enlarge its rounding

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import replace
 from fnmatch import fnmatch
 from importlib.util import find_spec
@@ -23,7 +24,7 @@ from counterpoint.evaluation import TASKS, evaluate
 from counterpoint.methods import METHODS
 from counterpoint.methods.arm import Arm
 from counterpoint.methods.late import Filling
-from counterpoint.methods.options import read
+from counterpoint.methods.options import read, required
 from counterpoint.recipes import load as load_recipe
 from counterpoint.recipes import override
 from counterpoint.registry import UnknownNameError
@@ -110,6 +111,30 @@ def test_the_question_of_a_claim_is_asked_of_other_data(name: str) -> None:
         except ValueError as reason:
             reasons.append(str(reason))
     raise AssertionError(reasons)
+
+
+OUTSIDE = {
+    "cappa": "embeds no texts",
+    "cwcl": "begins from a pretrained tower",
+    "fusemix": "begins from pretrained towers",
+    "lit": "begins from a pretrained tower",
+    "vlm2vec": "begins from a language model",
+    "painter": "draws, and embeds nothing",
+    "prior": "reads reports of several sentences",
+    "dreamlip": "reads captions of several sentences",
+}
+"""Methods of a picture and a text without labels that the league leaves out."""
+
+
+def test_the_league_has_every_method_of_two_columns_without_labels_or_second_model() -> None:
+    arms, league = {name: Arm.parse(name) for name in METHODS.names()}, set(PRESETS["league"].arms)
+    alone = {name for name, arm in arms.items() if not (arm.learns or required(arm._constructor()))}
+    pairs = set()
+    for name in alone:
+        with suppress(ValueError):
+            if len(arms[name].reads()) == 2 and not arms[name].kind.closed:
+                pairs.add(name)
+    assert pairs == league | OUTSIDE.keys()
 
 
 def test_the_claim_of_every_method_is_a_question_to_other_data() -> None:

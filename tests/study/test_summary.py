@@ -49,6 +49,26 @@ def test_an_unfinished_run_is_not_called_failed(study: Path) -> None:
     assert "failed" not in (study / "table.md").read_text()
 
 
+def test_many_arms_are_compared_with_the_first_alone(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(summaries, "MOST_IN_PAIRS", 2)
+    two = resummarise(study)
+    assert two.summary.reference == ""
+    data = str(tmp_path / "data" / "metadata.csv")
+    three = write_study(tmp_path / "three", data, arms=("clip", "siglip", "slip"), failed=None)
+    assert three.reference == "clip"
+    assert {(d.a, d.b) for d in three.differences} == {("siglip", "clip"), ("slip", "clip")}
+    pairs = [d for d in two.summary.differences if d.family == "main"]
+    assert len([d for d in three.differences if d.family == "main"]) == 2 * len(pairs)
+    assert "each arm against clip" in three.multiplicity
+    short = renamed(three, {"clip": "C", "siglip": "siglip", "slip": "slip"})
+    assert (short.reference, "each arm against C" in short.multiplicity) == ("C", True)
+    again = resummarise(tmp_path / "three")
+    assert again.conclusion[0].endswith("no difference is shown.")
+    assert "each arm against clip" in again.report.read_text(encoding="utf-8")
+
+
 def test_a_loss_whose_file_is_gone_learns_from_what_clip_does() -> None:
     recipe = load_recipe("cpu")
     pictures = {"image": "image"}

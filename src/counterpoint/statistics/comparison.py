@@ -192,6 +192,7 @@ def compare_arms(
     outcomes: Mapping[str, Outcomes],
     *,
     pairs: Sequence[tuple[str, str]] | None = None,
+    reference: str | None = None,
     paired_seeds: bool = True,
     confidence: float = 0.95,
     n_boot: int | None = None,
@@ -207,6 +208,8 @@ def compare_arms(
     Args:
         outcomes: a metric's name to its `Outcomes`.
         pairs: ``(a, b)`` to compare; all pairs of a metric's arms unless given.
+        reference: compare each other arm of a metric with this one alone, ``(arm, reference)``; a metric without it has
+            no differences.
         paired_seeds: a seed fixes something that arms share, such as the towers' initial weights. Pairs are
             cut to the seeds that both arms finished.
         confidence: of each interval, and of the family's verdicts.
@@ -217,7 +220,7 @@ def compare_arms(
 
     Raises:
         ValueError: NaN outcomes, arms with different examples, a pair with an unknown arm, fewer than two
-            arms.
+            arms, or both ``pairs`` and ``reference``.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)
@@ -229,7 +232,15 @@ def compare_arms(
     if not outcomes:
         raise ValueError("outcomes is empty; give at least one metric")
     check_options(1 if n_boot is None else n_boot, confidence)
-    wanted = {metric: _pairs(o, metric, pairs) for metric, o in outcomes.items()}
+    if reference is not None:
+        if pairs is not None:
+            raise ValueError("pairs and reference are both given; leave one out")
+        wanted = {
+            metric: [(arm, reference) for arm in o.arms if arm != reference] if reference in o.arms else []
+            for metric, o in outcomes.items()
+        }
+    else:
+        wanted = {metric: _pairs(o, metric, pairs) for metric, o in outcomes.items()}
     n_tests = sum(len(p) for p in wanted.values())
     alpha = 1 - confidence
     fast = all(is_mean(o.statistic) for o in outcomes.values())
@@ -252,7 +263,8 @@ def compare_arms(
             _judge(d, float(p), float(q)) for d, p, q in zip(differences, p_holm, p_equivalent, strict=True)
         ),
         multiplicity=(
-            f"Holm's correction over {n_tests} test{'s' * (n_tests != 1)} (pairs × metrics); "
+            f"Holm's correction over {n_tests} test{'s' * (n_tests != 1)} "
+            f"({'pairs' if reference is None else f'each arm against {reference}'} × metrics); "
             f"intervals are each at {confidence:.0%}"
             + (
                 f"; with {n_boot} replicates no corrected p is below {2 / n_boot * n_tests:.2f}"

@@ -156,13 +156,17 @@ class StudyScores:
         ]
 
     def differences(
-        self, keys: Sequence[Key], pairs: Sequence[tuple[str, str]] | None = None
+        self,
+        keys: Sequence[Key],
+        pairs: Sequence[tuple[str, str]] | None = None,
+        reference: str | None = None,
     ) -> tuple[list[DifferenceSummary], str]:
         """Compute each pair's difference on the main metrics, and on subsets and other labels as further families.
 
         Args:
             keys: the main metrics.
             pairs: of arms; all unless given.
+            reference: the arm that each other one is compared with, in place of all pairs.
 
         Returns:
             the differences, and what they were corrected for.
@@ -180,7 +184,7 @@ class StudyScores:
         differences: list[DifferenceSummary] = []
         multiplicity: list[str] = []
         for family, scores in families.items():
-            of_family, corrected = self._family(scores, pairs, family)
+            of_family, corrected = self._family(scores, pairs, reference, family)
             differences += of_family
             if corrected:
                 further = f"Differences {family} are a family of their own: " if multiplicity else ""
@@ -188,7 +192,11 @@ class StudyScores:
         return differences, " ".join(multiplicity)
 
     def _family(
-        self, scores: Mapping[Key, StudyScores], pairs: Sequence[tuple[str, str]] | None, family: str
+        self,
+        scores: Mapping[Key, StudyScores],
+        pairs: Sequence[tuple[str, str]] | None,
+        reference: str | None,
+        family: str,
     ) -> tuple[list[DifferenceSummary], str]:
         """Compare pairs of arms on some metrics, each with the scores of the arms that have it."""
         compared = {key: of_arms for key, of_arms in scores.items() if len(of_arms.runs) > 1}
@@ -201,6 +209,7 @@ class StudyScores:
                 for name, key in named.items()
             },
             pairs=pairs,
+            reference=reference,
         )
         rows = [
             DifferenceSummary(

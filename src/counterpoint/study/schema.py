@@ -271,6 +271,7 @@ class StudySummary(SummaryPart):
         of_some: the metrics beside the main ones that some arms alone have: of a classifier of their own, or of columns
             that others do not embed.
         multiplicity: what the differences were corrected for.
+        reference: the arm that each other one is compared with; empty where all pairs are.
     """
 
     format: int = FORMAT
@@ -284,6 +285,7 @@ class StudySummary(SummaryPart):
     arms: tuple[ArmSummary, ...]
     differences: tuple[DifferenceSummary, ...]
     multiplicity: str
+    reference: str = ""
     warnings: tuple[str, ...]
     winner: Winner
     cannot_show: tuple[str, ...]

@@ -49,6 +49,8 @@ from .words.remarks import cut_in_words, gaps_in_words
 from .words.shots import by_shots
 from .words.tables import ranked
 
+MOST_IN_PAIRS = 12
+"""Arms, at most, each of which is compared with each other one."""
 _SPREAD, _COLLAPSED = "std_", 0.05
 """Prefix of the diagnostics of how far embeddings are spread, and the spread below which they are nearly one."""
 _WAITED, _SHORT = 0.25, 10.0
@@ -159,7 +161,7 @@ def summarise(results: StudyResults[FinishedRun], design: Design) -> TrainingSum
         for arm in design.arms
     }
     arms = [_arm(results, planned[arm], arm, plans[arm], endings[arm]) for arm in design.arms]
-    differences, multiplicity = _differences(results, design)
+    differences, multiplicity, reference = _differences(results, design)
     costs = {arm: plans[arm].cost for arm in design.arms}
     return TrainingSummary(
         title=design.title,
@@ -178,6 +180,7 @@ def summarise(results: StudyResults[FinishedRun], design: Design) -> TrainingSum
         arms=tuple(arms),
         differences=tuple(_with_remarks(difference, endings, arms) for difference in differences),
         multiplicity=multiplicity,
+        reference=reference,
         tuning=tuple(_searches(folder, plans)) if design.tune else (),
         warnings=(
             *_leaks(arms),
@@ -192,11 +195,19 @@ def summarise(results: StudyResults[FinishedRun], design: Design) -> TrainingSum
     )
 
 
-def _differences(results: StudyResults[FinishedRun], design: Design) -> tuple[list[DifferenceSummary], str]:
-    """Return the differences between arms of the same shots, each number of shots being a family of its own."""
+def _differences(
+    results: StudyResults[FinishedRun], design: Design
+) -> tuple[list[DifferenceSummary], str, str]:
+    """Return the differences, what they were corrected for, and the arm that the others are compared with, if any.
+
+    Arms of the same shots are compared, each number of shots being a family of its own. More than `MOST_IN_PAIRS` arms
+    are compared with the first one alone: the tests of all pairs grow as the square of the number of arms, and Holm's
+    correction over them would leave no difference that can be shown.
+    """
     keys, groups = results.main_metrics(design.tasks), by_shots(results.runs)
     if len(groups) == 1:
-        return results.numbers.differences(keys)
+        reference = design.arms[0] if len(design.arms) > MOST_IN_PAIRS else None
+        return *results.numbers.differences(keys, reference=reference), reference or ""
     differences: list[DifferenceSummary] = []
     multiplicity = [
         "Arms are compared at equal numbers of rows of each class, each of which is corrected by itself."
@@ -205,7 +216,7 @@ def _differences(results: StudyResults[FinishedRun], design: Design) -> tuple[li
         of_shots, corrected = results.numbers.of_arms(arms).differences(keys)
         differences += of_shots
         multiplicity += [f"{_at(shots)}: {corrected}"] if corrected else []
-    return differences, " ".join(multiplicity)
+    return differences, " ".join(multiplicity), ""
 
 
 def _at(shots: int | None) -> str:

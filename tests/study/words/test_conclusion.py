@@ -115,6 +115,25 @@ def test_arm_lacks_metric_is_told_by_what_it_shares_with_others() -> None:
     ]
 
 
+def test_arms_that_are_compared_with_one_of_them_alone() -> None:
+    found = study({"a": 0.3, "b": 0.5, "c": 0.4, "d": 0.5}, {"a": "worse", "c": "worse"}, low=0.4)
+    ahead = found.differences[1].model_copy(update={"a": "b", "b": "c", "verdict": "better"})
+    behind = ahead.model_copy(update={"a": "a", "verdict": "suggestive: worse", "estimate": -0.1})
+    open_ = ahead.model_copy(update={"a": "d", "verdict": "no difference shown", "estimate": 0.1})
+    of_c = found.model_copy(update={"differences": (behind, ahead, open_), "reference": "c"})
+    assert conclusion(of_c) == [
+        "On zero_shot animal_top1 (held out) 1 of 3 other arms seems ahead of c, 1 behind and 0 equivalent; "
+        "of 1 no difference is shown.",
+        "b has the best mean. b leads by 10.0 points over c (95 % interval 7.0 to 12.0).",
+    ]
+    of_b = found.model_copy(update={"reference": "b"})
+    assert conclusion(of_b)[0] == (
+        "On zero_shot animal_top1 (held out) 0 of 2 other arms are ahead of b, 2 behind and 0 equivalent; "
+        "of 0 no difference is shown."
+    )
+    assert for_terminal(of_c).reference == "c"
+
+
 def test_one_arm_ahead_of_all_others() -> None:
     found = conclusion(study({"a": 0.3, "b": 0.5, "c": 0.4}, {"a": "worse", "c": "worse"}, low=0.4))
     assert found == [

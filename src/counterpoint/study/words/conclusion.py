@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -21,7 +22,8 @@ def conclusion(summary: StudySummary) -> list[str]:
     The first says who is ahead, the second by how much and whether others learn from the same, the third what would
     decide what is not decided. They follow from the differences of the arm with the best mean from every other arm,
     whose verdicts stand in the summary. An arm without a number on the primary metric is told by the other metrics that
-    it shares with each of the others.
+    it shares with each of the others. Where all arms are compared with one of them alone, the first line says how many
+    are shown to be ahead of that one, and how many behind.
     """
     primary = summary.primary
     key = primary.key
@@ -37,7 +39,9 @@ def conclusion(summary: StudySummary) -> list[str]:
         ]
     without = [arm.name for arm in summary.arms if arm.metrics and arm.score(key) is None]
     pairs = [_Pair.read(d, best) for d in summary.differences if d.key == key and best in (d.a, d.b)]
-    if pairs:
+    if summary.reference and pairs:
+        lines = _beside_reference(summary, best, where, pairs)
+    elif pairs:
         others = "other arms that have it" if without else "other arms"
         decides = _what_decides(summary, pairs)
         if score.n < FEW_EXAMPLES:
@@ -47,7 +51,8 @@ def conclusion(summary: StudySummary) -> list[str]:
     else:
         lines = [f"No two arms can be compared on {where}; {best} scores {value}.", ""]
     lines[1] = " ".join([lines[1], *_floor(best, score), *_learning(summary, best, pairs)]).strip()
-    lines += [_elsewhere(summary, arm) for arm in without]
+    if not summary.reference:
+        lines += [_elsewhere(summary, arm) for arm in without]
     return [line for line in lines if line]
 
 
@@ -107,6 +112,28 @@ def _who(best: str, where: str, pairs: Sequence[_Pair], others: str) -> str:
         f"{best} {verb} ahead of {len(ahead)} of {len(pairs)} {others} on {where}; "
         f"it is not shown to be better than {_named(level)}."
     )
+
+
+def _beside_reference(summary: StudySummary, best: str, where: str, pairs: Sequence[_Pair]) -> list[str]:
+    """Return the lines of a study whose arms are compared with one of them alone, and not with each other.
+
+    Args:
+        summary: of the study.
+        best: the arm with the best mean.
+        where: the metric in words.
+        pairs: the best arm against the reference; of a reference that is the best arm itself, against each other arm.
+    """
+    reference, key = summary.reference, summary.primary.key
+    every = [_Pair.read(d, reference) for d in summary.differences if d.key == key]
+    counts = Counter(pair.kind for pair in every)
+    ahead, behind, equal = counts["worse"], counts["better"], counts["equivalent"]
+    told = [pair for pair in every if pair.kind in {"worse", "better", "equivalent"}]
+    one, several = ("is", "are") if all(pair.firm for pair in told) else ("seems", "seem")
+    who = (
+        f"On {where} {ahead} of {counted(len(every), 'other arm')} {one if ahead == 1 else several} ahead of "
+        f"{reference}, {behind} behind and {equal} equivalent; of {len(every) - len(told)} no difference is shown."
+    )
+    return [who, f"{best} has the best mean. {_by_how_much(best, pairs)}", _what_decides(summary, pairs)]
 
 
 def _by_how_much(best: str, pairs: Sequence[_Pair]) -> str:

@@ -114,6 +114,8 @@ def renamed(summary: AnySummary, names: Mapping[str, str]) -> AnySummary:
                 )
                 for d in summary.differences
             ),
+            "multiplicity": said(summary.multiplicity),
+            "reference": names.get(summary.reference, ""),
             "warnings": tuple(map(said, summary.warnings)),
             "cannot_show": tuple(map(said, summary.cannot_show)),
             "winner": summary.winner.model_copy(update={"name": names[summary.winner.name]}),

@@ -196,7 +196,8 @@ def for_terminal(summary: AnySummary) -> AnySummary:
     names = shorten([arm.name for arm in summary.arms], NAME)
     arms = tuple(arm.model_copy(update={"name": names[arm.name]}) for arm in summary.arms)
     differences = tuple(d.model_copy(update={"a": names[d.a], "b": names[d.b]}) for d in summary.differences)
-    return summary.model_copy(update={"arms": arms, "differences": differences})
+    reference = names.get(summary.reference, "")
+    return summary.model_copy(update={"arms": arms, "differences": differences, "reference": reference})
 
 
 def shorten(names: Sequence[str], width: int) -> dict[str, str]:
