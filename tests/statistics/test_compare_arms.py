@@ -166,6 +166,8 @@ def test_of_many_arms_each_is_compared_with_one() -> None:
     assert found.multiplicity.startswith("Holm's correction over 2 tests (each arm against clip × metrics)")
     with pytest.raises(ValueError, match="pairs and reference are both given"):
         compare_arms({"m": Outcomes(arms)}, pairs=[("slip", "clip")], reference="clip")
+    with pytest.raises(UnknownNameError, match="unknown arm 'clpi': did you mean 'clip'"):
+        compare_arms({"m": Outcomes(arms)}, reference="clpi")
 
 
 def failing(x: np.ndarray, *seeds: int) -> dict[int, np.ndarray | None]:

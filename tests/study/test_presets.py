@@ -32,6 +32,7 @@ from counterpoint.spec import Spec
 from counterpoint.study import Study
 from counterpoint.study.presets import MOST_PAIRS, PRESETS
 from counterpoint.study.schema import TrainedArm, TrainingCost, TrainingSummary
+from counterpoint.study.summary import MOST_IN_PAIRS
 from counterpoint.study.words.standings import mean_ranks, of_arms
 from counterpoint.training.run import target_of
 from counterpoint_reproductions import CLAIMS
@@ -68,6 +69,8 @@ def test_a_preset_names_what_exists(subtests: pytest.Subtests) -> None:
             preset = find(name)
             assert preset.name == name
             assert preset.baseline in preset.arms
+            # Of many arms each is compared with the first one alone.
+            assert len(preset.arms) <= MOST_IN_PAIRS or preset.baseline == preset.arms[0]
             assert len(set(preset.arms)) == len(preset.arms)
             for arm in preset.arms:
                 Arm.parse(arm)

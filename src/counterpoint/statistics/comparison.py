@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import combinations
@@ -235,12 +235,12 @@ def compare_arms(
     if reference is not None:
         if pairs is not None:
             raise ValueError("pairs and reference are both given; leave one out")
-        wanted = {
-            metric: [(arm, reference) for arm in o.arms if arm != reference] if reference in o.arms else []
-            for metric, o in outcomes.items()
-        }
-    else:
-        wanted = {metric: _pairs(o, metric, pairs) for metric, o in outcomes.items()}
+        if all(reference not in o.arms for o in outcomes.values()):
+            raise unknown("arm", reference, {name for o in outcomes.values() for name in o.arms})
+    wanted = {
+        metric: _pairs(o, metric, pairs if reference is None else _against(reference, o.arms))
+        for metric, o in outcomes.items()
+    }
     n_tests = sum(len(p) for p in wanted.values())
     alpha = 1 - confidence
     fast = all(is_mean(o.statistic) for o in outcomes.values())
@@ -275,6 +275,12 @@ def compare_arms(
         n_boot=n_boot,
         confidence=confidence,
     )
+
+
+def _against(reference: str, arms: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the pairs of each other arm with one of them; none without it."""
+    names = list(arms)
+    return [(arm, reference) for arm in names if arm != reference] if reference in names else []
 
 
 def _pairs(o: Outcomes, metric: str, pairs: Sequence[tuple[str, str]] | None) -> list[tuple[str, str]]:

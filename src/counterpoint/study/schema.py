@@ -271,7 +271,8 @@ class StudySummary(SummaryPart):
         of_some: the metrics beside the main ones that some arms alone have: of a classifier of their own, or of columns
             that others do not embed.
         multiplicity: what the differences were corrected for.
-        reference: the arm that each other one is compared with; empty where all pairs are.
+        reference: the arm that each other one is compared with; empty where all pairs are compared, and where arms are
+            compared at several numbers of shots.
     """
 
     format: int = FORMAT

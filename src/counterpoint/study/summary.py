@@ -210,17 +210,23 @@ def _differences(
     """
     keys, groups = results.main_metrics(design.tasks), by_shots(results.runs)
     if len(groups) == 1:
-        reference = design.arms[0] if len(design.arms) > MOST_IN_PAIRS else None
+        reference = _reference(results.runs)
         return *results.numbers.differences(keys, reference=reference), reference or ""
     differences: list[DifferenceSummary] = []
     multiplicity = [
         "Arms are compared at equal numbers of rows of each class, each of which is corrected by itself."
     ]
     for shots, arms in groups.items():
-        of_shots, corrected = results.numbers.of_arms(arms).differences(keys)
+        of_shots, corrected = results.numbers.of_arms(arms).differences(keys, reference=_reference(arms))
         differences += of_shots
         multiplicity += [f"{_at(shots)}: {corrected}"] if corrected else []
     return differences, " ".join(multiplicity), ""
+
+
+def _reference(arms: Iterable[str]) -> str | None:
+    """Return the first of many arms, which each other one is compared with; None for few, compared in pairs."""
+    names = list(arms)
+    return names[0] if len(names) > MOST_IN_PAIRS else None
 
 
 def _at(shots: int | None) -> str:

@@ -132,6 +132,11 @@ def test_arms_that_are_compared_with_one_of_them_alone() -> None:
         "of 0 no difference is shown."
     )
     assert for_terminal(of_c).reference == "c"
+    other = found.primary.model_dump() | {"metric": "age_mae"}
+    (*arms, last) = found.arms
+    without = last.model_copy(update={"metrics": (last.metrics[0].model_copy(update=other),)})
+    lacking = of_c.model_copy(update={"arms": (*arms, without), "differences": (behind, ahead)})
+    assert conclusion(lacking)[2:] == ["d has no such number: nothing compares it with c."]
 
 
 def test_one_arm_ahead_of_all_others() -> None:

@@ -39,20 +39,19 @@ def conclusion(summary: StudySummary) -> list[str]:
         ]
     without = [arm.name for arm in summary.arms if arm.metrics and arm.score(key) is None]
     pairs = [_Pair.read(d, best) for d in summary.differences if d.key == key and best in (d.a, d.b)]
-    if summary.reference and pairs:
-        lines = _beside_reference(summary, best, where, pairs)
-    elif pairs:
+    if pairs:
         others = "other arms that have it" if without else "other arms"
         decides = _what_decides(summary, pairs)
         if score.n < FEW_EXAMPLES:
             few = counted(score.n, "test example")
             decides = f"{few} cannot show a difference: at least {FEW_EXAMPLES} are needed."
         lines = [_who(best, where, pairs, others), _by_how_much(best, pairs), decides]
+        if summary.reference:
+            lines[:2] = [_beside_reference(summary, where), f"{best} has the best mean. {lines[1]}"]
     else:
         lines = [f"No two arms can be compared on {where}; {best} scores {value}.", ""]
     lines[1] = " ".join([lines[1], *_floor(best, score), *_learning(summary, best, pairs)]).strip()
-    if not summary.reference:
-        lines += [_elsewhere(summary, arm) for arm in without]
+    lines += [_elsewhere(summary, arm) for arm in without]
     return [line for line in lines if line]
 
 
@@ -114,26 +113,19 @@ def _who(best: str, where: str, pairs: Sequence[_Pair], others: str) -> str:
     )
 
 
-def _beside_reference(summary: StudySummary, best: str, where: str, pairs: Sequence[_Pair]) -> list[str]:
-    """Return the lines of a study whose arms are compared with one of them alone, and not with each other.
-
-    Args:
-        summary: of the study.
-        best: the arm with the best mean.
-        where: the metric in words.
-        pairs: the best arm against the reference; of a reference that is the best arm itself, against each other arm.
-    """
+def _beside_reference(summary: StudySummary, where: str) -> str:
+    """Return how many arms are ahead of the one that each is compared with, and how many behind it."""
     reference, key = summary.reference, summary.primary.key
-    every = [_Pair.read(d, reference) for d in summary.differences if d.key == key]
-    counts = Counter(pair.kind for pair in every)
+    pairs = [_Pair.read(d, reference) for d in summary.differences if d.key == key]
+    counts = Counter(pair.kind for pair in pairs)
     ahead, behind, equal = counts["worse"], counts["better"], counts["equivalent"]
-    told = [pair for pair in every if pair.kind in {"worse", "better", "equivalent"}]
-    one, several = ("is", "are") if all(pair.firm for pair in told) else ("seems", "seem")
-    who = (
-        f"On {where} {ahead} of {counted(len(every), 'other arm')} {one if ahead == 1 else several} ahead of "
-        f"{reference}, {behind} behind and {equal} equivalent; of {len(every) - len(told)} no difference is shown."
+    open_count = len(pairs) - ahead - behind - equal
+    firm = all(pair.firm for pair in pairs)
+    verb = ("is" if firm else "seems") if ahead == 1 else ("are" if firm else "seem")
+    return (
+        f"On {where} {ahead} of {counted(len(pairs), 'other arm')} {verb} ahead of {reference}, {behind} behind and "
+        f"{equal} equivalent; of {open_count} no difference is shown."
     )
-    return [who, f"{best} has the best mean. {_by_how_much(best, pairs)}", _what_decides(summary, pairs)]
 
 
 def _by_how_much(best: str, pairs: Sequence[_Pair]) -> str:
@@ -163,7 +155,8 @@ def _elsewhere(summary: StudySummary, arm: str) -> str:
             shared.setdefault(pair.other, replace(pair, metric=f"{d.task} {d.metric} ({d.test})"))
     others = [other.name for other in summary.arms if other.name != arm and other.metrics]
     parts = [_comparison(shared[other]) for other in others if other in shared]
-    if apart := [other for other in others if other not in shared]:
+    apart = [other for other in others if other not in shared and summary.reference in ("", arm, other)]
+    if apart:
         parts.append(f"nothing compares it with {_named(apart)}")
     return f"{arm} has no such number: {'; '.join(parts)}."
 
