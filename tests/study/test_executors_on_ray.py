@@ -74,7 +74,7 @@ def test_a_study_on_ray_whose_command_is_killed(
 def test_runs_of_several_gpus_jobs_of_ray_train_outlive_process(
     options: list[str], cluster: Any, tmp_path: Path
 ) -> None:
-    words = ["compare", "clip", *options, "--steps", "40", "--seeds", "1", "--validate-every", "40"]
+    words = ["compare", "clip", *options, "--steps", "100", "--seeds", "1", "--validate-every", "100"]
     there = ["--executor", "ray", "--address", cluster.address, "--gpus-per-run", "2"]
     with counterpoint(tmp_path / "log", *words, "--jobs", "1", "--out", tmp_path / "one") as session:
         assert session.ends() == 0, session.output
@@ -90,4 +90,6 @@ def test_runs_of_several_gpus_jobs_of_ray_train_outlive_process(
         for study in ("one", "two")
         for run in runs(tmp_path / study)
     ]
-    assert losses[1] == pytest.approx(losses[0], rel=1e-3)  # float32: Adam's first steps enlarge its rounding
+    # float32: Adam enlarges its rounding step by step. The run goes on from step 10 or so, so 40 steps show enough;
+    # the others leave time to find its process.
+    assert losses[1][:4] == pytest.approx(losses[0][:4], rel=1e-3)
